@@ -1,0 +1,82 @@
+//! The order to a platform, as its receiver gets it.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::decision::Decision;
+use crate::digest::Digest;
+use crate::drift::Finding;
+use crate::verification::{ManifestId, State};
+
+/// The version of the JSON of orders.
+pub const ORDER_SCHEMA: u32 = 1;
+/// The most findings that an order carries; it says how many there are.
+pub const ORDER_FINDINGS: usize = 100;
+
+/// The order to replace or quarantine a node. The body of the webhook.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Order {
+    /// [`ORDER_SCHEMA`].
+    pub schema_version: u32,
+    /// `congruent.action.replace` or `congruent.action.quarantine`.
+    #[serde(rename = "type")]
+    pub order_type: String,
+    /// The action's id, the same in every delivery: what makes it idempotent.
+    pub action_id: String,
+    /// When the action was planned.
+    pub planned_at: Timestamp,
+    /// The node it is about.
+    pub node: String,
+    /// Its group.
+    pub group: String,
+    /// Its group's environment.
+    pub environment: String,
+    /// The state that the decision is about.
+    pub state: State,
+    /// What the node was held to.
+    pub manifest: Option<ManifestId>,
+    /// The root that was observed.
+    pub observed_root: Option<Digest>,
+    /// What policy said, and why.
+    pub decision: Decision,
+    /// The digest of the whole set of findings.
+    pub findings_digest: Digest,
+    /// How many findings there are.
+    pub findings_total: u64,
+    /// The first of them, in tree order.
+    pub findings: Vec<Finding>,
+}
+
+/// Where an action is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ActionState {
+    /// Decided, not ordered; the action says why.
+    Held,
+    /// Ordered; the platform has not been told yet.
+    Proposed,
+    /// The platform has the order; open until a successor is verified.
+    Dispatched,
+    /// The platform could not be told, and no more tries are left.
+    Failed,
+    /// No longer called for; it had not reached the platform.
+    Withdrawn,
+}
+
+impl ActionState {
+    /// The name, as in JSON and in the store.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Held => "held",
+            Self::Proposed => "proposed",
+            Self::Dispatched => "dispatched",
+            Self::Failed => "failed",
+            Self::Withdrawn => "withdrawn",
+        }
+    }
+
+    /// Whether the action takes its group's budget.
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Proposed | Self::Dispatched)
+    }
+}

@@ -1,0 +1,22 @@
+//! What Congruent's agent and collector must agree on.
+//!
+//! Paths, entries, the tree root, the manifest, the contract, drift, reports,
+//! decisions and actions; their encodings and signatures. Pure: this crate
+//! opens no files or sockets, and knows no clock, environment or async.
+
+pub mod action;
+pub mod contract;
+pub mod decision;
+pub mod digest;
+pub mod drift;
+pub mod entry;
+pub mod key;
+pub mod manifest;
+pub mod normalise;
+pub mod path;
+pub mod report;
+pub mod strict_toml;
+#[cfg(test)]
+mod testing;
+pub mod tree;
+pub mod verification;

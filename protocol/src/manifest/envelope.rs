@@ -1,0 +1,147 @@
+//! The DSSE envelope: a payload and who signed it.
+//!
+//! Format: <https://github.com/secure-systems-lab/dsse/blob/master/envelope.md>.
+
+use data_encoding::BASE64;
+use serde::{Deserialize, Serialize};
+
+use crate::key::{KeyId, PublicKey, SecretKey};
+
+/// The payload type of an in-toto statement.
+pub(super) const IN_TOTO_PAYLOAD: &str = "application/vnd.in-toto+json";
+
+/// A signed payload.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Envelope {
+    /// What the payload is.
+    payload_type: String,
+    /// The payload in base64.
+    payload: String,
+    /// Empty where it is not signed.
+    signatures: Vec<EnvelopeSignature>,
+}
+
+/// One signature over an envelope's payload.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnvelopeSignature {
+    /// The signing key's fingerprint: a hint, never believed.
+    pub keyid: String,
+    /// The signature in base64.
+    pub sig: String,
+}
+
+/// Why an envelope cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum EnvelopeError {
+    /// It is not a DSSE envelope.
+    #[error("the manifest's envelope is not a DSSE envelope")]
+    Json(#[source] serde_json::Error),
+    /// The payload type is not in-toto's.
+    #[error("the manifest's payload is {0:?}, expected {IN_TOTO_PAYLOAD:?}")]
+    PayloadType(String),
+    /// The payload is not base64.
+    #[error("the manifest's payload is not base64")]
+    Base64(#[source] data_encoding::DecodeError),
+}
+
+impl Envelope {
+    /// Puts a statement into an envelope without signatures.
+    pub fn new(payload: &[u8]) -> Self {
+        Self {
+            payload_type: IN_TOTO_PAYLOAD.to_owned(),
+            payload: BASE64.encode(payload),
+            signatures: Vec::new(),
+        }
+    }
+
+    /// Adds a signature by `key`.
+    ///
+    /// # Errors
+    /// When the payload is not base64.
+    pub fn sign(&mut self, key: &SecretKey) -> Result<(), EnvelopeError> {
+        let message = pre_authentication_encoding(&self.payload_type, &self.payload()?);
+        let sig = BASE64.encode(&key.sign(&message));
+        self.signatures.push(EnvelopeSignature { keyid: key.public().id().to_string(), sig });
+        Ok(())
+    }
+
+    /// Reads an envelope's JSON.
+    ///
+    /// # Errors
+    /// When it is not an envelope around an in-toto statement.
+    pub fn from_json(json: &[u8]) -> Result<Self, EnvelopeError> {
+        let envelope: Self = serde_json::from_slice(json).map_err(EnvelopeError::Json)?;
+        if envelope.payload_type != IN_TOTO_PAYLOAD {
+            return Err(EnvelopeError::PayloadType(envelope.payload_type));
+        }
+        Ok(envelope)
+    }
+
+    /// The envelope as JSON.
+    pub fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("strings always serialise")
+    }
+
+    /// The payload's bytes.
+    ///
+    /// # Errors
+    /// When they are not base64.
+    pub fn payload(&self) -> Result<Vec<u8>, EnvelopeError> {
+        BASE64.decode(self.payload.as_bytes()).map_err(EnvelopeError::Base64)
+    }
+
+    /// What the signatures claim as their keys.
+    pub fn claimed_keys(&self) -> Vec<String> {
+        self.signatures.iter().map(|signature| signature.keyid.clone()).collect()
+    }
+
+    /// The keys among `trusted` that signed this payload.
+    ///
+    /// # Errors
+    /// When the payload is not base64.
+    pub fn signed_by(&self, trusted: &[PublicKey]) -> Result<Vec<KeyId>, EnvelopeError> {
+        let message = pre_authentication_encoding(&self.payload_type, &self.payload()?);
+        let signatures: Vec<Vec<u8>> =
+            self.signatures.iter().filter_map(|s| BASE64.decode(s.sig.as_bytes()).ok()).collect();
+        let mut signers: Vec<KeyId> = trusted
+            .iter()
+            .filter(|key| signatures.iter().any(|signature| key.verifies(&message, signature)))
+            .map(PublicKey::id)
+            .collect();
+        signers.sort();
+        signers.dedup();
+        Ok(signers)
+    }
+}
+
+/// DSSE's pre-authentication encoding: what is signed.
+fn pre_authentication_encoding(payload_type: &str, payload: &[u8]) -> Vec<u8> {
+    let mut out = format!("DSSEv1 {} {payload_type} {} ", payload_type.len(), payload.len()).into_bytes();
+    out.extend_from_slice(payload);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The example in DSSE's protocol document.
+    #[test]
+    fn pre_authentication_encoding_is_dsse() {
+        let pae = pre_authentication_encoding("http://example.com/HelloWorld", b"hello world");
+        assert_eq!(pae, b"DSSEv1 29 http://example.com/HelloWorld 11 hello world");
+    }
+
+    #[test]
+    fn only_trusted_keys_that_signed_are_named() {
+        let keys = [1, 2, 3].map(|seed| SecretKey::from_seed([seed; 32]));
+        let mut envelope = Envelope::new(b"{}");
+        envelope.sign(&keys[0]).unwrap();
+        envelope.sign(&keys[1]).unwrap();
+        let envelope = Envelope::from_json(&envelope.to_json()).unwrap();
+        let trusted = [keys[1].public(), keys[2].public()];
+        assert_eq!(envelope.signed_by(&trusted).unwrap(), [keys[1].public().id()]);
+    }
+}

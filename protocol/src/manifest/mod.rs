@@ -1,0 +1,16 @@
+//! The manifest: the signed statement of what was baked.
+//!
+//! One file: a magic line that names the version, the DSSE envelope with the
+//! in-toto statement, and the entries section, bound to the statement by its
+//! digest. `FORMAT.md` has the layout. Nothing is believed before
+//! [`Manifest::verify`] has checked it all on the open file.
+
+mod entries;
+mod envelope;
+mod file;
+mod statement;
+
+pub use entries::{EntriesError, EntriesReader, EntriesWriter, ListedEntry};
+pub use envelope::{Envelope, EnvelopeError, EnvelopeSignature};
+pub use file::{Manifest, ManifestError, SignedBy, write_manifest};
+pub use statement::{Baked, EntriesSummary, PREDICATE_TYPE, Predicate, Statement, StatementError};

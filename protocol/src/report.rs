@@ -1,0 +1,158 @@
+//! What an agent sends after a look, and what the collector answers.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::digest::{Algorithm, Digest};
+use crate::drift::Finding;
+use crate::verification::{State, Verification};
+
+/// The version of the JSON of reports and answers.
+pub const REPORT_SCHEMA: u32 = 1;
+/// Where reports are posted.
+pub const REPORTS_PATH: &str = "/v1/reports";
+
+/// One look at one node. Reports of a node are numbered without gaps, also
+/// across boots, and each names the digest of the one before it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// [`REPORT_SCHEMA`].
+    pub schema_version: u32,
+    /// The node, as the agent's configuration names it. The collector holds it
+    /// to the token.
+    pub node: String,
+    /// The kernel's boot id.
+    pub boot: String,
+    /// Counts up by one from 1.
+    pub sequence: u64,
+    /// The digest of the node's report before this one, as it was sent.
+    pub previous: Option<Digest>,
+    /// The agent's version.
+    pub agent_version: String,
+    /// When the report was written.
+    pub reported_at: Timestamp,
+    /// What the agent holds against.
+    pub outcome: Outcome,
+    /// Facts about the host. Never authority.
+    pub facts: Facts,
+}
+
+/// What a look came to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// The sweep was completed.
+    Verified(Box<Verification>),
+    /// The agent has no usable manifest; the text says why.
+    NoManifest(String),
+}
+
+impl Report {
+    /// The state that the agent saw.
+    pub fn state(&self) -> State {
+        match &self.outcome {
+            Outcome::Verified(verification) => verification.state,
+            Outcome::NoManifest(_) => State::Unknown,
+        }
+    }
+
+    /// The findings, none where there was nothing to compare with.
+    pub fn findings(&self) -> &[Finding] {
+        match &self.outcome {
+            Outcome::Verified(verification) => &verification.findings,
+            Outcome::NoManifest(_) => &[],
+        }
+    }
+}
+
+/// The digest of a whole set of findings in tree order: of their JSON, without
+/// white space, as an array.
+pub fn findings_digest(findings: &[Finding]) -> Digest {
+    Algorithm::Blake3.digest(&serde_json::to_vec(findings).expect("findings always serialise"))
+}
+
+/// The collector's answer to a report that is now durable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acknowledgement {
+    /// [`REPORT_SCHEMA`].
+    pub schema_version: u32,
+    /// The report's number.
+    pub sequence: u64,
+    /// The digest of the report as received.
+    pub digest: Digest,
+    /// Whether it had been received before; then nothing changed.
+    pub duplicate: bool,
+    /// The state that the collector gives the node.
+    pub state: State,
+    /// Why the state is not what the agent saw, where it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// The collector's answer to what it refuses.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// A word for programs, such as `root-mismatch`.
+    pub code: String,
+    /// What is wrong, and the mend.
+    pub message: String,
+}
+
+/// Inventory facts, as far as the host has them.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Facts {
+    /// The host's name.
+    pub host_name: Option<String>,
+    /// The operating system, such as `Debian GNU/Linux 12`.
+    pub os: Option<String>,
+    /// The kernel's release.
+    pub kernel: Option<String>,
+    /// The processor architecture, such as `x86_64`.
+    pub architecture: String,
+    /// The number of logical processors.
+    pub cpus: u32,
+    /// The processors' model.
+    pub cpu_model: Option<String>,
+    /// Memory, in bytes.
+    pub memory_bytes: u64,
+    /// Mounted disks.
+    pub disks: Vec<Disk>,
+    /// Network interfaces but loopback.
+    pub networks: Vec<Network>,
+    /// Seconds since boot.
+    pub uptime_seconds: u64,
+    /// `/etc/machine-id`.
+    pub machine_id: Option<String>,
+    /// The firmware's product UUID.
+    pub product_uuid: Option<String>,
+    /// The cloud, as far as the firmware names it.
+    pub cloud_provider: Option<String>,
+    /// The cloud's id of this instance.
+    pub cloud_instance_id: Option<String>,
+}
+
+/// A mounted disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Disk {
+    /// The device.
+    pub name: String,
+    /// Where it is mounted.
+    pub mounted_at: String,
+    /// Its file system.
+    pub filesystem: String,
+    /// Its size in bytes.
+    pub total_bytes: u64,
+    /// What is free of it, in bytes.
+    pub available_bytes: u64,
+}
+
+/// A network interface.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Network {
+    /// Its name.
+    pub name: String,
+    /// Its hardware address.
+    pub mac: String,
+    /// Its addresses, with prefix lengths.
+    pub addresses: Vec<String>,
+}

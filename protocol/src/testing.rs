@@ -1,0 +1,138 @@
+//! Trees, keys and manifests for this crate's tests.
+
+use std::io::Cursor;
+
+use proptest::prelude::*;
+
+use crate::contract::Contract;
+use crate::digest::Algorithm;
+use crate::entry::{Device, Entry, Node, Timestamp};
+use crate::key::SecretKey;
+use crate::manifest::{Baked, EntriesWriter, ListedEntry, Predicate, write_manifest};
+use crate::path::TreePath;
+use crate::tree::{Contribution, TreeHasher};
+
+pub(crate) fn entry(node: Node, mode: u16) -> Entry {
+    Entry { node, mode, ..Entry::empty() }
+}
+
+pub(crate) fn file(content: &[u8]) -> Entry {
+    let digest = Algorithm::Blake3.digest(content);
+    entry(Node::File { size: content.len() as u64, content: Some(digest) }, 0o644)
+}
+
+pub(crate) fn directory() -> Entry {
+    entry(Node::Directory, 0o755)
+}
+
+pub(crate) fn path(text: &str) -> TreePath {
+    TreePath::new(text).unwrap()
+}
+
+/// One entry of each kind, one value of each attribute.
+pub(crate) fn sample_tree() -> Vec<ListedEntry> {
+    let mut tool = file(b"tool");
+    tool.xattrs = vec![(b"user.note".to_vec(), b"x".to_vec())];
+    tool.mtime = Timestamp { seconds: 1_700_000_000, nanoseconds: 5 };
+    tool.link_group = 1;
+    let mut owned = entry(Node::Fifo, 0o600);
+    (owned.uid, owned.gid) = (1000, 100_000);
+    [
+        ("/", directory()),
+        ("/bin", directory()),
+        ("/bin/tool", tool),
+        ("/dev", directory()),
+        ("/dev/null", entry(Node::CharDevice(Device { major: 1, minor: 3 }), 0o666)),
+        ("/dev/sda", entry(Node::BlockDevice(Device { major: 8, minor: 0 }), 0o660)),
+        ("/link", entry(Node::Symlink { target: b"bin/tool".to_vec() }, 0o777)),
+        ("/pipe", owned),
+        ("/sock", entry(Node::Socket, 0o755)),
+    ]
+    .map(|(p, entry)| ListedEntry { path: path(p), entry })
+    .to_vec()
+}
+
+pub(crate) fn secret_key(seed: u8) -> SecretKey {
+    SecretKey::from_seed([seed; 32])
+}
+
+pub(crate) fn root_of(tree: &[ListedEntry]) -> crate::digest::Digest {
+    let mut hasher = TreeHasher::new(Algorithm::Blake3);
+    for listed in tree {
+        hasher.push(&listed.path, Contribution::Entry(&listed.entry)).unwrap();
+    }
+    hasher.finish()
+}
+
+pub(crate) fn manifest_of(tree: &[ListedEntry], keys: &[SecretKey]) -> Vec<u8> {
+    let mut writer = EntriesWriter::new(Vec::new(), Algorithm::Blake3).unwrap();
+    for listed in tree {
+        writer.push(&listed.path, &listed.entry).unwrap();
+    }
+    let (section, entries) = writer.finish().unwrap();
+    let predicate = Predicate {
+        name: "web".to_owned(),
+        version: "1.4.2".to_owned(),
+        root: root_of(tree),
+        entries,
+        contract: Contract::linux(),
+        reserved: vec![path("/var/lib/congruent")],
+        baked: Baked {
+            at: "2026-01-02T03:04:05Z".parse().unwrap(),
+            by: "builder".to_owned(),
+            on: "ci".to_owned(),
+            with: "congruent 0.1.0".to_owned(),
+        },
+    };
+    let mut out = Vec::new();
+    let length = section.len() as u64;
+    write_manifest(&mut out, predicate, keys, &mut Cursor::new(section), length).unwrap();
+    out
+}
+
+pub(crate) fn arbitrary_entry() -> impl Strategy<Value = Entry> {
+    let node = prop_oneof![
+        (any::<u64>().prop_map(|n| n >> 20), any::<[u8; 8]>())
+            .prop_map(|(size, seed)| { Node::File { size, content: Some(Algorithm::Blake3.digest(&seed)) } }),
+        prop::collection::vec(1_u8.., 1..40).prop_map(|target| Node::Symlink { target }),
+        Just(Node::Fifo),
+        Just(Node::Socket),
+        (0..4096_u32, 0..1_048_576_u32).prop_map(|(major, minor)| Node::BlockDevice(Device { major, minor })),
+        Just(Node::Directory),
+        Just(Node::Directory),
+    ];
+    let xattrs =
+        prop::collection::btree_map("user\\.[a-c]{1,2}", prop::collection::vec(any::<u8>(), 0..9), 0..3);
+    (node, 0..0o10000_u16, 0..3_u32, any::<u32>(), any::<i32>(), xattrs).prop_map(
+        |(node, mode, uid, gid, seconds, xattrs)| Entry {
+            node,
+            mode,
+            uid,
+            gid,
+            mtime: Timestamp { seconds: i64::from(seconds), nanoseconds: 1 },
+            link_group: 0,
+            xattrs: xattrs.into_iter().map(|(name, value)| (name.into_bytes(), value)).collect(),
+        },
+    )
+}
+
+/// A tree of a few entries with few and odd names, so that they meet.
+pub(crate) fn arbitrary_tree() -> impl Strategy<Value = Vec<ListedEntry>> {
+    let name = prop::sample::select(vec![&b"a"[..], b"a-b", b"b", b"tmp", b"x\ny", b"\xff"]);
+    let place = (prop::collection::vec(name, 1..5), arbitrary_entry());
+    prop::collection::vec(place, 0..12).prop_map(|places| {
+        let mut tree = std::collections::BTreeMap::from([(TreePath::root(), directory())]);
+        for (names, entry) in places {
+            let mut at = TreePath::root();
+            for name in names {
+                // Only a directory can hold more; a leaf on the way ends the path.
+                if !tree.entry(at.clone()).or_insert_with(directory).node.is_directory() {
+                    break;
+                }
+                at.push(name).unwrap();
+            }
+            tree.entry(at).or_insert(entry);
+        }
+        tree.into_iter().map(|(path, entry)| ListedEntry { path, entry }).collect()
+    })
+}

@@ -1,0 +1,285 @@
+//! The tree root: one digest that stands for every entry in scope.
+//!
+//! Entries are pushed in tree order and only the open directories are kept, so
+//! memory follows depth, not size. The encoding is in `FORMAT.md`; its vectors
+//! are frozen in the tests below.
+
+use crate::digest::{Algorithm, Digest, Hasher};
+use crate::entry::{Entry, Kind, Node};
+use crate::path::TreePath;
+
+/// Domain of the digest of a directory's children.
+const DIRECTORY_DOMAIN: &[u8] = b"congruent directory v1\0";
+/// Domain of the root.
+const ROOT_DOMAIN: &[u8] = b"congruent tree v1\0";
+/// Tag of an ancestor that does not itself contribute.
+const IMPLIED_TAG: u8 = b'i';
+
+/// What one path contributes to the root.
+#[derive(Debug, Clone, Copy)]
+pub enum Contribution<'a> {
+    /// An entry, baked or as observed.
+    Entry(&'a Entry),
+    /// A mount that the contract does not name: a leaf without attributes.
+    Mount,
+}
+
+/// Computes a tree root from contributions in tree order.
+pub struct TreeHasher {
+    algorithm: Algorithm,
+    /// The path of the innermost open directory; meaningless while none is.
+    open: TreePath,
+    /// One hasher per open directory, the root's first.
+    directories: Vec<Hasher>,
+    /// Takes the contribution of `/` itself.
+    root: Hasher,
+    last: Option<TreePath>,
+    scratch: Vec<u8>,
+}
+
+/// A path was pushed out of tree order, or twice.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{next} was contributed after {last}, which is not tree order")]
+pub struct OutOfOrder {
+    last: TreePath,
+    next: TreePath,
+}
+
+impl TreeHasher {
+    /// A hasher with no entries.
+    pub fn new(algorithm: Algorithm) -> Self {
+        let mut root = algorithm.hasher();
+        root.update(ROOT_DOMAIN);
+        Self {
+            algorithm,
+            open: TreePath::root(),
+            directories: Vec::new(),
+            root,
+            last: None,
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Adds what `path` contributes. Ancestors that did not contribute as
+    /// directories are put in as `implied`.
+    ///
+    /// # Errors
+    /// When `path` does not come after the one before it.
+    pub fn push(&mut self, path: &TreePath, contribution: Contribution<'_>) -> Result<(), OutOfOrder> {
+        if let Some(last) = &self.last
+            && last >= path
+        {
+            return Err(OutOfOrder { last: last.clone(), next: path.clone() });
+        }
+        self.close_until_above(path);
+        self.imply_ancestors(path);
+        self.write(path.name(), contribution);
+        if matches!(contribution, Contribution::Entry(entry) if entry.node.is_directory()) {
+            self.open_directory(path.clone());
+        }
+        match &mut self.last {
+            Some(last) => last.clone_from(path),
+            None => self.last = Some(path.clone()),
+        }
+        Ok(())
+    }
+
+    /// The root of everything pushed.
+    pub fn finish(mut self) -> Digest {
+        while !self.directories.is_empty() {
+            self.close_directory();
+        }
+        self.root.finish()
+    }
+
+    /// Closes the open directories that do not hold `path`.
+    fn close_until_above(&mut self, path: &TreePath) {
+        while !self.directories.is_empty() && (path == &self.open || !path.starts_with(&self.open)) {
+            self.close_directory();
+        }
+    }
+
+    fn imply_ancestors(&mut self, path: &TreePath) {
+        while self.directories.len() < path.depth() {
+            let mut ancestor = path.clone();
+            ancestor.truncate(self.directories.len());
+            self.scratch.clear();
+            self.scratch.push(IMPLIED_TAG);
+            put_bytes(&mut self.scratch, ancestor.name());
+            self.flush();
+            self.open_directory(ancestor);
+        }
+    }
+
+    fn open_directory(&mut self, path: TreePath) {
+        let mut hasher = self.algorithm.hasher();
+        hasher.update(DIRECTORY_DOMAIN);
+        self.directories.push(hasher);
+        self.open = path;
+    }
+
+    /// Ends the innermost directory; its digest follows its own contribution in
+    /// the directory that holds it.
+    fn close_directory(&mut self) {
+        let Some(hasher) = self.directories.pop() else {
+            return;
+        };
+        self.scratch.clear();
+        self.scratch.extend_from_slice(hasher.finish().as_bytes());
+        self.flush();
+        if let Some(depth) = self.directories.len().checked_sub(1) {
+            self.open.truncate(depth);
+        }
+    }
+
+    fn write(&mut self, name: &[u8], contribution: Contribution<'_>) {
+        self.scratch.clear();
+        match contribution {
+            Contribution::Entry(entry) => put_entry(&mut self.scratch, name, entry),
+            Contribution::Mount => {
+                self.scratch.push(Kind::Mount.tag());
+                put_bytes(&mut self.scratch, name);
+            }
+        }
+        self.flush();
+    }
+
+    /// Hands the scratch bytes to the innermost open directory.
+    fn flush(&mut self) {
+        self.directories.last_mut().unwrap_or(&mut self.root).update(&self.scratch);
+    }
+}
+
+/// An entry's own contribution. A directory's subtree digest follows later.
+fn put_entry(out: &mut Vec<u8>, name: &[u8], entry: &Entry) {
+    out.push(entry.node.kind().tag());
+    put_bytes(out, name);
+    put_u32(out, u32::from(entry.mode));
+    put_u32(out, entry.uid);
+    put_u32(out, entry.gid);
+    put_u32(out, length(entry.xattrs.len()));
+    for (name, value) in &entry.xattrs {
+        put_bytes(out, name);
+        put_bytes(out, value);
+    }
+    match &entry.node {
+        Node::File { content, .. } => {
+            put_bytes(out, content.as_ref().map_or(&[], |digest| digest.as_bytes()));
+        }
+        Node::Symlink { target } => put_bytes(out, target),
+        Node::CharDevice(device) | Node::BlockDevice(device) => {
+            put_u32(out, device.major);
+            put_u32(out, device.minor);
+        }
+        Node::Directory | Node::Fifo | Node::Socket => {}
+    }
+}
+
+fn put_u32(out: &mut Vec<u8>, value: u32) {
+    out.extend_from_slice(&value.to_le_bytes());
+}
+
+fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    put_u32(out, length(bytes.len()));
+    out.extend_from_slice(bytes);
+}
+
+fn length(length: usize) -> u32 {
+    u32::try_from(length).expect("names, targets and xattrs are bounded by the kernel far below 4 GiB")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entry::{Device, Timestamp};
+
+    type Tree = Vec<(&'static str, Entry)>;
+
+    fn entry(node: Node, mode: u16) -> Entry {
+        Entry { node, mode, uid: 0, gid: 0, mtime: Timestamp::default(), link_group: 0, xattrs: vec![] }
+    }
+
+    fn file(content: &[u8]) -> Entry {
+        let digest = Algorithm::Blake3.digest(content);
+        entry(Node::File { size: content.len() as u64, content: Some(digest) }, 0o644)
+    }
+
+    fn root_of(entries: &[(&str, Entry)]) -> Digest {
+        let mut hasher = TreeHasher::new(Algorithm::Blake3);
+        for (path, entry) in entries {
+            hasher.push(&TreePath::new(*path).unwrap(), Contribution::Entry(entry)).unwrap();
+        }
+        hasher.finish()
+    }
+
+    fn sample() -> Tree {
+        let mut tool = file(b"tool");
+        tool.xattrs = vec![(b"user.note".to_vec(), b"x".to_vec())];
+        vec![
+            ("/", entry(Node::Directory, 0o755)),
+            ("/bin", entry(Node::Directory, 0o755)),
+            ("/bin/tool", tool),
+            ("/dev", entry(Node::Directory, 0o755)),
+            ("/dev/null", entry(Node::CharDevice(Device { major: 1, minor: 3 }), 0o666)),
+            ("/link", entry(Node::Symlink { target: b"bin/tool".to_vec() }, 0o777)),
+            ("/pipe", entry(Node::Fifo, 0o600)),
+        ]
+    }
+
+    /// Changing this value is a new format version.
+    #[test]
+    fn the_root_is_frozen() {
+        assert_eq!(
+            root_of(&sample()).to_string(),
+            "blake3:fc9cb850e8574d6a4936b4cbcddf335f6184914d4c767f36ba7d0bed2eee01d0"
+        );
+    }
+
+    #[test]
+    fn every_attribute_counts_and_times_do_not() {
+        let base = root_of(&sample());
+        let mutations: [(&str, fn(&mut Tree)); 9] = [
+            ("root's mode", |t| t[0].1.mode = 0o700),
+            ("uid", |t| t[2].1.uid = 1),
+            ("gid", |t| t[2].1.gid = 1),
+            ("content", |t| t[2].1.node = file(b"tOol").node),
+            ("xattr", |t| t[2].1.xattrs[0].1 = b"y".to_vec()),
+            ("device", |t| t[4].1.node = Node::CharDevice(Device { major: 1, minor: 4 })),
+            ("kind", |t| t[4].1.node = Node::BlockDevice(Device { major: 1, minor: 3 })),
+            ("target", |t| t[5].1.node = Node::Symlink { target: b"bin".to_vec() }),
+            ("removal", |t| drop(t.remove(6))),
+        ];
+        for (what, mutate) in mutations {
+            let mut tree = sample();
+            mutate(&mut tree);
+            assert_ne!(root_of(&tree), base, "{what}");
+        }
+        let mut tree = sample();
+        tree[2].1.mtime.seconds = 7;
+        tree[2].1.link_group = 1;
+        assert_eq!(root_of(&tree), base);
+    }
+
+    #[test]
+    fn ancestors_that_do_not_contribute_are_implied() {
+        let with_directory = root_of(&[
+            ("/", entry(Node::Directory, 0o755)),
+            ("/a", entry(Node::Directory, 0o755)),
+            ("/a/b", file(b"")),
+        ]);
+        let implied = root_of(&[("/", entry(Node::Directory, 0o755)), ("/a/b", file(b""))]);
+        assert_ne!(with_directory, implied);
+        let beneath_a_file =
+            root_of(&[("/", entry(Node::Directory, 0o755)), ("/a", file(b"")), ("/a/b", file(b""))]);
+        assert_ne!(beneath_a_file, implied);
+    }
+
+    #[test]
+    fn order_is_checked() {
+        let mut hasher = TreeHasher::new(Algorithm::Blake3);
+        let path = TreePath::new("/a").unwrap();
+        hasher.push(&path, Contribution::Mount).unwrap();
+        assert!(hasher.push(&path, Contribution::Mount).is_err());
+        assert!(hasher.push(&TreePath::root(), Contribution::Mount).is_err());
+    }
+}

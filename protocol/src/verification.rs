@@ -1,0 +1,187 @@
+//! The outcome of one look at a subject: state, findings, coverage.
+//!
+//! This is what `congruent verify --format json` prints and what a report carries.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::drift::Finding;
+use crate::path::TreePath;
+
+/// The version of the JSON that carries verifications.
+pub const VERIFICATION_SCHEMA: u32 = 1;
+
+/// Of a subject: never only good or bad.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Exactly what was baked, and all of it was seen.
+    Congruent,
+    /// Something differs.
+    Divergent,
+    /// Nothing was found to differ, but not everything could be seen.
+    Incomplete,
+    /// It has not reported for too long.
+    Silent,
+    /// There is no accepted manifest to hold it to.
+    Unknown,
+}
+
+impl State {
+    /// The name, as in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Congruent => "congruent",
+            Self::Divergent => "divergent",
+            Self::Incomplete => "incomplete",
+            Self::Silent => "silent",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// What findings and coverage make of a subject that was looked at.
+    pub fn of(findings: &[Finding], coverage: &Coverage) -> Self {
+        if !findings.is_empty() {
+            Self::Divergent
+        } else if coverage.has_gaps() {
+            Self::Incomplete
+        } else {
+            Self::Congruent
+        }
+    }
+}
+
+/// One look, complete.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Verification {
+    /// [`VERIFICATION_SCHEMA`].
+    pub schema_version: u32,
+    /// What the subject was held to.
+    pub manifest: ManifestId,
+    /// The verdict.
+    pub state: State,
+    /// The tree root of what was observed, normalised by the contract.
+    pub observed_root: Digest,
+    /// Whether the root stands on baked values where something could not be
+    /// verified. Such a root is never congruent.
+    pub conditional: bool,
+    /// Every difference, in tree order.
+    pub findings: Vec<Finding>,
+    /// What was verified, and what could not be.
+    pub coverage: Coverage,
+}
+
+/// Which manifest a subject was held to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManifestId {
+    /// The image's name.
+    pub name: String,
+    /// The image's version.
+    pub version: String,
+    /// The baked tree root.
+    pub root: Digest,
+    /// Fingerprints of the trusted keys that signed it; empty where that was
+    /// not asked for.
+    pub signed_by: Vec<String>,
+}
+
+/// What a sweep verified, and what it could not.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Coverage {
+    /// How contents were verified.
+    pub mode: SweepMode,
+    /// Entries in the manifest.
+    pub entries_expected: u64,
+    /// Entries that were there, reserved ones not counted.
+    pub entries_seen: u64,
+    /// Bytes of content that were read and hashed.
+    pub bytes_hashed: u64,
+    /// What could not be read. A gap.
+    pub unreadable: Vec<Gap>,
+    /// What changed while it was read, again and again. A gap.
+    pub unstable: Vec<Gap>,
+    /// Baked places under a mount, and how many entries each hides.
+    pub hidden: Vec<Hidden>,
+    /// Places outside the tree, and how many entries each holds.
+    pub reserved: Vec<Reserved>,
+    /// Every mount met beneath the root.
+    pub mounts: Vec<Mount>,
+    /// When the walk began.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub finished_at: Timestamp,
+}
+
+impl Coverage {
+    /// Whether anything could not be verified.
+    pub fn has_gaps(&self) -> bool {
+        !self.unreadable.is_empty() || !self.unstable.is_empty()
+    }
+}
+
+/// How a sweep verified contents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SweepMode {
+    /// Every file was read.
+    Full,
+    /// Files that cannot have changed since the last full sweep were not read.
+    Quick,
+}
+
+/// A path that could not be verified; for a directory, with all beneath it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gap {
+    /// Where.
+    #[serde(flatten)]
+    pub path: TreePath,
+    /// Why.
+    pub reason: String,
+}
+
+/// A place where a mount hides what was baked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hidden {
+    /// The mount point.
+    #[serde(flatten)]
+    pub path: TreePath,
+    /// How many baked entries cannot be seen, the mount point included.
+    pub entries: u64,
+}
+
+/// A place outside the tree.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reserved {
+    /// Where.
+    #[serde(flatten)]
+    pub path: TreePath,
+    /// How many entries are there.
+    pub entries: u64,
+}
+
+/// A mount beneath the root.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mount {
+    /// The mount point.
+    #[serde(flatten)]
+    pub path: TreePath,
+    /// How the contract takes it.
+    pub content: MountTreatment,
+    /// The file system's type, where the kernel says.
+    pub filesystem: Option<String>,
+    /// What is mounted, where the kernel says (escaped).
+    pub source: Option<String>,
+}
+
+/// How a mount was treated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MountTreatment {
+    /// Named, and swept.
+    Verify,
+    /// Named, and not looked into.
+    Hide,
+    /// Not named, or not as named: a finding.
+    Unnamed,
+}
