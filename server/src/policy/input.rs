@@ -1,0 +1,228 @@
+//! What rules may know of a subject.
+//!
+//! [`PolicyInput::new`] is the only way to make one: it counts over all
+//! findings ([`Summary`]) and then cuts what is long, so that rules take
+//! bounded time and no verdict hangs on what was cut. It holds no clock: equal
+//! input gives equal bytes. `policies/schemas/input.schema.json` describes it.
+
+use congruent_protocol::drift::Finding;
+use congruent_protocol::report::Facts;
+use congruent_protocol::verification::{Coverage, ManifestId, State, SweepMode};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::concern::Concern;
+use super::summary::Summary;
+
+/// The version of the JSON of inputs.
+pub const INPUT_SCHEMA: u32 = 1;
+/// The most findings that rules get to see. Which ones, if there are more, is
+/// no luck: see [`PolicyInput::new`]. Verdicts stand on [`Summary`], which counts all.
+pub const POLICY_FINDINGS: usize = 1000;
+/// The most gaps, hidden places, mounts, disks … of each kind that rules get to see.
+pub const POLICY_GAPS: usize = 100;
+/// How many findings of every concern go before all others when some are cut.
+const EXAMPLES: usize = 10;
+
+/// All that rules may know. Recorded with each decision, to replay it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyInput {
+    schema_version: u32,
+    subject: Subject,
+    state: State,
+    note: Option<String>,
+    manifest: Option<ManifestId>,
+    report: Option<ReportFacts>,
+    silent_for_seconds: Option<u64>,
+    summary: Summary,
+    findings: Vec<JudgedFinding>,
+    findings_total: u64,
+    coverage: Option<Coverage>,
+    facts: Option<Facts>,
+}
+
+/// What the collector knows, uncut.
+#[derive(Debug, Clone)]
+pub struct InputParts<'a> {
+    /// What is judged.
+    pub subject: Subject,
+    /// The state that the collector gives it.
+    pub state: State,
+    /// Why the state is what it is, where the report alone does not say.
+    pub note: Option<String>,
+    /// What it was held to; none where there was no usable manifest.
+    pub manifest: Option<ManifestId>,
+    /// The latest report; none where there never was one.
+    pub report: Option<ReportFacts>,
+    /// For `silent`: how long nothing was heard.
+    pub silent_for_seconds: Option<u64>,
+    /// All findings of the latest report, in tree order.
+    pub findings: &'a [Finding],
+    /// Its coverage; none where there was no sweep.
+    pub coverage: Option<&'a Coverage>,
+    /// What the node says of itself. Never authority.
+    pub facts: Option<&'a Facts>,
+}
+
+/// What is judged. From the collector's configuration, never from a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Subject {
+    /// The node.
+    pub node: String,
+    /// Its group.
+    pub group: String,
+    /// Its group's environment, such as `prod`.
+    pub environment: String,
+}
+
+/// Of the latest report.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReportFacts {
+    /// Its number.
+    pub sequence: u64,
+    /// The kernel's boot id.
+    pub boot: String,
+    /// When it was written, by the node's clock.
+    pub reported_at: Timestamp,
+    /// When it arrived, by the collector's clock.
+    pub received_at: Timestamp,
+    /// Whether its root stands on baked values where something was not verified.
+    pub conditional: bool,
+    /// How contents were verified; none where there was no sweep.
+    pub sweep: Option<SweepMode>,
+}
+
+/// A finding and what it bears on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct JudgedFinding {
+    #[serde(flatten)]
+    finding: Finding,
+    bears_on: Vec<Concern>,
+}
+
+impl PolicyInput {
+    /// Counts over everything, then cuts.
+    ///
+    /// Of more than [`POLICY_FINDINGS`] findings those stay that rules need for
+    /// examples: first the first few of every [`Concern`], then the gravest.
+    /// They keep their tree order. Lists in coverage and facts keep their first
+    /// [`POLICY_GAPS`]; the summary has the number of gaps.
+    pub fn new(parts: InputParts<'_>) -> Self {
+        Self {
+            schema_version: INPUT_SCHEMA,
+            subject: parts.subject,
+            state: parts.state,
+            note: parts.note,
+            manifest: parts.manifest,
+            report: parts.report,
+            silent_for_seconds: parts.silent_for_seconds,
+            summary: Summary::of(parts.findings, parts.coverage),
+            findings: select(parts.findings),
+            findings_total: parts.findings.len() as u64,
+            coverage: parts.coverage.map(cut_coverage),
+            facts: parts.facts.map(cut_facts),
+        }
+    }
+
+    /// What is judged.
+    pub fn subject(&self) -> &Subject {
+        &self.subject
+    }
+
+    /// The state that is judged.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// Counts over all findings and gaps.
+    pub fn summary(&self) -> &Summary {
+        &self.summary
+    }
+
+    /// How many findings there are, also those that rules do not see.
+    pub fn findings_total(&self) -> u64 {
+        self.findings_total
+    }
+
+    /// Why the parts contradict each other, where they do. The collector has
+    /// then made a mistake, and nothing may follow from it.
+    pub(super) fn contradiction(&self) -> Option<&'static str> {
+        match self.state {
+            State::Congruent if self.findings_total > 0 => Some("it is congruent and has findings"),
+            State::Congruent if self.summary.gaps.total() > 0 => Some("it is congruent and has gaps"),
+            State::Divergent if self.findings_total == 0 => Some("it is divergent and has no findings"),
+            _ if self.findings.len() as u64 > self.findings_total => {
+                Some("it lists more findings than it counts")
+            }
+            _ => None,
+        }
+    }
+}
+
+/// At most [`POLICY_FINDINGS`] of them, in their order.
+fn select(findings: &[Finding]) -> Vec<JudgedFinding> {
+    let mut seen = [0_usize; Concern::ALL.len() + 1];
+    let mut ranked: Vec<_> = findings
+        .iter()
+        .enumerate()
+        .map(|(at, finding)| {
+            let bears_on = Concern::of(finding);
+            (rank(&bears_on, &mut seen), at, bears_on)
+        })
+        .collect();
+    // Where nothing is cut this changes nothing: they end in their own order.
+    ranked.sort_unstable();
+    ranked.truncate(POLICY_FINDINGS);
+    ranked.sort_unstable_by_key(|&(_, at, _)| at);
+    ranked
+        .into_iter()
+        .map(|(_, at, bears_on)| JudgedFinding { finding: findings[at].clone(), bears_on })
+        .collect()
+}
+
+/// Where a finding stands when some are cut: examples before the rest, the
+/// grave before the others. What bears on nothing is a kind of its own.
+fn rank(bears_on: &[Concern], seen: &mut [usize; Concern::ALL.len() + 1]) -> (bool, usize) {
+    let kinds = bears_on.iter().map(|&concern| concern as usize);
+    let none = bears_on.is_empty().then_some(Concern::ALL.len());
+    kinds
+        .chain(none)
+        .map(|kind| {
+            seen[kind] += 1;
+            (seen[kind] > EXAMPLES, kind)
+        })
+        .min()
+        .expect("a finding is of a kind, if only of the last")
+}
+
+fn cut_coverage(coverage: &Coverage) -> Coverage {
+    // Cut before they are copied: a list may be long.
+    Coverage {
+        mode: coverage.mode,
+        entries_expected: coverage.entries_expected,
+        entries_seen: coverage.entries_seen,
+        bytes_hashed: coverage.bytes_hashed,
+        unreadable: first(&coverage.unreadable),
+        unstable: first(&coverage.unstable),
+        hidden: first(&coverage.hidden),
+        reserved: first(&coverage.reserved),
+        mounts: first(&coverage.mounts),
+        started_at: coverage.started_at,
+        finished_at: coverage.finished_at,
+    }
+}
+
+fn cut_facts(facts: &Facts) -> Facts {
+    let mut facts = facts.clone();
+    facts.disks.truncate(POLICY_GAPS);
+    facts.networks.truncate(POLICY_GAPS);
+    facts.networks.iter_mut().for_each(|network| network.addresses.truncate(POLICY_GAPS));
+    facts
+}
+
+fn first<T: Clone>(list: &[T]) -> Vec<T> {
+    list.iter().take(POLICY_GAPS).cloned().collect()
+}
