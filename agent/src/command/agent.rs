@@ -1,0 +1,204 @@
+//! `congruent agent`: sweep, spool, deliver, again and again.
+
+use std::convert::Infallible;
+use std::fs;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use congruent_protocol::manifest::Manifest;
+use congruent_protocol::path::escape;
+use congruent_protocol::report::{Outcome as Looked, REPORT_SCHEMA, Report};
+use congruent_protocol::verification::State;
+use jiff::Timestamp;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{Instant, sleep_until};
+use tracing::{error, info, warn};
+
+use super::{Outcome, open_manifest};
+use crate::cli::Agent as Args;
+use crate::client::{Client, Delivery};
+use crate::config::Config;
+use crate::spool::{Spool, SpoolError, Spooled};
+use crate::sweep::{self, Counters, Root, default_threads};
+use crate::{facts, report_log};
+
+/// How soon delivery is tried again after a failure; doubles up to the cap.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LONGEST_RETRY: Duration = Duration::from_mins(5);
+
+pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
+    let config = Config::load(&args.config)?;
+    init_log();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.context("cannot start the agent's runtime")?;
+    let outcome = runtime.block_on(async {
+        let mut agent = Agent::new(config)?;
+        if args.once { agent.once().await } else { agent.serve().await }
+    });
+    // A sweep under way when we are told to stop is not waited for.
+    runtime.shutdown_background();
+    outcome
+}
+
+fn init_log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("CONGRUENT_LOG");
+    let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false).init();
+}
+
+struct Agent {
+    config: Arc<Config>,
+    boot: String,
+    /// Where reports wait, and the way they go; none without a collector.
+    delivery: Option<(Spool, Client)>,
+}
+
+impl Agent {
+    fn new(config: Config) -> anyhow::Result<Self> {
+        let boot =
+            fs::read_to_string("/proc/sys/kernel/random/boot_id").context("cannot read the boot id")?;
+        let delivery = match &config.collector {
+            Some(collector) => {
+                // Fails only where a provider is installed already.
+                let _ = rustls::crypto::ring::default_provider().install_default();
+                Some((Spool::open(&config.state_directory)?, Client::new(collector)?))
+            }
+            None => None,
+        };
+        Ok(Self { config: Arc::new(config), boot: boot.trim().to_owned(), delivery })
+    }
+
+    async fn once(&mut self) -> anyhow::Result<Outcome> {
+        let state = self.look().await?;
+        match self.deliver_all().await {
+            Ok(()) => Ok(Outcome::Looked(state)),
+            Err(error) => {
+                error!("the report is not delivered and stays spooled: {error:#}");
+                Ok(Outcome::Undelivered)
+            }
+        }
+    }
+
+    async fn serve(&mut self) -> anyhow::Result<Outcome> {
+        let mut terminated = signal(SignalKind::terminate()).context("cannot wait for signals")?;
+        let mut interrupted = signal(SignalKind::interrupt()).context("cannot wait for signals")?;
+        info!(
+            node = %escape(self.config.node.as_bytes()),
+            interval = ?self.config.interval,
+            "the agent runs"
+        );
+        tokio::select! {
+            never = self.look_and_deliver() => match never {},
+            _ = terminated.recv() => {}
+            _ = interrupted.recv() => {}
+        }
+        info!("the agent stops");
+        Ok(Outcome::Clean)
+    }
+
+    async fn look_and_deliver(&mut self) -> Infallible {
+        let mut next_look = Instant::now();
+        let mut retry = FIRST_RETRY;
+        loop {
+            if Instant::now() >= next_look {
+                next_look = Instant::now() + self.config.interval;
+                // A look that fails is no verdict; the collector will see silence.
+                if let Err(error) = self.look().await {
+                    error!("this look failed: {error:#}");
+                }
+            }
+            let wake = match self.deliver_all().await {
+                Ok(()) => {
+                    retry = FIRST_RETRY;
+                    next_look
+                }
+                Err(error) => {
+                    warn!(retry_in = ?retry, "reports stay spooled: {error:#}");
+                    let at = Instant::now() + retry;
+                    retry = (retry * 2).min(LONGEST_RETRY);
+                    at.min(next_look)
+                }
+            };
+            sleep_until(wake).await;
+        }
+    }
+
+    /// One sweep, logged and spooled.
+    async fn look(&mut self) -> anyhow::Result<State> {
+        let config = self.config.clone();
+        let looked =
+            tokio::task::spawn_blocking(move || verify(&config)).await.context("the sweep broke off")?;
+        let outcome = match looked {
+            Ok(looked) => looked?,
+            Err(reason) => Looked::NoManifest(format!("{reason:#}")),
+        };
+        report_log::write(&outcome, self.delivery.is_some());
+        let report = Report {
+            schema_version: REPORT_SCHEMA,
+            node: self.config.node.clone(),
+            boot: self.boot.clone(),
+            sequence: 0,
+            previous: None,
+            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+            reported_at: Timestamp::now(),
+            outcome,
+            facts: facts::gather(),
+        };
+        let state = report.state();
+        if let Some((spool, _)) = &mut self.delivery {
+            spool.push(report)?;
+        }
+        Ok(state)
+    }
+
+    /// Sends what is spooled, oldest first, until all is gone or one must wait.
+    async fn deliver_all(&self) -> anyhow::Result<()> {
+        let Some((spool, client)) = &self.delivery else { return Ok(()) };
+        for spooled in spool.pending()? {
+            let delivery = client.deliver(spooled.read()?).await?;
+            settle(spool, &spooled, delivery)?;
+        }
+        Ok(())
+    }
+}
+
+/// The outer error says that there is no usable manifest, the inner one that the
+/// look itself failed.
+fn verify(config: &Config) -> anyhow::Result<anyhow::Result<Looked>> {
+    let mut file = open_manifest(&config.manifest)?;
+    let manifest = Manifest::verify(&mut file, Some(&config.trusted))
+        .with_context(|| format!("cannot use the manifest {}", config.manifest.display()))?;
+    let look = || -> anyhow::Result<Looked> {
+        let root = Root::open(config.root.as_deref())?;
+        let counters = Counters::default();
+        let verification =
+            sweep::verify(&root, &manifest, &file, default_threads(), &counters, Timestamp::now)?;
+        Ok(Looked::Verified(Box::new(verification)))
+    };
+    Ok(look())
+}
+
+fn settle(spool: &Spool, spooled: &Spooled, delivery: Delivery) -> Result<(), SpoolError> {
+    let sequence = spooled.sequence;
+    match delivery {
+        Delivery::Acknowledged(acknowledgement) => {
+            spool.acknowledge(spooled)?;
+            let state = acknowledgement.state.name();
+            match acknowledgement.note {
+                Some(note) => warn!(sequence, state, note = %escape(note.as_bytes()), "acknowledged"),
+                None => info!(sequence, state, "acknowledged"),
+            }
+        }
+        Delivery::Refused(message) => {
+            let aside = spool.set_aside(spooled)?;
+            error!(
+                sequence,
+                "the collector refused this report: {message}; it is kept as {}",
+                aside.display()
+            );
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,188 @@
+//! The agent's configuration: read once, validated, then only used.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use congruent_protocol::key::{KeyError, PublicKey};
+use congruent_protocol::strict_toml::{self, TomlError};
+use jiff::SignedDuration;
+use reqwest::Url;
+use serde::Deserialize;
+
+const DEFAULT_STATE_DIRECTORY: &str = "/var/lib/congruent";
+const DEFAULT_INTERVAL: Duration = Duration::from_mins(15);
+/// A shorter interval than this is a slip of the pen, not a wish.
+const MIN_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Everything that the agent needs to know.
+pub(crate) struct Config {
+    pub(crate) node: String,
+    pub(crate) manifest: PathBuf,
+    pub(crate) trusted: Vec<PublicKey>,
+    /// None for the root as PID 1 sees it.
+    pub(crate) root: Option<PathBuf>,
+    pub(crate) state_directory: PathBuf,
+    pub(crate) interval: Duration,
+    pub(crate) collector: Option<Collector>,
+}
+
+/// Where reports go.
+pub(crate) struct Collector {
+    pub(crate) url: Url,
+    pub(crate) token: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct File {
+    node: String,
+    manifest: PathBuf,
+    #[serde(default)]
+    trust: Vec<PathBuf>,
+    root: Option<PathBuf>,
+    state_directory: Option<PathBuf>,
+    interval: Option<SignedDuration>,
+    collector: Option<FileCollector>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct FileCollector {
+    url: String,
+    token_file: PathBuf,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    #[error("cannot read {}", .path.display())]
+    Read {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("the configuration {} is not valid", .path.display())]
+    Toml {
+        path: PathBuf,
+        #[source]
+        source: TomlError,
+    },
+    #[error("cannot use the key {}", .path.display())]
+    Key {
+        path: PathBuf,
+        #[source]
+        source: KeyError,
+    },
+    #[error("the configuration {} is not valid: {what}", .path.display())]
+    Invalid { path: PathBuf, what: String },
+}
+
+impl Config {
+    /// Reads and checks the file at `path`. Relative paths in it are taken from
+    /// its directory.
+    pub(crate) fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = read(path)?;
+        let file: File = strict_toml::from_str(&text)
+            .map_err(|source| ConfigError::Toml { path: path.to_owned(), source })?;
+        let invalid = |what: String| ConfigError::Invalid { path: path.to_owned(), what };
+        let directory = path.parent().unwrap_or(Path::new(""));
+        if file.node.is_empty() || file.node.len() > 200 {
+            return Err(invalid("`node` must be 1 to 200 bytes long".to_owned()));
+        }
+        if file.trust.is_empty() {
+            let mend = "name the keys that sign manifests, such as trust = [\"signer.pub.pem\"]";
+            return Err(invalid(format!("`trust` is empty; {mend}")));
+        }
+        let interval = file.interval.map_or(Ok(DEFAULT_INTERVAL), |interval| {
+            let interval = Duration::try_from(interval).unwrap_or_default();
+            let too_short = || invalid(format!("`interval` must be at least {MIN_INTERVAL:?}"));
+            (interval >= MIN_INTERVAL).then_some(interval).ok_or_else(too_short)
+        })?;
+        Ok(Self {
+            node: file.node,
+            manifest: directory.join(file.manifest),
+            trusted: file.trust.iter().map(|key| read_key(&directory.join(key))).collect::<Result<_, _>>()?,
+            root: file.root.map(|root| directory.join(root)),
+            state_directory: directory
+                .join(file.state_directory.unwrap_or_else(|| PathBuf::from(DEFAULT_STATE_DIRECTORY))),
+            interval,
+            collector: file
+                .collector
+                .map(|collector| check_collector(collector, directory, &invalid))
+                .transpose()?,
+        })
+    }
+}
+
+fn check_collector(
+    file: FileCollector,
+    directory: &Path,
+    invalid: &dyn Fn(String) -> ConfigError,
+) -> Result<Collector, ConfigError> {
+    let url: Url =
+        file.url.parse().map_err(|error| invalid(format!("collector.url {:?}: {error}", file.url)))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(invalid(format!("collector.url {:?} must begin with http:// or https://", file.url)));
+    }
+    let path = directory.join(file.token_file);
+    let token = read(&path)?.trim().to_owned();
+    if token.is_empty() || !token.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(invalid(format!("the token in {} is empty or not printable ASCII", path.display())));
+    }
+    Ok(Collector { url, token })
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })
+}
+
+fn read_key(path: &Path) -> Result<PublicKey, ConfigError> {
+    PublicKey::from_pem(&read(path)?).map_err(|source| ConfigError::Key { path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use congruent_protocol::key::SecretKey;
+
+    fn load(text: &str) -> Result<Config, String> {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("k.pem"), SecretKey::from_seed([1; 32]).public().to_pem())
+            .unwrap();
+        std::fs::write(directory.path().join("token"), "secret\n").unwrap();
+        std::fs::write(directory.path().join("empty"), "\n").unwrap();
+        let path = directory.path().join("agent.toml");
+        std::fs::write(&path, text).unwrap();
+        Config::load(&path).map_err(|error| format!("{:#}", anyhow::Error::new(error)))
+    }
+
+    #[test]
+    fn a_whole_configuration_is_read() {
+        let text = "node = 'a'\nmanifest = 'm'\ntrust = ['k.pem']\ninterval = '2m 30s'\nroot = '/r'\n\
+                    [collector]\nurl = 'http://127.0.0.1:1'\ntoken-file = 'token'\n";
+        let config = load(text).unwrap();
+        assert_eq!(config.interval, Duration::from_secs(150));
+        assert_eq!(config.root.as_deref(), Some(Path::new("/r")));
+        assert_eq!(config.collector.unwrap().token, "secret");
+        assert!(config.manifest.is_absolute());
+    }
+
+    #[test]
+    fn mistakes_are_named_with_their_mend() {
+        let base = "node = 'a'\nmanifest = 'm'\n";
+        let collector = "trust = ['k.pem']\n[collector]\n";
+        for (text, says) in [
+            (format!("{base}trust = []"), "`trust` is empty; name the keys"),
+            (format!("{base}trust = ['none.pem']"), "none.pem"),
+            (format!("{base}trust = ['token']"), "not an Ed25519 public key"),
+            (format!("{base}trust = ['k.pem']\nintervall = '1m'"), "did you mean `interval`?"),
+            (format!("{base}trust = ['k.pem']\ninterval = '0s'"), "`interval` must be at least"),
+            (format!("{base}trust = ['k.pem']\ninterval = 'soon'"), "line 4, column 12"),
+            (format!("{base}{collector}url = 'ftp://x'\ntoken-file = 'token'"), "must begin with http"),
+            (format!("{base}{collector}url = 'http://x'\ntoken-file = 'empty'"), "is empty or not printable"),
+            ("manifest = 'm'".to_owned(), "missing field `node`"),
+        ] {
+            let error = load(&text).err().unwrap();
+            assert!(error.contains(says), "{error}");
+        }
+    }
+}

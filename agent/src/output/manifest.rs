@@ -1,0 +1,124 @@
+//! A manifest's page, for people and programs.
+
+use std::io::{self, Read, Write};
+
+use congruent_protocol::contract::MountContent;
+use congruent_protocol::drift::Attributes;
+use congruent_protocol::entry::Node;
+use congruent_protocol::manifest::{EntriesReader, ListedEntry, Manifest};
+use congruent_protocol::path::{TreePath, escape};
+use serde::Serialize;
+
+/// The version of the JSON page.
+const SCHEMA: u32 = 1;
+
+pub(crate) fn text<R: Read>(
+    out: &mut impl Write,
+    manifest: &Manifest,
+    was_checked: bool,
+    entries: Option<EntriesReader<R>>,
+) -> anyhow::Result<()> {
+    let predicate = manifest.predicate();
+    writeln!(out, "{} {}", predicate.name, predicate.version)?;
+    writeln!(out, "  root       {}", predicate.root)?;
+    let summary = &predicate.entries;
+    writeln!(out, "  entries    {}, {} bytes of content", summary.count, summary.content_bytes)?;
+    let baked = &predicate.baked;
+    writeln!(out, "  baked      {} by {} on {} with {}", baked.at, baked.by, baked.on, baked.with)?;
+    signers(out, manifest, was_checked)?;
+    for place in &predicate.reserved {
+        writeln!(out, "  reserved   {place}: outside the tree")?;
+    }
+    writeln!(out, "\ncontract: immutable, but where the last matching rule says otherwise")?;
+    for rule in predicate.contract.rules() {
+        writeln!(out, "  {:<10} {}", rule.class.name(), escape(rule.path.as_bytes()))?;
+    }
+    for mount in predicate.contract.mounts() {
+        let how = match mount.content {
+            MountContent::Verify => "verified like the rest",
+            MountContent::Hide => "hides what was baked beneath",
+        };
+        let filesystem = mount.filesystem.as_deref().map(|fs| format!(" {}", escape(fs.as_bytes())));
+        writeln!(
+            out,
+            "  mount      {}{}: {how}",
+            escape(mount.path.as_bytes()),
+            filesystem.unwrap_or_default()
+        )?;
+    }
+    if let Some(entries) = entries {
+        writeln!(out)?;
+        for listed in entries {
+            writeln!(out, "{}", entry_line(&listed?))?;
+        }
+    }
+    Ok(())
+}
+
+fn signers(out: &mut impl Write, manifest: &Manifest, was_checked: bool) -> io::Result<()> {
+    let signed_by = manifest.signed_by();
+    for key in &signed_by.verified {
+        writeln!(out, "  signed     by {key}: checked")?;
+    }
+    let verified: Vec<String> = signed_by.verified.iter().map(ToString::to_string).collect();
+    for key in signed_by.claimed.iter().filter(|key| !verified.contains(key)) {
+        let why = if was_checked { "not a trusted key" } else { "not checked; give --trust PUB.pem" };
+        writeln!(out, "  signed     by {}: {why}", escape(key.as_bytes()))?;
+    }
+    if signed_by.claimed.is_empty() {
+        writeln!(out, "  signed     by nobody")?;
+    }
+    Ok(())
+}
+
+fn entry_line(listed: &ListedEntry) -> String {
+    let ListedEntry { path, entry } = listed;
+    let rest = match &entry.node {
+        Node::File { size, content } => {
+            format!("{size} {}", content.map(|d| d.to_string()).unwrap_or_default())
+        }
+        Node::Symlink { target } => format!("-> {}", escape(target)),
+        Node::CharDevice(device) | Node::BlockDevice(device) => format!("{}:{}", device.major, device.minor),
+        Node::Directory | Node::Fifo | Node::Socket => String::new(),
+    };
+    let kind = char::from(entry.node.kind().tag());
+    format!("{kind} {:04o} {}:{} {path} {rest}", entry.mode, entry.uid, entry.gid).trim_end().to_owned()
+}
+
+#[derive(Serialize)]
+struct Page<'a> {
+    schema_version: u32,
+    manifest: &'a congruent_protocol::manifest::Predicate,
+    signed_by: Vec<String>,
+    signatures_claimed: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    entries: Option<Vec<PageEntry>>,
+}
+
+#[derive(Serialize)]
+struct PageEntry {
+    #[serde(flatten)]
+    path: TreePath,
+    #[serde(flatten)]
+    attributes: Attributes,
+}
+
+pub(crate) fn json<R: Read>(
+    out: &mut impl Write,
+    manifest: &Manifest,
+    entries: Option<EntriesReader<R>>,
+) -> anyhow::Result<()> {
+    let entries = entries.map(|entries| {
+        entries
+            .map(|listed| listed.map(|l| PageEntry { attributes: Attributes::from(&l.entry), path: l.path }))
+            .collect::<Result<Vec<_>, _>>()
+    });
+    let page = Page {
+        schema_version: SCHEMA,
+        manifest: manifest.predicate(),
+        signed_by: manifest.signed_by().verified.iter().map(ToString::to_string).collect(),
+        signatures_claimed: &manifest.signed_by().claimed,
+        entries: entries.transpose()?,
+    };
+    Ok(super::json(out, &page)?)
+}

@@ -1,0 +1,143 @@
+//! A verification, for people.
+
+use std::fmt::Write as _;
+use std::io::{self, Write};
+
+use congruent_protocol::drift::{Attributes, Change, Field, Finding};
+use congruent_protocol::entry::Kind;
+use congruent_protocol::verification::{Coverage, Gap, Hidden, MountTreatment, Verification};
+
+/// Prints the verdict, each finding on a line, and what could not be verified.
+pub(crate) fn verification(out: &mut impl Write, v: &Verification) -> io::Result<()> {
+    let mut out = io::BufWriter::new(out);
+    writeln!(out, "{}: {} {}", v.state.name(), v.manifest.name, v.manifest.version)?;
+    writeln!(out, "  baked    {}", v.manifest.root)?;
+    let conditional = if v.conditional { " (conditional: not everything was verified)" } else { "" };
+    writeln!(out, "  observed {}{conditional}", v.observed_root)?;
+    match &v.manifest.signed_by[..] {
+        [] => writeln!(out, "  signed   not checked (--insecure-unsigned)")?,
+        signers => writeln!(out, "  signed   by {}", signers.join(", "))?,
+    }
+    if !v.findings.is_empty() {
+        writeln!(out, "\n{}:", counted(v.findings.len(), "finding", "findings"))?;
+        v.findings.iter().try_for_each(|finding| writeln!(out, "  {}", line(finding)))?;
+    }
+    coverage(&mut out, &v.coverage)?;
+    out.flush()
+}
+
+/// One finding on one line.
+pub(crate) fn line(finding: &Finding) -> String {
+    let mut text = format!("{:<12} {}", finding.change.name(), finding.path);
+    match (&finding.expected, &finding.observed) {
+        (Some(expected), Some(observed)) if finding.change == Change::Modified => {
+            for field in &finding.fields {
+                let (was, is) = (value(expected, field), value(observed, field));
+                let _ = write!(text, "  {field} {was} → {is}");
+            }
+        }
+        (expected, observed) => {
+            let shown = |side: &Option<Attributes>| side.as_ref().map(brief);
+            let change = match (shown(expected), shown(observed)) {
+                (Some(was), Some(is)) => format!("{was} → {is}"),
+                (Some(one), None) | (None, Some(one)) => one,
+                (None, None) => String::new(),
+            };
+            let _ = write!(text, "  {change}");
+        }
+    }
+    if finding.class != congruent_protocol::contract::Class::Immutable {
+        let _ = write!(text, "  ({})", finding.class);
+    }
+    text
+}
+
+fn value(attributes: &Attributes, field: &Field) -> String {
+    let shown = match field {
+        Field::Content => attributes.content.map(|digest| short(&digest.to_string())),
+        Field::Size => attributes.size.map(|size| size.to_string()),
+        Field::Link => attributes.link.clone(),
+        Field::Device => attributes.device.clone(),
+        Field::Mode => attributes.mode.map(|mode| mode.to_string()),
+        Field::Uid => attributes.uid.map(|uid| uid.to_string()),
+        Field::Gid => attributes.gid.map(|gid| gid.to_string()),
+        Field::Xattr(name) => {
+            attributes.xattrs.iter().find(|xattr| xattr.name == *name).map(|xattr| short(&xattr.value))
+        }
+    };
+    shown.unwrap_or_else(|| "none".to_owned())
+}
+
+/// An entry in a few words.
+fn brief(attributes: &Attributes) -> String {
+    let mut text = attributes.kind.name().to_owned();
+    if attributes.kind == Kind::Mount {
+        let _ = write!(text, " of {}", attributes.filesystem.as_deref().unwrap_or("an unknown file system"));
+        return text;
+    }
+    if let (Some(mode), Some(uid), Some(gid)) = (attributes.mode, attributes.uid, attributes.gid) {
+        let _ = write!(text, " {mode} {uid}:{gid}");
+    }
+    if let Some(size) = attributes.size {
+        let _ = write!(text, " {size} bytes");
+    }
+    if let Some(link) = &attributes.link {
+        let _ = write!(text, " to {link}");
+    }
+    if let Some(device) = &attributes.device {
+        let _ = write!(text, " {device}");
+    }
+    text
+}
+
+/// A digest or value, cut to what tells two apart at a glance.
+fn short(value: &str) -> String {
+    match value.char_indices().nth(20) {
+        Some((end, _)) => format!("{}…", &value[..end]),
+        None => value.to_owned(),
+    }
+}
+
+fn coverage(out: &mut impl Write, coverage: &Coverage) -> io::Result<()> {
+    let seconds = coverage.finished_at.duration_since(coverage.started_at).as_secs_f64();
+    writeln!(
+        out,
+        "\ncoverage: {} entries seen, {} expected; {} bytes hashed in {seconds:.1} s",
+        coverage.entries_seen, coverage.entries_expected, coverage.bytes_hashed
+    )?;
+    gaps(out, "unreadable", &coverage.unreadable)?;
+    gaps(out, "unstable", &coverage.unstable)?;
+    for Hidden { path, entries } in &coverage.hidden {
+        writeln!(
+            out,
+            "  hidden      {path}  {} under a mount",
+            counted(*entries as usize, "entry", "entries")
+        )?;
+    }
+    for place in &coverage.reserved {
+        let entries = counted(place.entries as usize, "entry", "entries");
+        writeln!(out, "  reserved    {}  {entries}, outside the tree", place.path)?;
+    }
+    for mount in &coverage.mounts {
+        let how = match mount.content {
+            MountTreatment::Verify => "verified",
+            MountTreatment::Hide => "expected, not looked into",
+            MountTreatment::Unnamed => "not in the contract",
+        };
+        writeln!(
+            out,
+            "  mount       {}  {} {how}",
+            mount.path,
+            mount.filesystem.as_deref().unwrap_or("unknown")
+        )?;
+    }
+    Ok(())
+}
+
+fn gaps(out: &mut impl Write, what: &str, gaps: &[Gap]) -> io::Result<()> {
+    gaps.iter().try_for_each(|gap| writeln!(out, "  {what:<11} {}  {}", gap.path, gap.reason))
+}
+
+fn counted(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}

@@ -1,0 +1,237 @@
+//! The spool: numbered reports on disk until the collector has acknowledged
+//! them.
+//!
+//! A report gets its number when it is spooled and keeps it: after a crash the
+//! same bytes are sent again under the same number. A file is there whole or not
+//! at all: written aside, synced, renamed, directory synced. One process owns
+//! the state directory at a time.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use congruent_protocol::digest::{Algorithm, Digest};
+use congruent_protocol::report::Report;
+use rustix::fs::FlockOperation;
+use serde::{Deserialize, Serialize};
+
+/// Holds the number and digest of the newest report, spooled or not.
+const CHAIN_FILE: &str = "chain.json";
+const LOCK_FILE: &str = "lock";
+const SPOOL_DIRECTORY: &str = "spool";
+const REFUSED_DIRECTORY: &str = "refused";
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SpoolError {
+    #[error("cannot use the state directory {}", .path.display())]
+    Use {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("another agent runs with the state directory {}; stop it, or give this one its own state-directory", .0.display())]
+    Busy(PathBuf),
+    #[error("{} is damaged; if no report of this node must be kept, remove the state directory", .path.display())]
+    Damaged {
+        path: PathBuf,
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+/// The end of a node's chain of reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Chain {
+    sequence: u64,
+    digest: Digest,
+}
+
+/// A spooled report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Spooled {
+    pub(crate) sequence: u64,
+    path: PathBuf,
+}
+
+impl Spooled {
+    /// The report's bytes, as they are sent.
+    pub(crate) fn read(&self) -> Result<Vec<u8>, SpoolError> {
+        fs::read(&self.path).map_err(|source| SpoolError::Use { path: self.path.clone(), source })
+    }
+}
+
+/// The reports that the collector has not acknowledged.
+pub(crate) struct Spool {
+    directory: PathBuf,
+    chain: Option<Chain>,
+    /// Held while this process owns the directory; the kernel lets go of it
+    /// when the process ends, however it ends.
+    _lock: File,
+}
+
+impl Spool {
+    /// Opens the spool in `state_directory`, making it where it is not.
+    pub(crate) fn open(state_directory: &Path) -> Result<Self, SpoolError> {
+        let directory = state_directory.to_owned();
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source| SpoolError::Use { path, source }
+        };
+        for made in [SPOOL_DIRECTORY, REFUSED_DIRECTORY] {
+            fs::create_dir_all(directory.join(made)).map_err(failed(&directory))?;
+        }
+        let lock = File::create(directory.join(LOCK_FILE)).map_err(failed(&directory))?;
+        if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+            return Err(SpoolError::Busy(directory));
+        }
+        let mut spool = Self { directory, chain: None, _lock: lock };
+        spool.chain = spool.read_chain()?;
+        // Killed after a report was spooled and before the chain's end was noted.
+        if let Some(newest) = spool.pending()?.pop()
+            && spool.chain.is_none_or(|chain| chain.sequence < newest.sequence)
+        {
+            let digest = Algorithm::Blake3.digest(&newest.read()?);
+            spool.chain = Some(Chain { sequence: newest.sequence, digest });
+        }
+        Ok(spool)
+    }
+
+    /// Numbers a report, chains it to the one before, and spools it.
+    pub(crate) fn push(&mut self, mut report: Report) -> Result<Spooled, SpoolError> {
+        report.sequence = self.chain.map_or(1, |chain| chain.sequence + 1);
+        report.previous = self.chain.map(|chain| chain.digest);
+        let bytes = serde_json::to_vec(&report).expect("a report always serialises");
+        let spooled = Spooled { sequence: report.sequence, path: self.path_of(report.sequence) };
+        write_durably(&spooled.path, &bytes)?;
+        let chain = Chain { sequence: report.sequence, digest: Algorithm::Blake3.digest(&bytes) };
+        self.chain = Some(chain);
+        let bytes = serde_json::to_vec(&chain).expect("a chain's end always serialises");
+        write_durably(&self.directory.join(CHAIN_FILE), &bytes)?;
+        Ok(spooled)
+    }
+
+    /// What is not acknowledged, oldest first.
+    pub(crate) fn pending(&self) -> Result<Vec<Spooled>, SpoolError> {
+        let directory = self.directory.join(SPOOL_DIRECTORY);
+        let failed = |source| SpoolError::Use { path: directory.clone(), source };
+        let mut pending = Vec::new();
+        for entry in fs::read_dir(&directory).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            let number = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".json"));
+            // What is still written aside has another suffix.
+            if let Some(sequence) = number.and_then(|number| number.parse().ok()) {
+                pending.push(Spooled { sequence, path });
+            }
+        }
+        pending.sort_by_key(|spooled| spooled.sequence);
+        Ok(pending)
+    }
+
+    /// Forgets a report that the collector has acknowledged.
+    pub(crate) fn acknowledge(&self, spooled: &Spooled) -> Result<(), SpoolError> {
+        fs::remove_file(&spooled.path)
+            .map_err(|source| SpoolError::Use { path: spooled.path.clone(), source })
+    }
+
+    /// Sets a report aside that the collector will never take, for people to see.
+    pub(crate) fn set_aside(&self, spooled: &Spooled) -> Result<PathBuf, SpoolError> {
+        let name = format!("{:020}.json", spooled.sequence);
+        let aside = self.directory.join(REFUSED_DIRECTORY).join(name);
+        fs::rename(&spooled.path, &aside)
+            .map_err(|source| SpoolError::Use { path: aside.clone(), source })?;
+        Ok(aside)
+    }
+
+    fn path_of(&self, sequence: u64) -> PathBuf {
+        self.directory.join(SPOOL_DIRECTORY).join(format!("{sequence:020}.json"))
+    }
+
+    fn read_chain(&self) -> Result<Option<Chain>, SpoolError> {
+        let path = self.directory.join(CHAIN_FILE);
+        match fs::read(&path) {
+            Ok(bytes) => {
+                serde_json::from_slice(&bytes).map_err(|source| SpoolError::Damaged { path, source })
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(SpoolError::Use { path, source }),
+        }
+    }
+}
+
+fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), SpoolError> {
+    let write = || -> io::Result<()> {
+        let directory = path.parent().unwrap_or(Path::new("."));
+        let mut file = tempfile::Builder::new().suffix(".partial").tempfile_in(directory)?;
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        File::open(directory)?.sync_all()
+    };
+    write().map_err(|source| SpoolError::Use { path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use congruent_protocol::report::{Facts, Outcome, REPORT_SCHEMA};
+    use jiff::Timestamp;
+
+    fn report() -> Report {
+        Report {
+            schema_version: REPORT_SCHEMA,
+            node: "n".to_owned(),
+            boot: "b".to_owned(),
+            sequence: 0,
+            previous: None,
+            agent_version: "0".to_owned(),
+            reported_at: Timestamp::UNIX_EPOCH,
+            outcome: Outcome::NoManifest("none".to_owned()),
+            facts: Facts::default(),
+        }
+    }
+
+    fn parse(spooled: &Spooled) -> Report {
+        serde_json::from_slice(&spooled.read().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn numbers_and_chain_survive_a_restart() {
+        let state = tempfile::tempdir().unwrap();
+        let first = Spool::open(state.path()).unwrap().push(report()).unwrap();
+        let digest = Algorithm::Blake3.digest(&first.read().unwrap());
+        let mut spool = Spool::open(state.path()).unwrap();
+        spool.acknowledge(&first).unwrap();
+        let second = spool.push(report()).unwrap();
+        assert_eq!((parse(&second).sequence, parse(&second).previous), (2, Some(digest)));
+        assert_eq!(spool.pending().unwrap(), [second]);
+    }
+
+    #[test]
+    fn a_crash_before_the_chain_is_noted_reuses_no_number() {
+        let state = tempfile::tempdir().unwrap();
+        Spool::open(state.path()).unwrap().push(report()).unwrap();
+        fs::remove_file(state.path().join(CHAIN_FILE)).unwrap();
+        fs::write(state.path().join("spool/x.partial"), "half").unwrap();
+        let mut spool = Spool::open(state.path()).unwrap();
+        assert_eq!(parse(&spool.push(report()).unwrap()).sequence, 2);
+    }
+
+    #[test]
+    fn two_at_once_and_damage_are_refused() {
+        let state = tempfile::tempdir().unwrap();
+        let spool = Spool::open(state.path()).unwrap();
+        assert!(matches!(Spool::open(state.path()), Err(SpoolError::Busy(_))));
+        drop(spool);
+        fs::write(state.path().join(CHAIN_FILE), "{").unwrap();
+        assert!(matches!(Spool::open(state.path()), Err(SpoolError::Damaged { .. })));
+    }
+
+    #[test]
+    fn a_refused_report_is_set_aside() {
+        let state = tempfile::tempdir().unwrap();
+        let mut spool = Spool::open(state.path()).unwrap();
+        let spooled = spool.push(report()).unwrap();
+        let aside = spool.set_aside(&spooled).unwrap();
+        assert!(aside.exists() && spool.pending().unwrap().is_empty());
+    }
+}

@@ -1,0 +1,76 @@
+//! The sweep: one complete walk of a root, in tree order.
+//!
+//! Three parts run side by side: the *walk* lists directories and puts what it
+//! finds into batches, *readers* look at each path and hash contents, and the
+//! caller's *consumer* gets every path in tree order. What is in flight is
+//! bounded, so memory follows the largest directory and not the tree.
+//!
+//! No symbolic link is followed at any component: each directory is opened
+//! relative to its parent, by one name. Nothing is written.
+
+mod bake;
+mod compare;
+mod mounts;
+mod pool;
+mod read;
+mod root;
+mod sight;
+mod walk;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use congruent_protocol::contract::Contract;
+use congruent_protocol::path::TreePath;
+
+pub(crate) use bake::{Baked, bake};
+pub(crate) use compare::verify;
+pub(crate) use pool::sweep;
+pub(crate) use root::Root;
+pub(crate) use sight::{Inode, MountSeen, Problem, ProblemKind, Seen, SeenEntry, Sight};
+
+/// What a sweep needs to know of each path before it looks.
+pub(crate) struct Scope<'a> {
+    pub(crate) contract: &'a Contract,
+    pub(crate) reserved: &'a [TreePath],
+    pub(crate) purpose: Purpose,
+    pub(crate) threads: usize,
+}
+
+/// What a sweep is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Every entry is read: all of them are baked.
+    Bake,
+    /// What may change in any way is not read.
+    Verify,
+}
+
+/// How far a sweep is; shared with whoever shows it.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    entries: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Counters {
+    pub(crate) fn add_entries(&self, count: u64) {
+        self.entries.fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub(crate) fn add_bytes(&self, count: u64) {
+        self.bytes.fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub(crate) fn entries(&self) -> u64 {
+        self.entries.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+}
+
+/// As many readers as the machine has processors for us.
+pub(crate) fn default_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}

@@ -1,0 +1,61 @@
+//! The root that is looked at, and from whose point of view.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use super::mounts::MountTable;
+
+/// An open root directory.
+pub(crate) struct Root {
+    pub(crate) directory: OwnedFd,
+    pub(crate) path: PathBuf,
+    pub(crate) mounts: MountTable,
+}
+
+/// Why there is no root to look at.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RootError {
+    #[error("cannot open the root directory {}", .path.display())]
+    Open {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("the root {} is not a directory; give the directory that holds the image's files", .0.display())]
+    NotADirectory(PathBuf),
+    #[error("cannot see the root as PID 1 does; run as root, or name a directory with --root")]
+    ForeignView(#[source] io::Error),
+}
+
+impl Root {
+    /// Opens `given`, or where nothing is given the root as PID 1 sees it.
+    pub(crate) fn open(given: Option<&Path>) -> Result<Self, RootError> {
+        match given {
+            Some(path) => Self::open_at(path, "/proc/self/mountinfo"),
+            None if shares_view_with_init()? => Self::open_at(Path::new("/"), "/proc/self/mountinfo"),
+            None => Self::open_at(Path::new("/proc/1/root"), "/proc/1/mountinfo"),
+        }
+    }
+
+    fn open_at(path: &Path, mountinfo: &str) -> Result<Self, RootError> {
+        let open = |source| RootError::Open { path: path.to_owned(), source };
+        let file = File::open(path).map_err(open)?;
+        if !file.metadata().map_err(open)?.is_dir() {
+            return Err(RootError::NotADirectory(path.to_owned()));
+        }
+        Ok(Self { directory: file.into(), path: path.to_owned(), mounts: MountTable::new(mountinfo) })
+    }
+}
+
+/// Whether this process sees the same mounts under the same root as PID 1. A
+/// service in a mount namespace of its own does not.
+fn shares_view_with_init() -> Result<bool, RootError> {
+    let same_link = |name: &str| -> io::Result<bool> {
+        Ok(std::fs::read_link(format!("/proc/1/{name}"))?
+            == std::fs::read_link(format!("/proc/self/{name}"))?)
+    };
+    let same = || Ok(same_link("ns/mnt")? && same_link("root")?);
+    same().map_err(RootError::ForeignView)
+}

@@ -1,0 +1,79 @@
+//! What a sweep sees of one path.
+
+use congruent_protocol::contract::Class;
+use congruent_protocol::entry::Entry;
+use congruent_protocol::path::TreePath;
+use congruent_protocol::verification::MountTreatment;
+
+/// One path, as it was seen.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    pub(crate) path: TreePath,
+    /// The contract's class; `Reserved` for places outside the tree.
+    pub(crate) class: Class,
+    /// Set where the path is a mount point.
+    pub(crate) mount: Option<MountSeen>,
+    pub(crate) sight: Sight,
+}
+
+/// What was seen at a path.
+#[derive(Debug)]
+pub(crate) enum Sight {
+    /// The entry, looked at in full.
+    Entry(Box<SeenEntry>),
+    /// Something whose class allows it to be anything; it was not looked at.
+    Anything,
+    /// A mount that is not looked into.
+    Mount,
+    /// Something that could not even be stat'ed.
+    Hidden(Problem),
+}
+
+/// An entry, and what could not be verified of it.
+#[derive(Debug)]
+pub(crate) struct SeenEntry {
+    pub(crate) entry: Entry,
+    pub(crate) inode: Inode,
+    pub(crate) problem: Option<Problem>,
+    /// Whether the extended attributes could not be read.
+    pub(crate) xattrs_unread: bool,
+}
+
+/// Which inode an entry is, so that hard links are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Inode {
+    pub(crate) device: (u32, u32),
+    pub(crate) number: u64,
+    pub(crate) links: u32,
+}
+
+/// Why something could not be verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Problem {
+    pub(crate) kind: ProblemKind,
+    pub(crate) reason: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ProblemKind {
+    /// The kernel would not let us.
+    Unreadable,
+    /// It changed each time that it was read.
+    Unstable,
+}
+
+impl Problem {
+    pub(crate) fn unreadable(action: &str, errno: rustix::io::Errno) -> Self {
+        let error = std::io::Error::from(errno);
+        Self { kind: ProblemKind::Unreadable, reason: format!("{action}: {error}") }
+    }
+}
+
+/// A mount point.
+#[derive(Debug, Clone)]
+pub(crate) struct MountSeen {
+    pub(crate) treatment: MountTreatment,
+    /// As the kernel names it; none where the mount was gone too soon.
+    pub(crate) filesystem: Option<String>,
+    pub(crate) source: Option<String>,
+}
