@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 /// Bake a manifest when an image is built, and verify against it wherever the
 /// image runs. Nothing that is looked at is ever changed.
 #[derive(Parser)]
-#[command(name = "congruent", version, propagate_version = true, max_term_width = 100)]
+#[command(name = "congruent", version, max_term_width = 100)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -140,4 +140,14 @@ pub(crate) enum Format {
     Text,
     /// For programs: one JSON document with `schema_version`.
     Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_holds_together() {
+        super::Cli::command().debug_assert();
+    }
 }
