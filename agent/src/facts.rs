@@ -34,7 +34,7 @@ pub(crate) fn gather() -> Facts {
         networks: networks(),
         uptime_seconds: System::uptime().unwrap_or(0),
         machine_id: first_line("/etc/machine-id"),
-        product_uuid: first_line(&format!("{DMI}/product_uuid")),
+        product_uuid: first_line(format!("{DMI}/product_uuid")),
         cloud_provider: cloud_provider(),
         cloud_instance_id: first_line(CLOUD_INIT_INSTANCE).or_else(ec2_instance_id),
     }
@@ -88,13 +88,13 @@ fn cloud_provider() -> Option<String> {
         ("Hetzner", "hetzner"),
         ("OpenStack Foundation", "openstack"),
     ];
-    let maker = first_line(&format!("{DMI}/sys_vendor"))?;
+    let maker = first_line(format!("{DMI}/sys_vendor"))?;
     MAKERS.iter().find(|(name, _)| maker.starts_with(name)).map(|(_, cloud)| (*cloud).to_owned())
 }
 
 /// EC2's own hypervisor puts the instance id into the board's asset tag.
 fn ec2_instance_id() -> Option<String> {
-    first_line(&format!("{DMI}/board_asset_tag")).filter(|tag| tag.starts_with("i-"))
+    first_line(format!("{DMI}/board_asset_tag")).filter(|tag| tag.starts_with("i-"))
 }
 
 fn first_line(path: impl AsRef<Path>) -> Option<String> {

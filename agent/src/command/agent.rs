@@ -3,12 +3,14 @@
 use std::convert::Infallible;
 use std::fs;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use congruent_protocol::manifest::Manifest;
-use congruent_protocol::path::escape;
+use congruent_protocol::normalise::is_reserved;
+use congruent_protocol::path::{TreePath, escape};
 use congruent_protocol::report::{Outcome as Looked, REPORT_SCHEMA, Report};
 use congruent_protocol::verification::State;
 use jiff::Timestamp;
@@ -172,12 +174,34 @@ fn verify(config: &Config) -> anyhow::Result<anyhow::Result<Looked>> {
         .with_context(|| format!("cannot use the manifest {}", config.manifest.display()))?;
     let look = || -> anyhow::Result<Looked> {
         let root = Root::open(config.root.as_deref())?;
+        if config.collector.is_some() {
+            check_state_directory(&config.state_directory, &root, &manifest.predicate().reserved)?;
+        }
         let counters = Counters::default();
         let verification =
             sweep::verify(&root, &manifest, &file, default_threads(), &counters, Timestamp::now)?;
         Ok(Looked::Verified(Box::new(verification)))
     };
     Ok(look())
+}
+
+/// The agent writes nothing to what it watches: its state must lie in a reserved
+/// place or outside the root.
+fn check_state_directory(state: &Path, root: &Root, reserved: &[TreePath]) -> anyhow::Result<()> {
+    let resolve =
+        |path: &Path| fs::canonicalize(path).with_context(|| format!("cannot resolve {}", path.display()));
+    let (state, top) = (resolve(state)?, resolve(&root.path)?);
+    let Ok(inside) = state.strip_prefix(&top) else { return Ok(()) };
+    let path = TreePath::new(Path::new("/").join(inside).as_os_str().as_encoded_bytes())?;
+    if is_reserved(reserved, &path) {
+        return Ok(());
+    }
+    let places: Vec<_> = reserved.iter().map(ToString::to_string).collect();
+    bail!(
+        "state-directory {path} lies in the tree that is watched, so that the agent would be drift itself; \
+         put it into a place that the manifest reserves ({}) or outside the root",
+        places.join(", ")
+    )
 }
 
 fn settle(spool: &Spool, spooled: &Spooled, delivery: Delivery) -> Result<(), SpoolError> {

@@ -186,23 +186,23 @@ impl<R: Read> Comparison<'_, R> {
         {
             let ListedEntry { path, entry } = listed.clone();
             self.baked.advance()?;
-            self.take_missing(path, &entry)?;
+            self.take_missing(&path, &entry)?;
         }
         Ok(())
     }
 
-    fn take_missing(&mut self, path: TreePath, entry: &Entry) -> Result<(), VerifyError> {
-        match self.cover_of(&path) {
+    fn take_missing(&mut self, path: &TreePath, entry: &Entry) -> Result<(), VerifyError> {
+        match self.cover_of(path) {
             Some(CoverKind::UnnamedMount) => self.count_hidden(),
             Some(CoverKind::NamedMount) => {
                 self.count_hidden();
-                self.hasher.push(&path, Contribution::Entry(entry))?;
+                self.hasher.push(path, Contribution::Entry(entry))?;
             }
-            Some(CoverKind::Unreadable) => self.hasher.push(&path, Contribution::Entry(entry))?,
-            None => match self.contract.class_of(&path) {
+            Some(CoverKind::Unreadable) => self.hasher.push(path, Contribution::Entry(entry))?,
+            None => match self.contract.class_of(path) {
                 // What may be anything may also be gone.
-                Class::Ephemeral => self.hasher.push(&path, Contribution::Entry(entry))?,
-                class => self.findings.push(Finding::removed(&path, class, entry)),
+                Class::Ephemeral => self.hasher.push(path, Contribution::Entry(entry))?,
+                class => self.findings.push(Finding::removed(path, class, entry)),
             },
         }
         Ok(())
