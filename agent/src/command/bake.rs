@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use congruent_protocol::contract::Contract;
 use congruent_protocol::key::SecretKey;
-use congruent_protocol::manifest::{Baked, Predicate, write_manifest};
+use congruent_protocol::manifest::{Baked, Predicate, check_name, write_manifest};
 use congruent_protocol::path::{TreePath, escape};
 use jiff::Timestamp;
 
@@ -23,6 +23,8 @@ const STATE_DIRECTORY: &str = "/var/lib/congruent";
 pub(super) fn run(args: &Bake) -> anyhow::Result<Outcome> {
     let contract = read_contract(args.contract.as_deref())?;
     let key = args.key.as_deref().map(read_key).transpose()?;
+    check_name("--name", &args.name)?;
+    check_name("--version", &args.image_version)?;
     let installed = TreePath::new(format!("/etc/congruent/{}.manifest", args.name))
         .with_context(|| format!("--name {:?} cannot be part of a file name", args.name))?;
     let reserved = vec![installed.clone(), TreePath::new(STATE_DIRECTORY)?];

@@ -35,6 +35,8 @@ pub(super) fn run(args: &Verify) -> anyhow::Result<Outcome> {
         Format::Json => output::json(&mut out, &verification),
     }
     .and_then(|()| out.flush())
+    // Whoever reads may stop when they have seen enough; the verdict stands.
+    .or_else(|error| if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })
     .context("cannot write the outcome")?;
     Ok(Outcome::Looked(verification.state))
 }

@@ -70,7 +70,19 @@ impl Counters {
     }
 }
 
+/// More readers than this only wait for the disk, and hold directories open.
+const MAX_THREADS: usize = 16;
+
 /// As many readers as the machine has processors for us.
 pub(crate) fn default_threads() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
+    std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS)
+}
+
+/// Lets this process hold as many directories open as it may. Where the kernel
+/// refuses, what there is has to do.
+fn raise_open_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    let _ = setrlimit(Resource::Nofile, limit);
 }

@@ -6,7 +6,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::read::Reader;
 use super::walk::{Job, Walk};
-use super::{Counters, Root, Scope, Seen};
+use super::{Counters, Root, Scope, Seen, raise_open_file_limit};
 
 /// Batches in flight for each reader. With [`BATCH_JOBS`] this bounds memory and
 /// open directories.
@@ -46,6 +46,7 @@ pub(crate) fn sweep<E>(
     counters: &Counters,
     mut consume: impl FnMut(Seen) -> Result<(), E>,
 ) -> Result<(), E> {
+    raise_open_file_limit();
     let (ordered, results) = bounded(scope.threads * BATCHES_PER_THREAD);
     let (work, jobs) = bounded::<Work>(scope.threads * BATCHES_PER_THREAD);
     thread::scope(|threads| {

@@ -13,4 +13,6 @@ mod statement;
 pub use entries::{EntriesError, EntriesReader, EntriesWriter, ListedEntry};
 pub use envelope::{Envelope, EnvelopeError, EnvelopeSignature};
 pub use file::{Manifest, ManifestError, SignedBy, write_manifest};
-pub use statement::{Baked, EntriesSummary, PREDICATE_TYPE, Predicate, Statement, StatementError};
+pub use statement::{
+    Baked, EntriesSummary, PREDICATE_TYPE, Predicate, Statement, StatementError, check_name,
+};

@@ -157,8 +157,12 @@ impl Statement {
     }
 }
 
-/// Holds a name or version to what a file name, a log line and a table cell bear.
-pub(super) fn check_name(what: &str, name: &str) -> Result<(), StatementError> {
+/// Holds a name or version, called `what`, to what a file name, a log line and a
+/// table cell bear.
+///
+/// # Errors
+/// When it is empty, too long, holds `/` or what is not printable.
+pub fn check_name(what: &str, name: &str) -> Result<(), StatementError> {
     if name.is_empty()
         || name.chars().count() > MAX_NAME_CHARS
         || plain(name.as_bytes()).is_none()
