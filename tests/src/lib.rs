@@ -1,1 +1,18 @@
-//! Shared parts of the end-to-end tests.
+//! What the end-to-end tests, the demo and the bench share: real programs, real
+//! trees, a real receiver of webhooks.
+//!
+//! Nothing here stands in for a part of Congruent: the binaries are started as
+//! their users start them, and spoken to over files and sockets.
+
+pub mod agent;
+pub mod binaries;
+pub mod collector;
+pub mod debian;
+pub mod http;
+pub mod program;
+pub mod receiver;
+pub mod sandbox;
+pub mod signature;
+pub mod site;
+pub mod tree;
+pub mod wait;

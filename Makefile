@@ -1,0 +1,27 @@
+# The commands of this project. Each works on a bare Debian machine as well as
+# on a used one, asks nothing, and can be run again.
+
+SHELL := bash
+.DEFAULT_GOAL := help
+.PHONY: help setup build lint test demo bench
+
+help: ## Say what there is
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
+
+setup: ## Install what the tests need (Debian packages, cargo-deny, Python peers)
+	@scripts/setup
+
+build: ## Build everything
+	cargo build --workspace --all-targets
+
+lint: ## Formatting, clippy, documentation, licences and sources of dependencies
+	@scripts/lint
+
+test: setup lint ## Everything that must hold: setup, lint, build, all tests
+	@scripts/test
+
+demo: ## See a machine being baked, changed, found out and replaced
+	@scripts/demo
+
+bench: ## Compare verify with the floor probe and b3sum
+	@scripts/bench

@@ -1,0 +1,238 @@
+//! A whole installation in a sandbox: a baked tree, a collector's configuration,
+//! nodes with trees of their own that were copied from what was baked.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use congruent_protocol::report::Report;
+
+use crate::collector::Collector;
+use crate::program::{Ended, run};
+use crate::sandbox::{KeyFiles, Sandbox};
+use crate::signature::WebhookSecret;
+use crate::{agent, tree};
+
+/// The group that every node is in.
+pub const GROUP: &str = "web";
+/// The webhook target's name.
+pub const TARGET: &str = "platform";
+
+/// An installation.
+pub struct Site {
+    /// Where all its files are.
+    pub sandbox: Sandbox,
+    /// What signs its manifest.
+    pub keys: KeyFiles,
+    /// What its webhooks are signed with.
+    pub secret: WebhookSecret,
+    nodes: Vec<String>,
+}
+
+/// What differs between collectors in tests.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// 0 for one of the kernel's choice.
+    pub port: u16,
+    /// The group's environment.
+    pub environment: &'static str,
+    /// `report-only` or `replace`.
+    pub mode: &'static str,
+    /// Where orders are delivered.
+    pub webhook: Option<String>,
+    /// When a node that does not report is silent.
+    pub silent_after: &'static str,
+    /// The largest body taken.
+    pub max_body_bytes: Option<u64>,
+    /// The accepted manifests' files.
+    pub manifests: Vec<String>,
+    /// More lines for the top of the file.
+    pub more: &'static str,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            port: 0,
+            environment: "prod",
+            mode: "report-only",
+            webhook: None,
+            silent_after: "15m",
+            max_body_bytes: None,
+            manifests: vec!["web.manifest".to_owned()],
+            more: "",
+        }
+    }
+}
+
+impl Settings {
+    /// A group that orders replacements from `url`.
+    pub fn replacing(url: String) -> Self {
+        Self { mode: "replace", webhook: Some(url), ..Self::default() }
+    }
+}
+
+impl Site {
+    /// An installation over a small tree with these nodes.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn small(nodes: &[&str]) -> Result<Self> {
+        Self::new(Sandbox::new()?, nodes, tree::small)
+    }
+
+    /// An installation over what `plant` puts into an empty folder.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn new(sandbox: Sandbox, nodes: &[&str], plant: impl FnOnce(&Path) -> Result<()>) -> Result<Self> {
+        let nodes: Vec<String> = nodes.iter().map(|&node| node.to_owned()).collect();
+        let site = Self {
+            keys: sandbox.keygen("key")?,
+            secret: WebhookSecret::new(*b"a secret of thirty-two bytes ..."),
+            sandbox,
+            nodes,
+        };
+        let baked = site.sandbox.path("baked");
+        plant(&baked)?;
+        agent::bake(&baked, None, &site.keys, &site.manifest())?;
+        site.sandbox.write("operator.token", token("operator"))?;
+        site.sandbox.write("platform.secret", site.secret.to_text())?;
+        for node in &site.nodes {
+            site.sandbox.write(format!("{node}.token"), token(node))?;
+            tree::copy(&baked, &site.root(node))?;
+        }
+        Ok(site)
+    }
+
+    /// The manifest that all nodes are held to.
+    pub fn manifest(&self) -> PathBuf {
+        self.sandbox.path("web.manifest")
+    }
+
+    /// The collector's database.
+    pub fn database(&self) -> PathBuf {
+        self.sandbox.path("congruent.db")
+    }
+
+    /// The root of a node's tree.
+    pub fn root(&self, node: &str) -> PathBuf {
+        self.sandbox.path(format!("{node}-root"))
+    }
+
+    /// Where a node keeps its state.
+    pub fn state(&self, node: &str) -> PathBuf {
+        self.sandbox.path(format!("{node}-state"))
+    }
+
+    /// Writes the collector's configuration.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_server(&self, settings: &Settings) -> Result<PathBuf> {
+        self.sandbox.write("server.toml", self.server_toml(settings))
+    }
+
+    fn server_toml(&self, settings: &Settings) -> String {
+        let Settings { port, environment, mode, silent_after, more, .. } = settings;
+        let limit = settings.max_body_bytes.map(|bytes| format!("max-body-bytes = {bytes}\n"));
+        let webhook = settings.webhook.as_ref().map(|_| format!("webhook = {TARGET:?}\n"));
+        let mut toml = format!(
+            "listen = \"127.0.0.1:{port}\"\n\
+             database = \"congruent.db\"\n\
+             operator-token-file = \"operator.token\"\n\
+             silent-after = {silent_after:?}\n{}{more}\n\
+             [[group]]\n\
+             name = {GROUP:?}\n\
+             environment = {environment:?}\n\
+             mode = {mode:?}\n\
+             manifests = {:?}\n\
+             trust = [\"key.pub.pem\"]\n{}",
+            limit.unwrap_or_default(),
+            settings.manifests,
+            webhook.unwrap_or_default()
+        );
+        for node in &self.nodes {
+            toml.push_str(&format!(
+                "[[node]]\nid = {node:?}\ngroup = {GROUP:?}\ntoken-file = \"{node}.token\"\n"
+            ));
+        }
+        if let Some(url) = &settings.webhook {
+            toml.push_str(&format!(
+                "[[webhook]]\nname = {TARGET:?}\nurl = {url:?}\nsecret-file = \"platform.secret\"\n"
+            ));
+        }
+        toml
+    }
+
+    /// Starts the collector and points every node at it.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn collect(&self, settings: &Settings) -> Result<Collector> {
+        let config = self.write_server(settings)?;
+        let collector = Collector::start(&config, &self.sandbox.path("server.log"), &token("operator"))?;
+        for node in &self.nodes {
+            self.write_agent(node, Some(collector.url()))?;
+        }
+        Ok(collector)
+    }
+
+    /// Writes a node's configuration.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_agent(&self, node: &str, url: Option<&str>) -> Result<PathBuf> {
+        let collector = url.map(|url| format!("[collector]\nurl = {url:?}\ntoken-file = \"{node}.token\"\n"));
+        let toml = format!(
+            "node = {node:?}\n\
+             manifest = \"web.manifest\"\n\
+             trust = [\"key.pub.pem\"]\n\
+             root = \"{node}-root\"\n\
+             state-directory = \"{node}-state\"\n\
+             interval = \"15m\"\n{}",
+            collector.unwrap_or_default()
+        );
+        self.sandbox.write(format!("{node}.toml"), toml)
+    }
+
+    /// The agent's command for a node, without `--once`.
+    ///
+    /// # Errors
+    /// When the binary is missing.
+    pub fn agent(&self, node: &str) -> Result<std::process::Command> {
+        let mut command = agent::command(&["agent", "--config"])?;
+        command.arg(self.sandbox.path(format!("{node}.toml")));
+        Ok(command)
+    }
+
+    /// One sweep of a node, reported.
+    ///
+    /// # Errors
+    /// When the agent cannot be run.
+    pub fn sweep(&self, node: &str) -> Result<Ended> {
+        run(self.agent(node)?.arg("--once"))
+    }
+
+    /// Changes a file of a node, so that its next sweep finds it.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn tamper(&self, node: &str) -> Result<()> {
+        let victim = self.root(node).join("usr/bin/web");
+        fs::write(&victim, "#!/bin/sh\necho mined\n").context("cannot change the tree")
+    }
+}
+
+/// The token of a node, or of the operator.
+pub fn token(of: &str) -> String {
+    format!("token-of-{of}-0123456789abcdef0123456789abcdef")
+}
+
+/// A report's bytes as an agent would send it.
+///
+/// # Errors
+/// Never, for a report.
+pub fn to_json(report: &Report) -> Result<Vec<u8>> {
+    serde_json::to_vec(report).context("reports always serialise")
+}
