@@ -9,6 +9,8 @@ pub mod binaries;
 pub mod collector;
 pub mod debian;
 pub mod http;
+pub mod mounts;
+pub mod peer;
 pub mod program;
 pub mod receiver;
 pub mod sandbox;

@@ -14,7 +14,7 @@ use congruent_protocol::normalise::recompute;
 use congruent_protocol::path::plain;
 use congruent_protocol::verification::{Coverage, State, SweepMode, Verification};
 use congruent_tests::program::{self, Ended};
-use congruent_tests::{agent, binaries, tree};
+use congruent_tests::{agent, binaries, mounts, tree};
 use serde_json::Value;
 use walkdir::WalkDir;
 
@@ -46,12 +46,7 @@ fn look(view: View, baked: &Baked, folder: &Path, root: &Path) -> Result<Ended> 
     let arguments = agent::verify_arguments(&baked.manifest_file, &baked.public_key, root);
     match view {
         View::Plain => program::run(Command::new(program).args(arguments)),
-        View::Mounted(commands) => {
-            let script = format!("set -e; {commands}; exec \"$@\"");
-            let mut unshare = Command::new("unshare");
-            unshare.args(["--mount", "--propagation", "private", "sh", "-c", &script, "sh"]);
-            program::run(unshare.arg(program).args(arguments).env("ROOT", root))
-        }
+        View::Mounted(commands) => program::run(mounts::command(commands, root, &program).args(arguments)),
         View::Nobody => as_nobody(&program, baked, folder, root),
     }
 }

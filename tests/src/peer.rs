@@ -1,0 +1,31 @@
+//! Programs by others that check the same formats: `tests/peers/`, run by the
+//! Python that `make setup` prepares.
+
+use std::fs::File;
+use std::io::{Seek, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::binaries;
+
+/// Runs `peers/SCRIPT` with these arguments and this input; gives what it prints.
+///
+/// # Errors
+/// When the peer refuses, with its reason, or is not installed.
+pub fn ask(script: &str, arguments: &[&Path], input: &[u8]) -> Result<Vec<u8>> {
+    let target = binaries::folder()?.join("..");
+    let python = target.join("venv/bin/python");
+    ensure!(python.is_file(), "{} is missing; run: make setup", python.display());
+    let mut stdin: File = tempfile::tempfile().context("cannot make the peer's input")?;
+    stdin.write_all(input).and_then(|()| stdin.rewind()).context("cannot write the peer's input")?;
+    let output = Command::new(python)
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("peers").join(script))
+        .args(arguments)
+        .stdin(Stdio::from(stdin))
+        .output()
+        .context("cannot run the peer")?;
+    ensure!(output.status.success(), "{script} refuses: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(output.stdout)
+}
