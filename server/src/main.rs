@@ -1,2 +1,39 @@
-//! The collector.
-fn main() {}
+//! The collector: takes reports, asks policy, plans and orders replacements.
+//!
+//! `main` only maps an outcome to an exit code: 0, or 2 for what went wrong.
+
+mod api;
+mod cli;
+mod clock;
+mod cmdb;
+mod config;
+mod dispatch;
+mod ingest;
+mod judge;
+mod plan;
+mod policy;
+mod record;
+mod report;
+mod scope;
+mod serve;
+mod silence;
+mod store;
+mod telemetry;
+#[cfg(test)]
+mod testing;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    match cli::run(cli::Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nothing is left to be told when standard error is closed.
+            let _ = writeln!(std::io::stderr(), "error: {}", ingest::chain_of(error.as_ref()));
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Answers: JSON, also where something is wrong.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use congruent_protocol::report::Refusal;
+use tracing::error;
+
+use crate::ingest::{Refused, chain_of};
+use crate::store::StoreError;
+
+/// The version of the JSON that the API gives.
+pub(super) const API_SCHEMA: u32 = 1;
+
+/// What is wrong with a request, or with us.
+#[derive(Debug)]
+pub(super) struct Problem {
+    status: StatusCode,
+    refusal: Refusal,
+}
+
+impl Problem {
+    pub(super) fn new(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
+        Self { status, refusal: Refusal { code: code.to_owned(), message: message.into() } }
+    }
+
+    /// There is no `what` of that name.
+    pub(super) fn not_found(what: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not-found", format!("there is no such {what}"))
+    }
+}
+
+impl From<StoreError> for Problem {
+    /// Operators get the short form; the log has the causes.
+    fn from(error: StoreError) -> Self {
+        error!("a request failed: {}", chain_of(&error));
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "store-unavailable", error.to_string())
+    }
+}
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        let status = StatusCode::from_u16(refused.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        // Causes that are ours stay in our log; the caller's go back to the caller.
+        let message = if status.is_client_error() { chain_of(&refused) } else { refused.to_string() };
+        Self::new(status, refused.code(), message)
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, Json(self.refusal)).into_response();
+        if self.status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}

@@ -1,0 +1,85 @@
+//! HTTP: nodes post reports, operators read. One file per resource.
+//!
+//! Errors are [`Refusal`](congruent_protocol::report::Refusal) JSON, also for
+//! routes and methods that do not exist. Who asks is known before a body is read.
+
+mod actions;
+mod answer;
+mod auth;
+mod cmdb;
+mod decisions;
+mod health;
+mod list;
+mod nodes;
+mod reports;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::middleware;
+use axum::routing::{get, post};
+use congruent_protocol::report::REPORTS_PATH;
+use tokio::sync::{Semaphore, watch};
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::ingest::Ingest;
+use crate::store::Store;
+use answer::Problem;
+
+/// How many reports are read and checked at once. Each may take the largest
+/// body several times over in memory.
+const REPORTS_AT_ONCE: usize = 8;
+
+/// What requests are answered from.
+pub(crate) struct Api {
+    config: Arc<Config>,
+    store: Store,
+    clock: Clock,
+    ingest: Ingest,
+    room: Semaphore,
+    /// True once the collector stops.
+    stop: watch::Receiver<bool>,
+}
+
+impl Api {
+    /// The API of a collector.
+    pub(crate) fn new(ingest: Ingest, stop: watch::Receiver<bool>) -> Self {
+        Self {
+            config: Arc::clone(&ingest.config),
+            store: ingest.store.clone(),
+            clock: Arc::clone(&ingest.clock),
+            ingest,
+            room: Semaphore::new(REPORTS_AT_ONCE),
+            stop,
+        }
+    }
+
+    /// Every route.
+    pub(crate) fn router(self) -> Router {
+        let api = Arc::new(self);
+        let operators = Router::new()
+            .route("/v1/nodes", get(nodes::list))
+            .route("/v1/nodes/{id}", get(nodes::one))
+            .route("/v1/decisions", get(decisions::list))
+            .route("/v1/decisions/{id}", get(decisions::one))
+            .route("/v1/actions", get(actions::list))
+            .route("/v1/actions/{id}", get(actions::one))
+            .route("/v1/cmdb/items", get(cmdb::items))
+            .route_layer(middleware::from_fn_with_state(Arc::clone(&api), auth::require_operator));
+        Router::new()
+            .merge(operators)
+            .route(REPORTS_PATH, post(reports::take))
+            .route("/healthz", get(health::healthz))
+            .route("/readyz", get(health::readyz))
+            .fallback(async || Problem::new(StatusCode::NOT_FOUND, "not-found", "there is no such route"))
+            .method_not_allowed_fallback(async || {
+                let status = StatusCode::METHOD_NOT_ALLOWED;
+                Problem::new(status, "method-not-allowed", "the route does not take this method")
+            })
+            .with_state(api)
+    }
+}

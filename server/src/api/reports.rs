@@ -1,0 +1,63 @@
+//! `POST /v1/reports`.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::{Body, HttpBody};
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use congruent_protocol::report::Acknowledgement;
+use tokio::time::timeout;
+
+use super::answer::Problem;
+use super::{Api, auth};
+use crate::ingest::Refused;
+
+/// How long a body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// How much of a body that is too large is read and dropped, so that its sender
+/// comes to read the answer instead of finding the connection closed.
+const DROPPED_BYTES: usize = 256 << 20;
+
+/// Takes a report: who sends it, then its body, then what it says.
+pub(super) async fn take(
+    State(api): State<Arc<Api>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Acknowledgement>, Problem> {
+    let node = auth::node(&api, &headers)?;
+    let Ok(_room) = api.room.acquire().await else {
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the collector is stopping"));
+    };
+    let limit = api.config.max_body_bytes;
+    let arrived = timeout(BODY_TIMEOUT, read(body, limit)).await.unwrap_or(Err(Refused::Cut));
+    match arrived {
+        Ok(body) => Ok(Json(api.ingest.take(node, body).await?)),
+        Err(refused) => {
+            api.ingest.note_refusal(node, &refused).await;
+            Err(refused.into())
+        }
+    }
+}
+
+/// Reads a body of at most `limit` bytes.
+async fn read(mut body: Body, limit: usize) -> Result<Vec<u8>, Refused> {
+    let mut bytes = Vec::new();
+    let mut dropped = 0;
+    while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+        let Ok(data) = frame.map_err(|_| Refused::Cut)?.into_data() else { continue };
+        if dropped == 0 && bytes.len() + data.len() <= limit {
+            bytes.extend_from_slice(&data);
+            continue;
+        }
+        bytes = Vec::new();
+        dropped += data.len();
+        if dropped > DROPPED_BYTES {
+            break;
+        }
+    }
+    if dropped == 0 { Ok(bytes) } else { Err(Refused::TooLarge { limit }) }
+}

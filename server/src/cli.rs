@@ -1,0 +1,137 @@
+//! The command line: raw flags, turned once into what the commands take.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::Config;
+use crate::policy::Policy;
+use crate::report::{Edge, Period};
+use crate::serve::{self, Collector};
+use crate::telemetry::{self, LogFormat};
+use crate::{clock, report};
+
+/// Collects the reports of a fleet, asks policy what is to happen, and orders
+/// replacements.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(ServeArgs),
+    Report(ReportArgs),
+    CheckConfig(CheckConfigArgs),
+}
+
+/// Runs the collector.
+///
+/// The first line on standard output is `listening on http://ADDRESS`, as soon as
+/// requests are accepted. Logs go to standard error; the environment variable
+/// CONGRUENT_LOG says what is logged, such as `debug`. SIGTERM and SIGINT stop it.
+#[derive(Debug, Args)]
+struct ServeArgs {
+    /// The collector's configuration, in TOML.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// How log lines are written.
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+}
+
+/// Writes the auditor's report about a period.
+///
+/// It has scope and coverage, every node with its state, findings with what was
+/// baked and what was there, decisions, actions, refusals, and what bears on each
+/// control. It reads the database alone, also while the collector runs. Times are
+/// RFC 3339; dates are whole days in UTC, the last one included.
+#[derive(Debug, Args)]
+struct ReportArgs {
+    /// The collector's configuration, which names the database.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// How the report is written.
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = ReportFormat::Json)]
+    format: ReportFormat,
+    /// When the period begins.
+    #[arg(long, value_name = "TIME")]
+    from: Edge,
+    /// When the period ends.
+    #[arg(long, value_name = "TIME")]
+    to: Edge,
+    /// Where the report is written, instead of standard output.
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ReportFormat {
+    /// One JSON document.
+    Json,
+}
+
+/// Checks a configuration, with every secret, key, manifest and policy that it
+/// names, and says what it comes to.
+#[derive(Debug, Args)]
+struct CheckConfigArgs {
+    /// The collector's configuration, in TOML.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+/// Runs the command that was asked for.
+pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
+    match cli.command {
+        Command::Serve(args) => run_serve(&args),
+        Command::Report(args) => run_report(&args),
+        Command::CheckConfig(args) => run_check_config(&args),
+    }
+}
+
+fn run_serve(args: &ServeArgs) -> anyhow::Result<()> {
+    telemetry::start(args.log_format);
+    serve::install_crypto();
+    let config = Config::load(&args.config)?;
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
+    runtime.block_on(async {
+        let stop = serve::stop_signal()?;
+        let collector = Collector::start(config, clock::system()).await?;
+        say(&format!("listening on http://{}", collector.address()))?;
+        collector.run_until(stop).await?;
+        Ok(())
+    })
+}
+
+fn run_report(args: &ReportArgs) -> anyhow::Result<()> {
+    let ReportFormat::Json = args.format;
+    let period = Period::between(args.from, args.to)?;
+    let database = Config::database_of(&args.config)?;
+    report::write(&database, period, clock::system()(), args.output.as_deref())?;
+    Ok(())
+}
+
+fn run_check_config(args: &CheckConfigArgs) -> anyhow::Result<()> {
+    let config = Config::load(&args.config)?;
+    let policy: Policy = serve::load_policy(&config)?;
+    say(&format!(
+        "the configuration is valid: {} groups, {} nodes, {} webhooks, policy {}",
+        config.groups.len(),
+        config.nodes.len(),
+        config.webhooks.len(),
+        policy.digest()
+    ))
+}
+
+/// Says a line to whoever waits for it, at once.
+fn say(line: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "{line}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        said => said.context("cannot write to standard output"),
+    }
+}

@@ -1,0 +1,92 @@
+//! Why a configuration is refused. Each names the thing and the mend.
+
+use std::path::PathBuf;
+
+use congruent_protocol::key::KeyError;
+use congruent_protocol::strict_toml::TomlError;
+
+use super::accepted::AcceptError;
+use super::secrets::SecretError;
+
+/// Why the collector's configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    #[error("cannot read the configuration {}", .path.display())]
+    Read {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("the configuration {} is not valid", .path.display())]
+    Parse {
+        path: PathBuf,
+        #[source]
+        source: TomlError,
+    },
+    #[error("`listen` is {0:?}; write an address and a port, such as \"127.0.0.1:8440\"")]
+    ListenSyntax(String),
+    #[error(
+        "`listen` is {0}, which other machines can reach; reports are not encrypted yet, \
+         so listen on 127.0.0.1 or [::1]"
+    )]
+    NotLoopback(std::net::SocketAddr),
+    #[error("`{key}` is {value}; {mend}")]
+    Value { key: &'static str, value: String, mend: &'static str },
+    #[error("{what} {name:?} must be 1 to {limit} printable characters without \"/\"", limit = super::MAX_NAME_CHARS)]
+    Name { what: &'static str, name: String },
+    #[error("{what} {name:?} stands twice; give each its own name")]
+    Duplicate { what: &'static str, name: String },
+    #[error("node {node:?} is in group {group:?}, which does not exist; {}", name_known(.known, "[[group]]"))]
+    UnknownGroup { node: String, group: String, known: Vec<String> },
+    #[error("group {group:?} sends orders to webhook {webhook:?}, which does not exist; {}", name_known(.known, "[[webhook]]"))]
+    UnknownWebhook { group: String, webhook: String, known: Vec<String> },
+    #[error(
+        "group {0:?} has mode = \"replace\" but no webhook that takes its orders; \
+         add webhook = \"NAME\", or leave the mode at \"report-only\""
+    )]
+    ReplaceWithoutWebhook(String),
+    #[error("group {0:?} accepts manifests but trusts no key; add trust = [\"KEY.pub.pem\"]")]
+    NoTrust(String),
+    #[error(
+        "webhook {name:?} has the url {url:?}; write one that begins with http:// or https:// and holds no password"
+    )]
+    WebhookUrl { name: String, url: String },
+    #[error("{what} {name:?} cannot be used")]
+    Secret {
+        what: &'static str,
+        name: String,
+        #[source]
+        source: SecretError,
+    },
+    #[error("{first} and {second} have the same token; give each its own")]
+    SharedToken { first: String, second: String },
+    #[error("group {group:?} trusts {}, which cannot be read", .path.display())]
+    KeyFile {
+        group: String,
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("group {group:?} trusts {}, which is no key", .path.display())]
+    Key {
+        group: String,
+        path: PathBuf,
+        #[source]
+        source: KeyError,
+    },
+    #[error("group {group:?} cannot accept {}", .path.display())]
+    Manifest {
+        group: String,
+        path: PathBuf,
+        #[source]
+        source: AcceptError,
+    },
+}
+
+/// Names what there is, or what to add.
+fn name_known(names: &[String], table: &str) -> String {
+    match names {
+        [] => format!("add a {table} of that name"),
+        names => format!("known are {}", names.join(", ")),
+    }
+}

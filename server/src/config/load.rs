@@ -1,0 +1,192 @@
+//! From the file as written to the configuration as used.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use congruent_protocol::key::PublicKey;
+use congruent_protocol::path::plain;
+use jiff::SignedDuration;
+
+use super::accepted::Accepted;
+use super::file::{ConfigFile, GroupTable, NodeTable, WebhookTable};
+use super::secrets::{TokenHash, WebhookSecret};
+use super::{Config, ConfigError, Group, MAX_NAME_CHARS, Mode, Node, Webhook};
+use crate::dispatch::STANDARD_SCHEDULE;
+
+/// The largest report taken, unless said otherwise.
+const DEFAULT_MAX_BODY_BYTES: u64 = 64 << 20;
+/// The range that makes sense: a small report is some KiB, and one of over a
+/// gigabyte would not fit into memory several times.
+const MAX_BODY_RANGE: std::ops::RangeInclusive<u64> = 1024..=(1 << 30);
+
+pub(super) fn config(path: &Path) -> Result<Config, ConfigError> {
+    let file = ConfigFile::read(path)?;
+    let beside = |relative: &Path| beside(path, relative);
+    let webhooks = by_name("webhook", file.webhook, |table| table.name.clone(), |t| webhook(t, &beside))?;
+    let groups = by_name("group", file.group, |table| table.name.clone(), |t| group(t, &webhooks, &beside))?;
+    let operator = token("the operators' token", "operator-token-file", &beside(&file.operator_token_file))?;
+    let mut tokens = HashMap::from([(operator, "the operators".to_owned())]);
+    let nodes =
+        by_name("node", file.node, |table| table.id.clone(), |t| node(t, &groups, &mut tokens, &beside))?;
+    tokens.remove(&operator);
+    Ok(Config {
+        listen: listen(&file.listen)?,
+        database: beside(&file.database),
+        operator,
+        silent_after: silent_after(file.silent_after)?,
+        max_body_bytes: max_body_bytes(file.max_body_bytes.unwrap_or(DEFAULT_MAX_BODY_BYTES))?,
+        policy: file.policy.as_deref().map(beside),
+        retry_schedule: retry_schedule(file.retry_schedule)?,
+        groups,
+        nodes,
+        webhooks,
+        tokens,
+    })
+}
+
+/// A path in the file at `config`, taken from its directory.
+pub(super) fn beside(config: &Path, relative: &Path) -> PathBuf {
+    config.parent().unwrap_or(Path::new("")).join(relative)
+}
+
+fn listen(text: &str) -> Result<SocketAddr, ConfigError> {
+    let address: SocketAddr = text.parse().map_err(|_| ConfigError::ListenSyntax(text.to_owned()))?;
+    if address.ip().is_loopback() { Ok(address) } else { Err(ConfigError::NotLoopback(address)) }
+}
+
+fn silent_after(duration: SignedDuration) -> Result<SignedDuration, ConfigError> {
+    if duration.is_positive() {
+        return Ok(duration);
+    }
+    let mend = "write how long a node may be without a report, such as \"15m\"";
+    Err(ConfigError::Value { key: "silent-after", value: format!("{duration:#}"), mend })
+}
+
+fn max_body_bytes(bytes: u64) -> Result<usize, ConfigError> {
+    if MAX_BODY_RANGE.contains(&bytes) {
+        return Ok(bytes as usize);
+    }
+    let mend = "write a number of bytes from 1024 to 1073741824";
+    Err(ConfigError::Value { key: "max-body-bytes", value: bytes.to_string(), mend })
+}
+
+fn retry_schedule(delays: Option<Vec<SignedDuration>>) -> Result<Vec<Duration>, ConfigError> {
+    let Some(delays) = delays else {
+        return Ok(STANDARD_SCHEDULE.to_vec());
+    };
+    let refused = |value: String| ConfigError::Value {
+        key: "retry-schedule",
+        value,
+        mend: "write one duration per delivery, none negative, such as [\"0s\", \"5s\", \"5m\"]",
+    };
+    if delays.is_empty() {
+        return Err(refused("empty".to_owned()));
+    }
+    delays.into_iter().map(|delay| delay.try_into().map_err(|_| refused(format!("{delay:#}")))).collect()
+}
+
+/// Builds each table's value, by a name that is plain and stands once.
+fn by_name<T, V>(
+    what: &'static str,
+    tables: Vec<T>,
+    name_of: impl Fn(&T) -> String,
+    mut build: impl FnMut(T) -> Result<V, ConfigError>,
+) -> Result<BTreeMap<String, V>, ConfigError> {
+    let mut built = BTreeMap::new();
+    for table in tables {
+        let name = check_name(what, name_of(&table))?;
+        if built.contains_key(&name) {
+            return Err(ConfigError::Duplicate { what, name });
+        }
+        built.insert(name, build(table)?);
+    }
+    Ok(built)
+}
+
+/// Holds a name to what a URL's path, a log line and a table cell bear.
+fn check_name(what: &'static str, name: String) -> Result<String, ConfigError> {
+    let fits = (1..=MAX_NAME_CHARS).contains(&name.chars().count());
+    if fits && plain(name.as_bytes()).is_some() && !name.contains('/') {
+        return Ok(name);
+    }
+    Err(ConfigError::Name { what, name })
+}
+
+fn webhook(table: WebhookTable, beside: &impl Fn(&Path) -> PathBuf) -> Result<Webhook, ConfigError> {
+    let WebhookTable { name, url, secret_file } = table;
+    let parsed = reqwest::Url::parse(&url).ok().filter(|url| {
+        matches!(url.scheme(), "http" | "https") && url.username().is_empty() && url.password().is_none()
+    });
+    let Some(parsed) = parsed else {
+        return Err(ConfigError::WebhookUrl { name, url });
+    };
+    let secret = WebhookSecret::read(&beside(&secret_file)).map_err(|source| ConfigError::Secret {
+        what: "webhook",
+        name,
+        source,
+    })?;
+    Ok(Webhook { url: parsed, secret })
+}
+
+fn group(
+    table: GroupTable,
+    webhooks: &BTreeMap<String, Webhook>,
+    beside: &impl Fn(&Path) -> PathBuf,
+) -> Result<Group, ConfigError> {
+    let GroupTable { name, environment, mode, manifests, trust, webhook } = table;
+    let environment = check_name("environment", environment)?;
+    match &webhook {
+        None if mode == Mode::Replace => return Err(ConfigError::ReplaceWithoutWebhook(name)),
+        Some(webhook) if !webhooks.contains_key(webhook) => {
+            let known = webhooks.keys().cloned().collect();
+            return Err(ConfigError::UnknownWebhook { group: name, webhook: webhook.clone(), known });
+        }
+        _ => {}
+    }
+    if trust.is_empty() && !manifests.is_empty() {
+        return Err(ConfigError::NoTrust(name));
+    }
+    let trusted = trust.iter().map(|path| public_key(&name, beside(path))).collect::<Result<Vec<_>, _>>()?;
+    let accept = |path: &PathBuf| {
+        let path = beside(path);
+        Accepted::open(&path, &trusted).map_err(|source| ConfigError::Manifest {
+            group: name.clone(),
+            path,
+            source,
+        })
+    };
+    let manifests = manifests.iter().map(accept).collect::<Result<_, _>>()?;
+    Ok(Group { name, environment, mode, manifests, webhook })
+}
+
+fn public_key(group: &str, path: PathBuf) -> Result<PublicKey, ConfigError> {
+    let group = group.to_owned();
+    match std::fs::read_to_string(&path) {
+        Err(source) => Err(ConfigError::KeyFile { group, path, source }),
+        Ok(pem) => PublicKey::from_pem(&pem).map_err(|source| ConfigError::Key { group, path, source }),
+    }
+}
+
+fn node(
+    table: NodeTable,
+    groups: &BTreeMap<String, Group>,
+    tokens: &mut HashMap<TokenHash, String>,
+    beside: &impl Fn(&Path) -> PathBuf,
+) -> Result<Node, ConfigError> {
+    let NodeTable { id, group, token_file } = table;
+    if !groups.contains_key(&group) {
+        let known = groups.keys().cloned().collect();
+        return Err(ConfigError::UnknownGroup { node: id, group, known });
+    }
+    let hash = token("node", &id, &beside(&token_file))?;
+    if let Some(first) = tokens.insert(hash, id.clone()) {
+        return Err(ConfigError::SharedToken { first, second: id });
+    }
+    Ok(Node { id, group })
+}
+
+fn token(what: &'static str, name: &str, path: &Path) -> Result<TokenHash, ConfigError> {
+    TokenHash::read(path).map_err(|source| ConfigError::Secret { what, name: name.to_owned(), source })
+}

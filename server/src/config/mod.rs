@@ -1,0 +1,130 @@
+//! The collector's configuration: one validated type, with every secret, key
+//! and manifest loaded. What cannot be used is refused here, not later.
+
+mod accepted;
+mod error;
+mod file;
+mod load;
+mod secrets;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use congruent_protocol::digest::Digest;
+use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
+
+pub(crate) use accepted::{Accepted, Protected};
+pub(crate) use error::ConfigError;
+pub(crate) use secrets::{TokenHash, WebhookSecret};
+
+/// The longest name of a node, group, environment or webhook.
+const MAX_NAME_CHARS: usize = 200;
+
+/// Everything the collector runs with.
+#[derive(Debug)]
+pub(crate) struct Config {
+    /// Where to listen; loopback.
+    pub(crate) listen: SocketAddr,
+    /// The SQLite database.
+    pub(crate) database: PathBuf,
+    /// The operators' token.
+    pub(crate) operator: TokenHash,
+    /// After how long without a report a node is silent.
+    pub(crate) silent_after: SignedDuration,
+    /// The largest report taken.
+    pub(crate) max_body_bytes: usize,
+    /// A folder that replaces the embedded policy.
+    pub(crate) policy: Option<PathBuf>,
+    /// How long after the order, and then after each failed delivery, the next
+    /// is tried.
+    pub(crate) retry_schedule: Vec<Duration>,
+    /// By name.
+    pub(crate) groups: BTreeMap<String, Group>,
+    /// By id.
+    pub(crate) nodes: BTreeMap<String, Node>,
+    /// By name.
+    pub(crate) webhooks: BTreeMap<String, Webhook>,
+    /// Which node a token belongs to.
+    tokens: HashMap<TokenHash, String>,
+}
+
+/// Nodes that are copies of each other.
+#[derive(Debug)]
+pub(crate) struct Group {
+    /// Its name.
+    pub(crate) name: String,
+    /// Such as `prod`; for policy.
+    pub(crate) environment: String,
+    /// Whether it orders anything.
+    pub(crate) mode: Mode,
+    /// What its nodes may be held to.
+    pub(crate) manifests: Vec<Accepted>,
+    /// Who takes its orders.
+    pub(crate) webhook: Option<String>,
+}
+
+/// Whether a group orders anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Mode {
+    /// It shows and records what would be ordered.
+    #[default]
+    ReportOnly,
+    /// It orders.
+    Replace,
+}
+
+/// A node that may report.
+#[derive(Debug)]
+pub(crate) struct Node {
+    /// Its id, as in its reports.
+    pub(crate) id: String,
+    /// The group it is in.
+    pub(crate) group: String,
+}
+
+/// A target for orders.
+#[derive(Debug)]
+pub(crate) struct Webhook {
+    /// Where orders are posted.
+    pub(crate) url: reqwest::Url,
+    /// What signs them.
+    pub(crate) secret: WebhookSecret,
+}
+
+impl Config {
+    /// Reads and checks the configuration at `path`, and all that it names.
+    /// Relative paths are taken from the file's directory.
+    pub(crate) fn load(path: &Path) -> Result<Self, ConfigError> {
+        load::config(path)
+    }
+
+    /// The database that the configuration at `path` names. Loads no secrets,
+    /// so that those may read evidence who may not read tokens.
+    pub(crate) fn database_of(path: &Path) -> Result<PathBuf, ConfigError> {
+        let file = file::ConfigFile::read(path)?;
+        Ok(load::beside(path, &file.database))
+    }
+
+    /// The node that a bearer token belongs to.
+    pub(crate) fn node_of(&self, token: &TokenHash) -> Option<&Node> {
+        self.nodes.get(self.tokens.get(token)?)
+    }
+
+    /// The group of a configured node.
+    pub(crate) fn group_of(&self, node: &str) -> Option<&Group> {
+        self.groups.get(&self.nodes.get(node)?.group)
+    }
+}
+
+impl Group {
+    /// The manifest with this tree root, if the group accepts it.
+    pub(crate) fn accepted(&self, root: &Digest) -> Option<&Accepted> {
+        self.manifests.iter().find(|accepted| accepted.root() == *root)
+    }
+}

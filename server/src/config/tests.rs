@@ -1,0 +1,82 @@
+use super::*;
+use crate::testing::{Fixture, manifest, server_toml};
+use congruent_protocol::key::SecretKey;
+
+/// What `Config::load` says after `change` to a good `server.toml`, with causes.
+fn refusal(fixture: &Fixture, change: impl FnOnce(String) -> String) -> String {
+    fixture.write("server.toml", change(server_toml("replace")).as_bytes());
+    let error = Config::load(&fixture.path("server.toml")).unwrap_err();
+    let mut chain = error.to_string();
+    let mut cause = std::error::Error::source(&error);
+    while let Some(source) = cause {
+        chain = format!("{chain}: {source}");
+        cause = source.source();
+    }
+    chain
+}
+
+#[test]
+fn a_good_configuration_is_loaded_whole() {
+    let fixture = Fixture::new("replace");
+    let config = fixture.config();
+    let group = config.group_of("web-1").unwrap();
+    assert_eq!((group.mode, group.environment.as_str()), (Mode::Replace, "prod"));
+    let accepted = &group.manifests[0];
+    assert_eq!(group.accepted(&accepted.root()).unwrap().id().name, "web");
+    assert_eq!(accepted.id().signed_by, [SecretKey::from_seed([1; 32]).public().id().to_string()]);
+    // Of eight entries one lies beneath /tmp, and /proc is hidden by a mount.
+    assert_eq!(accepted.protected(), Protected { entries: 6, of: 8 });
+    assert_eq!(config.node_of(&TokenHash::of("web-2-token")).unwrap().id, "web-2");
+    assert!(config.node_of(&TokenHash::of("operator-token")).is_none());
+    assert_eq!(config.retry_schedule.len(), 2);
+}
+
+#[test]
+fn refusals_name_thing_and_mend() {
+    let fixture = Fixture::new("replace");
+    for (from, to, says) in [
+        ("127.0.0.1:0", "0.0.0.0:8440", "listen on 127.0.0.1"),
+        ("127.0.0.1:0", "localhost", "such as \"127.0.0.1:8440\""),
+        ("silent-after = \"15m\"", "silent-after = \"0s\"", "`silent-after`"),
+        ("silent-after", "silent-afer", "did you mean `silent-after`?"),
+        ("[\"0s\", \"10ms\"]", "[]", "`retry-schedule` is empty"),
+        ("[\"0s\", \"10ms\"]", "[\"-1s\"]", "none negative"),
+        ("retry-schedule", "max-body-bytes = 3\nretry-schedule", "`max-body-bytes` is 3"),
+        ("group = \"web\"", "group = \"wob\"", "group \"wob\", which does not exist; known are web"),
+        ("id = \"web-2\"", "id = \"web-1\"", "node \"web-1\" stands twice"),
+        ("id = \"web-2\"", "id = \"web/2\"", "printable characters"),
+        ("webhook = \"platform\"\n", "", "no webhook that takes its orders"),
+        ("webhook = \"platform\"", "webhook = \"other\"", "webhook \"other\", which does not exist"),
+        ("http://127", "ftp://127", "begins with http:// or https://"),
+        ("http://127", "http://me:pw@127", "holds no password"),
+        ("trust = [\"pub.pem\"]", "", "trusts no key"),
+        ("\"pub.pem\"", "\"web-1.token\"", "which is no key"),
+        ("\"web.manifest\"", "\"none.manifest\"", "cannot open the manifest"),
+        ("\"web.manifest\"", "\"pub.pem\"", "not a congruent manifest"),
+        ("\"web-2.token\"", "\"web-1.token\"", "have the same token"),
+        ("\"web-2.token\"", "\"operator.token\"", "have the same token"),
+        ("\"web-2.token\"", "\"none.token\"", "cannot read the secret file"),
+        ("\"platform.secret\"", "\"web-1.token\"", "openssl rand"),
+        ("mode = \"replace\"", "mode = \"replce\"", "did you mean `replace`?"),
+    ] {
+        let error = refusal(&fixture, |toml| toml.replacen(from, to, 1));
+        assert!(error.contains(says), "{to}: {error}");
+    }
+}
+
+#[test]
+fn a_manifest_by_a_stranger_is_refused_with_fingerprints() {
+    let fixture = Fixture::new("replace");
+    let stranger = SecretKey::from_seed([9; 32]);
+    fixture.write("web.manifest", &manifest("1.4.2", &stranger));
+    let error = refusal(&fixture, |toml| toml);
+    assert!(error.contains(&stranger.public().id().to_string()), "{error}");
+}
+
+#[test]
+fn the_database_is_known_without_the_secrets() {
+    let fixture = Fixture::new("replace");
+    std::fs::remove_file(fixture.path("operator.token")).unwrap();
+    let database = Config::database_of(&fixture.path("server.toml")).unwrap();
+    assert_eq!(database, fixture.path("congruent.db"));
+}

@@ -1,0 +1,154 @@
+//! The outbox: tries what is due, again and again by the schedule.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use congruent_protocol::action::ActionState;
+use jiff::Timestamp;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tracing::{error, info, warn};
+
+use super::schedule::delay_after;
+use super::{Driver, Order, Outcome};
+use crate::clock::Clock;
+use crate::ingest::chain_of;
+use crate::judge::Signals;
+use crate::serve::stopped;
+use crate::store::{DueDelivery, Store, StoreError, Tx};
+
+/// How many deliveries are under way at once.
+const AT_ONCE: u32 = 16;
+/// The longest sleep between looks at the outbox: clocks may be set, and the
+/// store may have failed.
+const LONGEST_SLEEP: Duration = Duration::from_secs(5);
+/// How long deliveries under way are waited for when the collector stops.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Delivers orders.
+pub(crate) struct Outbox<D> {
+    pub(crate) store: Store,
+    pub(crate) driver: Arc<D>,
+    pub(crate) schedule: Vec<Duration>,
+    pub(crate) clock: Clock,
+    /// A number from 0 to 1.
+    pub(crate) random: fn() -> f64,
+    pub(crate) signals: Signals,
+}
+
+impl<D: Driver> Outbox<D> {
+    /// Delivers until the collector stops.
+    pub(crate) async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
+        let mut under_way = JoinSet::new();
+        loop {
+            let sleep = match self.begin_due(&mut under_way).await {
+                Ok(sleep) => sleep,
+                Err(failure) => {
+                    error!("cannot read the outbox now, and will try again: {}", chain_of(&failure));
+                    LONGEST_SLEEP
+                }
+            };
+            tokio::select! {
+                () = stopped(&mut stop) => break,
+                () = self.signals.order.notified() => {}
+                Some(_) = under_way.join_next() => {}
+                () = tokio::time::sleep(sleep) => {}
+            }
+        }
+        // What is not over by then is sent again after the next start, under
+        // the same id.
+        let _ = tokio::time::timeout(GRACE, async { while under_way.join_next().await.is_some() {} }).await;
+    }
+
+    /// Begins what is due; gives how long nothing else will be.
+    async fn begin_due(self: &Arc<Self>, under_way: &mut JoinSet<()>) -> Result<Duration, StoreError> {
+        let now = (self.clock)();
+        let room = AT_ONCE.saturating_sub(u32::try_from(under_way.len()).unwrap_or(u32::MAX));
+        // Reads first, so that an idle collector writes nothing.
+        let next = self.store.read("look for deliveries", |view| view.next_delivery_at()).await?;
+        let Some(next) = next.filter(|_| room > 0) else { return Ok(LONGEST_SLEEP) };
+        if next > now {
+            let wait = Duration::try_from(next.duration_since(now)).unwrap_or_default();
+            return Ok(wait.min(LONGEST_SLEEP));
+        }
+        let due = self.store.write("begin deliveries", move |tx| tx.begin_deliveries(now, room)).await?;
+        for delivery in due {
+            let outbox = Arc::clone(self);
+            under_way.spawn(async move { outbox.deliver(delivery).await });
+        }
+        Ok(Duration::ZERO)
+    }
+
+    async fn deliver(&self, delivery: DueDelivery) {
+        let order = Order { id: delivery.action_id.clone(), body: delivery.body.clone() };
+        let outcome = self.driver.deliver(&delivery.webhook, order, (self.clock)()).await;
+        let verdict = Verdict::of(&outcome, delivery.attempt, &self.schedule, (self.random)());
+        verdict.log(&delivery);
+        let (now, is_over) = ((self.clock)(), matches!(verdict, Verdict::Over { .. }));
+        let recording = self.store.write("record a delivery", move |tx| verdict.record(tx, &delivery, now));
+        match recording.await {
+            Ok(()) if is_over => self.signals.budget.notify_one(),
+            Ok(()) => {}
+            // It stays under way until the next start, and is then sent again.
+            Err(failure) => error!("cannot record a delivery: {}", chain_of(&failure)),
+        }
+    }
+}
+
+/// What follows from a try.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Verdict {
+    Dispatched { reason: String },
+    Over { reason: String },
+    Again { why: String, after: Duration },
+}
+
+impl Verdict {
+    fn of(outcome: &Outcome, attempt: u32, schedule: &[Duration], random: f64) -> Self {
+        match outcome {
+            Outcome::Accepted { answer } => Self::Dispatched { reason: answer.clone() },
+            Outcome::Gone { why } => Self::Over { reason: why.clone() },
+            Outcome::Failed { why, retry_after } => {
+                match delay_after(attempt, schedule, *retry_after, random) {
+                    Some(after) => Self::Again { why: why.clone(), after },
+                    None => Self::Over { reason: format!("{why}; that was try {attempt}, the last") },
+                }
+            }
+        }
+    }
+
+    fn log(&self, delivery: &DueDelivery) {
+        let DueDelivery { action_id: action, webhook, attempt, .. } = delivery;
+        match self {
+            Self::Dispatched { reason } => info!(action, webhook, attempt, "order delivered: {reason}"),
+            Self::Over { reason } => error!(action, webhook, attempt, "order given up: {reason}"),
+            Self::Again { why, after } => {
+                warn!(
+                    action,
+                    webhook,
+                    attempt,
+                    next_in_seconds = after.as_secs(),
+                    "order not delivered: {why}"
+                );
+            }
+        }
+    }
+
+    fn record(&self, tx: &Tx<'_>, delivery: &DueDelivery, now: Timestamp) -> Result<(), StoreError> {
+        let id = &delivery.action_id;
+        let (outcome, next) = match self {
+            Self::Dispatched { reason } | Self::Over { reason } => (reason, now),
+            Self::Again { why, after } => (why, now.checked_add(*after).unwrap_or(Timestamp::MAX)),
+        };
+        tx.end_delivery(delivery, now, outcome, next)?;
+        match self {
+            Self::Dispatched { reason } => tx.move_action(id, ActionState::Dispatched, reason, now),
+            Self::Over { reason } => tx.move_action(id, ActionState::Failed, reason, now),
+            Self::Again { .. } => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "outbox_tests.rs"]
+mod tests;

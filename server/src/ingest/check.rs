@@ -1,0 +1,153 @@
+//! What a report is held to. Pure but for reading the accepted manifest.
+//!
+//! Nothing that a node says is believed that can be worked out from what the
+//! collector holds: state, condition, classes, mounts and root are derived
+//! again, and a report that disagrees is refused.
+
+use congruent_protocol::contract::MountContent;
+use congruent_protocol::drift::{Change, Finding};
+use congruent_protocol::entry::Kind;
+use congruent_protocol::path::TreePath;
+use congruent_protocol::report::{Outcome, REPORT_SCHEMA, Report};
+use congruent_protocol::verification::{
+    Coverage, ManifestId, MountTreatment, State, VERIFICATION_SCHEMA, Verification,
+};
+use serde::Deserialize;
+
+use super::Refused;
+use crate::config::{Accepted, Group};
+
+/// The highest number that the store can hold.
+const MAX_SEQUENCE: u64 = i64::MAX as u64;
+
+/// Reads a report: its version first, since another version may have another shape.
+pub(super) fn parse(body: &[u8]) -> Result<Report, Refused> {
+    #[derive(Deserialize)]
+    struct Head {
+        schema_version: u64,
+    }
+    let head: Head = serde_json::from_slice(body).map_err(Refused::Malformed)?;
+    check_version(head.schema_version, REPORT_SCHEMA)?;
+    let report: Report = serde_json::from_slice(body).map_err(Refused::Malformed)?;
+    if let Outcome::Verified(verification) = &report.outcome {
+        check_version(verification.schema_version.into(), VERIFICATION_SCHEMA)?;
+    }
+    match report.sequence {
+        1..=MAX_SEQUENCE => Ok(report),
+        number => Err(Refused::Number(number)),
+    }
+}
+
+fn check_version(found: u64, known: u32) -> Result<(), Refused> {
+    if found == u64::from(known) { Ok(()) } else { Err(Refused::Version { found, known }) }
+}
+
+/// The state that a report gives its node, and why, where the report alone does
+/// not say. The manifest is the one that the report is about, as far as it is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Standing {
+    pub(crate) state: State,
+    pub(crate) note: Option<String>,
+    pub(crate) manifest: Option<ManifestId>,
+}
+
+/// Holds a report to what its group accepts.
+pub(super) fn stand(report: &Report, group: &Group) -> Result<Standing, Refused> {
+    let verification = match &report.outcome {
+        Outcome::Verified(verification) => verification,
+        Outcome::NoManifest(why) => {
+            let note = format!("the agent has no usable manifest: {why}");
+            return Ok(Standing { state: State::Unknown, note: Some(note), manifest: None });
+        }
+    };
+    let Some(accepted) = group.accepted(&verification.manifest.root) else {
+        // Who signed it was not verified here, so nobody did.
+        let manifest = ManifestId { signed_by: Vec::new(), ..verification.manifest.clone() };
+        let note = not_accepted(&manifest, group);
+        return Ok(Standing { state: State::Unknown, note: Some(note), manifest: Some(manifest) });
+    };
+    hold(verification, accepted)?;
+    Ok(Standing { state: verification.state, note: None, manifest: Some(accepted.id()) })
+}
+
+/// Says that a group does not accept a manifest.
+pub(crate) fn not_accepted(manifest: &ManifestId, group: &Group) -> String {
+    format!("the manifest with the root {} is not accepted for the group {}", manifest.root, group.name)
+}
+
+/// Holds a verification to an accepted manifest.
+fn hold(verification: &Verification, accepted: &Accepted) -> Result<(), Refused> {
+    let Verification { manifest, state, observed_root, conditional, findings, coverage, .. } = verification;
+    let id = accepted.id();
+    if (&manifest.name, &manifest.version) != (&id.name, &id.version) {
+        return Err(Refused::OtherManifest {
+            root: id.root,
+            accepted: format!("{} {}", id.name, id.version),
+            claimed: format!("{} {}", manifest.name, manifest.version),
+        });
+    }
+    let computed = State::of(findings, coverage);
+    if *state != computed {
+        return Err(Refused::OtherState { claimed: *state, computed });
+    }
+    let computed = coverage.has_gaps();
+    if *conditional != computed {
+        return Err(Refused::OtherCondition { claimed: *conditional, computed });
+    }
+    check_coverage(coverage, findings, accepted)?;
+    let computed = accepted
+        .recompute(findings)
+        .map_err(|error| Refused::from_recompute(error, format!("{} {}", id.name, id.version)))?;
+    if *observed_root != computed {
+        return Err(Refused::OtherRoot { claimed: *observed_root, computed });
+    }
+    Ok(())
+}
+
+/// What was not looked at must be for a reason that the contract gives, or be a
+/// finding or a gap.
+fn check_coverage(coverage: &Coverage, findings: &[Finding], accepted: &Accepted) -> Result<(), Refused> {
+    let refuse = |why: String| Err(Refused::Coverage(why));
+    if coverage.entries_expected != accepted.entries_count() {
+        return refuse(format!(
+            "it expects {} entries, the manifest has {}",
+            coverage.entries_expected,
+            accepted.entries_count()
+        ));
+    }
+    let named = |path: &TreePath| accepted.contract().mount_at(path).map(|mount| mount.content);
+    let is_mounted_over = |path: &TreePath| {
+        findings
+            .binary_search_by(|finding| finding.path.cmp(path))
+            .is_ok_and(|at| findings[at].change == Change::MountedOver)
+    };
+    for mount in &coverage.mounts {
+        let wanted = match mount.content {
+            MountTreatment::Verify => MountContent::Verify,
+            MountTreatment::Hide => MountContent::Hide,
+            MountTreatment::Unnamed if is_mounted_over(&mount.path) => continue,
+            MountTreatment::Unnamed => {
+                return refuse(format!("the unnamed mount at {} is no finding", mount.path));
+            }
+        };
+        if named(&mount.path) != Some(wanted) {
+            return refuse(format!("the contract does not treat the mount at {} like this", mount.path));
+        }
+    }
+    for hidden in &coverage.hidden {
+        if named(&hidden.path) != Some(MountContent::Hide) && !is_mounted_over(&hidden.path) {
+            return refuse(format!("no mount that the contract names hides {}", hidden.path));
+        }
+    }
+    // A file that was not read counts as baked in the root, so it must be a gap.
+    let unread = findings.iter().find(|finding| {
+        let observed = finding.observed.as_ref();
+        observed.is_some_and(|observed| observed.kind == Kind::File && observed.content.is_none())
+    });
+    match unread {
+        Some(finding) if !coverage.has_gaps() => {
+            refuse(format!("the content of {} was not read, and is no gap", finding.path))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,164 @@
+//! A case: what policy is to be asked about, read from the store.
+
+use congruent_protocol::digest::{Algorithm, Digest};
+use congruent_protocol::drift::Finding;
+use congruent_protocol::report::{Outcome, Report};
+use congruent_protocol::verification::{Coverage, ManifestId, State};
+use jiff::SignedDuration;
+
+use crate::config::{Config, Group};
+use crate::ingest::not_accepted;
+use crate::policy::{InputParts, Policy, PolicyInput, ReportFacts, Subject};
+use crate::store::{NodeRow, ReportRow, StoreError, View};
+
+/// What policy is to be asked about.
+#[derive(Debug)]
+pub(super) struct Case {
+    /// The node as it stood when the case was read.
+    pub(super) node: NodeRow,
+    /// Its newest report, or the one that is to be judged, and its body.
+    pub(super) report: Option<(ReportRow, Report)>,
+    /// Whether the case is about that report, not about the node as it stands.
+    pub(super) is_about_report: bool,
+}
+
+impl Case {
+    /// The case of the first report that was not judged; none where all were.
+    pub(super) fn of_next_report(view: &View<'_>) -> Result<Option<Self>, StoreError> {
+        let Some(row) = view.next_unjudged_report()? else { return Ok(None) };
+        let Some(node) = view.node(&row.report.node)? else { return Ok(None) };
+        let body = view.report_body(row.id)?;
+        Ok(Some(Self { node, report: Some((row, body)), is_about_report: true }))
+    }
+
+    /// The case of a node as it stands; none where nothing can come of it:
+    /// it was decided under the same conditions, and no action is pending.
+    pub(super) fn of_node(
+        view: &View<'_>,
+        node: &str,
+        config: &Config,
+        policy: &Policy,
+    ) -> Result<Option<Self>, StoreError> {
+        let (Some(node), Some(group)) = (view.node(node)?, config.group_of(node)) else { return Ok(None) };
+        let row = node.report_id.map(|id| view.report(id)).transpose()?.flatten();
+        let pending = view.newest_action(&node.node)?.is_some_and(|action| !is_settled(action.state));
+        let key = Key { state: node.state, note: node.note.as_deref(), report: row.as_ref() };
+        if node.decision_key.as_deref() == Some(&key.to_text(group, policy)) && !pending {
+            return Ok(None);
+        }
+        let report = row.map(|row| view.report_body(row.id).map(|body| (row, body))).transpose()?;
+        Ok(Some(Self { node, report, is_about_report: false }))
+    }
+
+    /// The state that is judged, and why it is what it is.
+    pub(super) fn standing(&self, group: &Group) -> (State, Option<String>) {
+        let Some((row, _)) = self.report.as_ref().filter(|_| self.is_about_report) else {
+            return (self.node.state, self.node.note.clone());
+        };
+        match &row.report.manifest {
+            // Stored under another configuration than today's.
+            Some(manifest) if group.accepted(&manifest.root).is_none() => {
+                (State::Unknown, Some(not_accepted(manifest, group)))
+            }
+            _ => (row.report.state, row.report.note.clone()),
+        }
+    }
+
+    /// The manifest that the node was held to.
+    pub(super) fn manifest(&self) -> Option<ManifestId> {
+        self.report.as_ref().and_then(|(row, _)| row.report.manifest.clone())
+    }
+
+    /// The findings that count: those against a manifest that is accepted.
+    pub(super) fn findings(&self, state: State) -> &[Finding] {
+        match &self.report {
+            Some((row, report)) if was_held(row, state) => report.findings(),
+            _ => &[],
+        }
+    }
+
+    fn coverage(&self, state: State) -> Option<&Coverage> {
+        let (row, report) = self.report.as_ref()?;
+        match &report.outcome {
+            Outcome::Verified(verification) if was_held(row, state) => Some(&verification.coverage),
+            _ => None,
+        }
+    }
+
+    /// What policy is asked.
+    pub(super) fn input(&self, group: &Group, silent_for: SignedDuration) -> PolicyInput {
+        let (state, note) = self.standing(group);
+        let report = self.report.as_ref().map(|(row, _)| &row.report);
+        PolicyInput::new(InputParts {
+            subject: Subject {
+                node: self.node.node.clone(),
+                group: group.name.clone(),
+                environment: group.environment.clone(),
+            },
+            state,
+            note,
+            manifest: self.manifest(),
+            report: report.map(|report| ReportFacts {
+                sequence: report.sequence,
+                boot: report.boot.clone(),
+                reported_at: report.reported_at,
+                received_at: report.received_at,
+                conditional: report.conditional,
+                sweep: report.sweep,
+            }),
+            silent_for_seconds: (state == State::Silent).then(|| silent_for.as_secs().max(0).unsigned_abs()),
+            findings: self.findings(state),
+            coverage: self.coverage(state),
+            facts: self.report.as_ref().map(|(_, report)| &report.facts),
+        })
+    }
+
+    /// What the decision depends on; another value asks for another decision.
+    pub(super) fn key(&self, group: &Group, policy: &Policy) -> String {
+        let (state, note) = self.standing(group);
+        let report = self.report.as_ref().map(|(row, _)| row);
+        Key { state, note: note.as_deref(), report }.to_text(group, policy)
+    }
+}
+
+/// Whether the report was held to an accepted manifest. Differences from
+/// anything else are claims that nobody checked.
+fn was_held(row: &ReportRow, state: State) -> bool {
+    let looked = |state| matches!(state, State::Congruent | State::Divergent | State::Incomplete);
+    looked(row.report.state) && (looked(state) || state == State::Silent)
+}
+
+fn is_settled(state: congruent_protocol::action::ActionState) -> bool {
+    use congruent_protocol::action::ActionState::{Dispatched, Failed, Held, Proposed, Withdrawn};
+    match state {
+        Held | Proposed => false,
+        Dispatched | Failed | Withdrawn => true,
+    }
+}
+
+/// State, findings, manifest, subject and policy: all of a decision's ground
+/// but what differs from report to report of one and the same state.
+struct Key<'a> {
+    state: State,
+    note: Option<&'a str>,
+    report: Option<&'a ReportRow>,
+}
+
+impl Key<'_> {
+    fn to_text(&self, group: &Group, policy: &Policy) -> String {
+        let report = self.report.map(|row| &row.report);
+        let findings: Option<Digest> = report.map(|report| report.findings_digest);
+        let root = report.and_then(|report| report.manifest.as_ref()).map(|manifest| manifest.root);
+        let parts = serde_json::json!([
+            self.state,
+            self.note,
+            findings,
+            root,
+            group.name,
+            group.environment,
+            policy.digest(),
+            policy.engine(),
+        ]);
+        Algorithm::Blake3.digest(parts.to_string().as_bytes()).to_string()
+    }
+}

@@ -1,0 +1,120 @@
+//! A judgement: what policy said of a case, with all that is needed to record
+//! it and to act on it. Made outside any transaction, since evaluation takes time.
+
+use congruent_protocol::action::{ORDER_FINDINGS, ORDER_SCHEMA, Order};
+use congruent_protocol::decision::{Decision, Verdict};
+use congruent_protocol::digest::{Algorithm, Digest};
+use congruent_protocol::drift::Finding;
+use congruent_protocol::report::findings_digest;
+use congruent_protocol::verification::{ManifestId, State};
+use jiff::{SignedDuration, Timestamp};
+
+use super::case::Case;
+use crate::config::Group;
+use crate::ingest::chain_of;
+use crate::policy::Policy;
+use crate::store::{NewDecision, NodeRow, ReportRow};
+
+/// What policy said of a case.
+pub(super) struct Judgement {
+    /// The node as it stood when the case was read.
+    pub(super) node: NodeRow,
+    pub(super) report: Option<ReportRow>,
+    /// Whether the case is about that report, not about the node as it stands.
+    pub(super) is_about_report: bool,
+    pub(super) state: State,
+    pub(super) outcome: Result<Decision, String>,
+    /// What the decision depends on.
+    pub(super) key: String,
+    /// As policy was asked: JSON.
+    pub(super) input: Vec<u8>,
+    manifest: Option<ManifestId>,
+    /// The first of them.
+    findings: Vec<Finding>,
+    findings_total: u64,
+    findings_digest: Digest,
+    policy_digest: Digest,
+    engine: &'static str,
+}
+
+impl Judgement {
+    /// Asks policy about a case.
+    pub(super) fn reach(case: Case, group: &Group, policy: &Policy, silent_for: SignedDuration) -> Self {
+        let (state, _) = case.standing(group);
+        let input = case.input(group, silent_for);
+        let outcome = policy.decide(&input).map_err(|error| chain_of(&error));
+        let findings = case.findings(state);
+        Self {
+            state,
+            outcome,
+            key: case.key(group, policy),
+            input: serde_json::to_vec(&input).expect("inputs always serialise"),
+            manifest: case.manifest(),
+            findings: findings.iter().take(ORDER_FINDINGS).cloned().collect(),
+            findings_total: findings.len() as u64,
+            findings_digest: findings_digest(findings),
+            policy_digest: policy.digest(),
+            engine: policy.engine(),
+            is_about_report: case.is_about_report,
+            report: case.report.map(|(row, _)| row),
+            node: case.node,
+        }
+    }
+
+    /// The report that is judged, where the case is about one.
+    pub(super) fn judged_report(&self) -> Option<i64> {
+        self.report.as_ref().filter(|_| self.is_about_report).map(|row| row.id)
+    }
+
+    /// Whether the case was about where the node stood, and not about a report
+    /// that another had already come after.
+    pub(super) fn was_current(&self) -> bool {
+        self.state == self.node.state && self.report.as_ref().map(|row| row.id) == self.node.report_id
+    }
+
+    /// What policy called for; none where it failed.
+    pub(super) fn verdict(&self) -> Option<Verdict> {
+        self.outcome.as_ref().ok().map(|decision| decision.action)
+    }
+
+    /// How old the report was when it arrived, by the node's clock.
+    pub(super) fn age_on_arrival(&self) -> SignedDuration {
+        let age = |row: &ReportRow| row.report.received_at.duration_since(row.report.reported_at);
+        self.report.as_ref().map_or(SignedDuration::ZERO, age)
+    }
+
+    /// The decision, to be recorded.
+    pub(super) fn decision(&self, group: &Group, at: Timestamp) -> NewDecision {
+        NewDecision {
+            node: self.node.node.clone(),
+            group: group.name.clone(),
+            at,
+            report_id: self.report.as_ref().map(|row| row.id),
+            state: self.state,
+            outcome: self.outcome.clone(),
+            policy_digest: self.policy_digest,
+            engine: self.engine.to_owned(),
+            input_digest: Algorithm::Blake3.digest(&self.input),
+        }
+    }
+
+    /// The order that carries out `decision`.
+    pub(super) fn order(&self, action_id: &str, decision: &Decision, group: &Group, at: Timestamp) -> Order {
+        Order {
+            schema_version: ORDER_SCHEMA,
+            order_type: format!("congruent.action.{}", decision.action.name()),
+            action_id: action_id.to_owned(),
+            planned_at: at,
+            node: self.node.node.clone(),
+            group: group.name.clone(),
+            environment: group.environment.clone(),
+            state: self.state,
+            manifest: self.manifest.clone(),
+            observed_root: self.report.as_ref().and_then(|row| row.report.observed_root),
+            decision: decision.clone(),
+            findings_digest: self.findings_digest,
+            findings_total: self.findings_total,
+            findings: self.findings.clone(),
+        }
+    }
+}

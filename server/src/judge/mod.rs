@@ -1,0 +1,208 @@
+//! The judge: asks policy about each durable report and each change of state,
+//! and records decision and plan in one transaction.
+//!
+//! One task judges, in the order in which reports became durable. What it has
+//! not judged is marked so in the store, so that a collector that is killed
+//! between the commit of a report and its judgement loses nothing. A failed
+//! evaluation is recorded as such; it is never a verdict and never an action.
+
+mod case;
+mod conclude;
+mod judgement;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use congruent_protocol::verification::State;
+use jiff::Timestamp;
+use tokio::sync::{Notify, watch};
+use tokio::time::MissedTickBehavior;
+use tracing::{error, info};
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::ingest::{NEVER_REPORTED, chain_of, not_accepted};
+use crate::policy::Policy;
+use crate::serve::stopped;
+use crate::silence::{falls_silent, silent_for};
+use crate::store::{Store, StoreError, Tx};
+
+use case::Case;
+use conclude::Context;
+use judgement::Judgement;
+
+/// How often silence is looked for, at most and at least.
+const TICK: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+
+/// Judges nodes.
+pub(crate) struct Judge {
+    pub(crate) config: Arc<Config>,
+    pub(crate) store: Store,
+    pub(crate) policy: Arc<Policy>,
+    pub(crate) clock: Clock,
+    /// Makes ids of actions.
+    pub(crate) new_id: fn() -> String,
+    /// Since when the collector could hear of nodes.
+    pub(crate) ready: Timestamp,
+    pub(crate) signals: Signals,
+}
+
+/// What wakes the tasks.
+#[derive(Clone, Default)]
+pub(crate) struct Signals {
+    /// A report waits to be judged.
+    pub(crate) report: Arc<Notify>,
+    /// An action is over: those that were held for it may go ahead.
+    pub(crate) budget: Arc<Notify>,
+    /// An order waits to be delivered.
+    pub(crate) order: Arc<Notify>,
+}
+
+/// Takes the configuration's word on which nodes there are and what they may be
+/// held to. What was congruent with a manifest that is no longer accepted is
+/// `unknown`; the other way round, the next report tells.
+pub(crate) fn reconcile(tx: &Tx<'_>, config: &Config, now: Timestamp) -> Result<(), StoreError> {
+    for id in config.nodes.keys() {
+        let Some(node) = tx.node(id)? else {
+            tx.insert_node(id, now, NEVER_REPORTED)?;
+            continue;
+        };
+        let (Some(group), Some(report_id)) = (config.group_of(id), node.report_id) else { continue };
+        let manifest = tx.report(report_id)?.and_then(|report| report.report.manifest);
+        if let Some(manifest) = manifest
+            && !matches!(node.state, State::Unknown | State::Silent)
+            && group.accepted(&manifest.root).is_none()
+        {
+            let note = not_accepted(&manifest, group);
+            tx.change_state(id, State::Unknown, Some(&note), now, None)?;
+        }
+    }
+    Ok(())
+}
+
+impl Judge {
+    /// Judges until the collector stops.
+    pub(crate) async fn run(&self, mut stop: watch::Receiver<bool>) {
+        let quarter: Duration = self.config.silent_after.unsigned_abs() / 4;
+        let mut ticks = tokio::time::interval(quarter.clamp(TICK.0, TICK.1));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // At start: the reports that nobody judged, then every node, since
+        // policy, groups and manifests may be others than before.
+        log(self.judge_reports().await);
+        log(self.judge_nodes(self.config.nodes.keys().cloned().collect()).await);
+        loop {
+            tokio::select! {
+                () = stopped(&mut stop) => return,
+                () = self.signals.report.notified() => {}
+                () = self.signals.budget.notified() => log(self.judge_held().await),
+                _ = ticks.tick() => log(self.find_silent().await),
+            }
+            log(self.judge_reports().await);
+        }
+    }
+
+    /// Judges every report that was not judged yet.
+    pub(crate) async fn judge_reports(&self) -> Result<(), StoreError> {
+        while let Some(case) = self.store.read("read a report to judge", Case::of_next_report).await? {
+            self.judge(case).await?;
+        }
+        Ok(())
+    }
+
+    /// Judges these nodes anew, as they stand.
+    pub(crate) async fn judge_nodes(&self, nodes: Vec<String>) -> Result<(), StoreError> {
+        for node in nodes {
+            let (config, policy) = (Arc::clone(&self.config), Arc::clone(&self.policy));
+            let reading = self
+                .store
+                .read("read a node to judge", move |view| Case::of_node(view, &node, &config, &policy));
+            if let Some(case) = reading.await? {
+                self.judge(case).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Judges the nodes whose actions are held, whose reason may be gone.
+    async fn judge_held(&self) -> Result<(), StoreError> {
+        let held = self.store.read("read the held actions", |view| view.held_nodes()).await?;
+        self.judge_nodes(held).await
+    }
+
+    /// Finds the nodes that have become silent, and judges them.
+    pub(crate) async fn find_silent(&self) -> Result<(), StoreError> {
+        let (config, now, ready) = (Arc::clone(&self.config), (self.clock)(), self.ready);
+        let nodes = self.store.read("read the nodes", |view| view.nodes()).await?;
+        let quiet = |node: &crate::store::NodeRow| {
+            let quiet = silent_for(now, node.last_seen, ready);
+            config.nodes.contains_key(&node.node) && falls_silent(node.state, quiet, config.silent_after)
+        };
+        for node in nodes.into_iter().filter(quiet) {
+            let (id, generation) = (node.node.clone(), node.generation);
+            let note = match node.last_seen {
+                Some(seen) => format!("no report since {seen}"),
+                None => NEVER_REPORTED.to_owned(),
+            };
+            let fallen = self.store.write("note that a node is silent", move |tx| {
+                // A report that came in between has another generation.
+                let unchanged = tx.node(&id)?.is_some_and(|node| node.generation == generation);
+                if unchanged {
+                    tx.change_state(&id, State::Silent, Some(&note), now, None)?;
+                }
+                Ok(unchanged)
+            });
+            if fallen.await? {
+                info!(node = node.node, "node is silent");
+                self.judge_nodes(vec![node.node]).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks policy about a case, and records what follows.
+    async fn judge(&self, case: Case) -> Result<(), StoreError> {
+        let node = case.node.node.clone();
+        let (config, policy) = (Arc::clone(&self.config), Arc::clone(&self.policy));
+        let (now, ready) = ((self.clock)(), self.ready);
+        // Evaluation may take as long as its limit; it must not hold up requests.
+        let judging = tokio::task::spawn_blocking(move || {
+            let group = config.group_of(&case.node.node)?;
+            let silence = silent_for(now, case.node.last_seen, ready);
+            Some(Judgement::reach(case, group, &policy, silence))
+        });
+        let Ok(Some(judgement)) = judging.await else {
+            // The node is not configured any more, or evaluation panicked.
+            let stopped = StoreError::Stopped { action: "judge a node" };
+            return self.skip(&node).await.map_err(|_| stopped);
+        };
+        let (config, new_id) = (Arc::clone(&self.config), self.new_id);
+        let concluding = self.store.write("record a judgement", move |tx| {
+            conclude::conclude(tx, &judgement, &Context { config: &config, now, new_id })
+        });
+        let conclusion = concluding.await?;
+        conclusion.log(&node);
+        if conclusion.has_order() {
+            self.signals.order.notify_one();
+        }
+        if conclusion.frees_budget() {
+            self.signals.budget.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Marks the reports of a node that cannot be judged, so that they do not
+    /// hold up those of others.
+    async fn skip(&self, node: &str) -> Result<(), StoreError> {
+        let id = node.to_owned();
+        error!(node, "cannot judge the node: it is not configured, or evaluation panicked");
+        self.store.write("skip a node's reports", move |tx| tx.skip_reports(&id)).await
+    }
+}
+
+fn log(outcome: Result<(), StoreError>) {
+    if let Err(failure) = outcome {
+        error!("cannot judge now, and will try again: {}", chain_of(&failure));
+    }
+}

@@ -1,0 +1,199 @@
+//! How records stand in JSON, the same in the API and in the auditor's report.
+
+use congruent_protocol::action::ActionState;
+use congruent_protocol::decision::{Decision, Verdict};
+use congruent_protocol::digest::Digest;
+use congruent_protocol::verification::{ManifestId, State, SweepMode};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::store::{
+    ActionRow, ChainNoteRow, DecisionRow, DeliveryRow, RefusalRow, ReportRow, StateRow, StepRow, StoreError,
+    View,
+};
+
+/// What policy said, or how it failed.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct DecisionRecord {
+    pub(crate) id: i64,
+    pub(crate) at: Timestamp,
+    pub(crate) node: String,
+    pub(crate) group: String,
+    pub(crate) state: State,
+    /// The number of the report that it is about.
+    pub(crate) sequence: Option<u64>,
+    /// None where policy failed.
+    pub(crate) decision: Option<Decision>,
+    pub(crate) policy_error: Option<String>,
+    pub(crate) policy_digest: Digest,
+    pub(crate) engine: String,
+    /// The digest of what policy was asked: with it the decision can be replayed.
+    pub(crate) input_digest: Digest,
+}
+
+impl From<DecisionRow> for DecisionRecord {
+    fn from(row: DecisionRow) -> Self {
+        let DecisionRow { id, decision, sequence } = row;
+        let (decided, policy_error) = match decision.outcome {
+            Ok(decided) => (Some(decided), None),
+            Err(error) => (None, Some(error)),
+        };
+        Self {
+            id,
+            at: decision.at,
+            node: decision.node,
+            group: decision.group,
+            state: decision.state,
+            sequence,
+            decision: decided,
+            policy_error,
+            policy_digest: decision.policy_digest,
+            engine: decision.engine,
+            input_digest: decision.input_digest,
+        }
+    }
+}
+
+/// An action and its life.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct ActionRecord {
+    pub(crate) id: String,
+    pub(crate) node: String,
+    pub(crate) group: String,
+    /// `replace` or `quarantine`.
+    pub(crate) action: Verdict,
+    pub(crate) state: ActionState,
+    pub(crate) reason: String,
+    pub(crate) decision_id: i64,
+    pub(crate) created_at: Timestamp,
+    pub(crate) updated_at: Timestamp,
+    pub(crate) history: Vec<Step>,
+    pub(crate) deliveries: Vec<Delivery>,
+}
+
+/// A step in an action's life.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Step {
+    pub(crate) at: Timestamp,
+    pub(crate) state: ActionState,
+    pub(crate) reason: String,
+}
+
+/// A try to deliver an order.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Delivery {
+    pub(crate) attempt: u32,
+    pub(crate) at: Timestamp,
+    pub(crate) outcome: String,
+}
+
+impl ActionRecord {
+    /// Reads the rest of an action.
+    pub(crate) fn read(view: &View<'_>, row: ActionRow) -> Result<Self, StoreError> {
+        let step = |StepRow { at, state, reason }| Step { at, state, reason };
+        let delivery = |DeliveryRow { attempt, at, outcome }| Delivery { attempt, at, outcome };
+        Ok(Self {
+            history: view.action_history(&row.id)?.into_iter().map(step).collect(),
+            deliveries: view.deliveries(&row.id)?.into_iter().map(delivery).collect(),
+            id: row.id,
+            node: row.node,
+            group: row.group,
+            action: row.verdict,
+            state: row.state,
+            reason: row.reason,
+            decision_id: row.decision_id,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        })
+    }
+}
+
+/// A report, without findings, coverage and facts.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct ReportRecord {
+    pub(crate) sequence: u64,
+    /// Which of the node's chains of reports it belongs to.
+    pub(crate) chain: u64,
+    pub(crate) digest: Digest,
+    pub(crate) boot: String,
+    pub(crate) agent_version: String,
+    pub(crate) reported_at: Timestamp,
+    pub(crate) received_at: Timestamp,
+    pub(crate) state: State,
+    pub(crate) note: Option<String>,
+    pub(crate) sweep: Option<SweepMode>,
+    pub(crate) conditional: bool,
+    pub(crate) manifest: Option<ManifestId>,
+    pub(crate) observed_root: Option<Digest>,
+    pub(crate) findings_total: u64,
+    pub(crate) findings_digest: Digest,
+}
+
+impl From<ReportRow> for ReportRecord {
+    fn from(row: ReportRow) -> Self {
+        let report = row.report;
+        Self {
+            sequence: report.sequence,
+            chain: report.chain,
+            digest: report.digest,
+            boot: report.boot,
+            agent_version: report.agent_version,
+            reported_at: report.reported_at,
+            received_at: report.received_at,
+            state: report.state,
+            note: report.note,
+            sweep: report.sweep,
+            conditional: report.conditional,
+            manifest: report.manifest,
+            observed_root: report.observed_root,
+            findings_total: report.findings_total,
+            findings_digest: report.findings_digest,
+        }
+    }
+}
+
+/// A change of a node's state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Transition {
+    pub(crate) at: Timestamp,
+    pub(crate) state: State,
+    pub(crate) note: Option<String>,
+}
+
+impl From<StateRow> for Transition {
+    fn from(row: StateRow) -> Self {
+        Self { at: row.at, state: row.state, note: row.note }
+    }
+}
+
+/// Equal refusals in a row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct RefusalRecord {
+    pub(crate) node: String,
+    pub(crate) first_at: Timestamp,
+    pub(crate) last_at: Timestamp,
+    pub(crate) count: u64,
+    pub(crate) code: String,
+    pub(crate) message: String,
+}
+
+impl From<RefusalRow> for RefusalRecord {
+    fn from(row: RefusalRow) -> Self {
+        let RefusalRow { node, first_at, last_at, count, code, message } = row;
+        Self { node, first_at, last_at, count, code, message }
+    }
+}
+
+/// Where a node's chain of reports does not hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct ChainNote {
+    pub(crate) at: Timestamp,
+    pub(crate) sequence: u64,
+    pub(crate) note: String,
+}
+
+impl From<ChainNoteRow> for ChainNote {
+    fn from(row: ChainNoteRow) -> Self {
+        Self { at: row.at, sequence: row.sequence, note: row.note }
+    }
+}

@@ -1,0 +1,205 @@
+//! The report as JSON has it. Pure: evidence in, document out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use congruent_protocol::digest::Digest;
+use congruent_protocol::drift::Finding;
+use congruent_protocol::verification::State;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::Period;
+use super::controls::{ControlEvidence, by_control};
+use super::coverage::NodeCoverage;
+use super::evidence::{Evidence, NodeEvidence};
+use crate::record::{ActionRecord, DecisionRecord, RefusalRecord, Transition};
+use crate::scope::Scope;
+
+/// The version of the JSON of reports.
+const REPORT_SCHEMA: u32 = 1;
+
+/// The auditor's report.
+#[derive(Debug, Serialize)]
+pub(super) struct Document<'a> {
+    schema_version: u32,
+    generated_at: Timestamp,
+    period: PeriodRecord,
+    /// Of the policy in force at the period's end.
+    policy_digest: Option<Digest>,
+    engine: Option<&'a str>,
+    scope: Vec<ScopeSince<'a>>,
+    totals: Totals,
+    nodes: Vec<NodeRecord<'a>>,
+    decisions: &'a [DecisionRecord],
+    actions: &'a [ActionRecord],
+    refusals: &'a [RefusalRecord],
+    controls: Vec<ControlEvidence>,
+}
+
+/// From `from` until before `to`; what is said is so as of `as_of`, which is
+/// earlier than `to` where the period is not over.
+#[derive(Debug, Serialize)]
+struct PeriodRecord {
+    from: Timestamp,
+    to: Timestamp,
+    as_of: Timestamp,
+}
+
+/// What the collector was configured with from a time on.
+#[derive(Debug, Serialize)]
+struct ScopeSince<'a> {
+    since: Timestamp,
+    #[serde(flatten)]
+    scope: &'a Scope,
+}
+
+/// How many of each there are in the report, so that one that was cut shows.
+#[derive(Debug, Serialize)]
+struct Totals {
+    nodes: usize,
+    nodes_by_state: BTreeMap<&'static str, usize>,
+    nodes_without_sweep: usize,
+    sweeps: usize,
+    findings: usize,
+    decisions: usize,
+    actions: usize,
+    refusals: usize,
+}
+
+/// A node in the period.
+#[derive(Debug, Serialize)]
+struct NodeRecord<'a> {
+    id: &'a str,
+    group: &'a str,
+    environment: &'a str,
+    /// At the period's end.
+    state: State,
+    since: Option<Timestamp>,
+    note: Option<&'a str>,
+    coverage: NodeCoverage,
+    /// Changes of state in the period.
+    states: Vec<Transition>,
+    findings: Vec<FindingRecord<'a>>,
+}
+
+/// A finding: what was baked, what was there, and when it was seen.
+#[derive(Debug, Serialize)]
+struct FindingRecord<'a> {
+    first_seen: Timestamp,
+    last_seen: Timestamp,
+    /// Whether the last sweep in the period still had it.
+    in_last_sweep: bool,
+    #[serde(flatten)]
+    finding: &'a Finding,
+}
+
+impl<'a> Document<'a> {
+    /// The report about `evidence`.
+    pub(super) fn of(evidence: &'a Evidence, period: Period, now: Timestamp) -> Self {
+        let as_of = now.min(period.to).max(period.from);
+        let last = evidence.scopes.last().map(|(_, scope)| scope);
+        let nodes: Vec<_> = evidence
+            .nodes
+            .iter()
+            .map(|(id, node)| NodeRecord::of(id, node, evidence, period, as_of))
+            .collect();
+        let swept: BTreeSet<&str> =
+            nodes.iter().filter(|node| node.coverage.sweeps > 0).map(|node| node.id).collect();
+        Self {
+            schema_version: REPORT_SCHEMA,
+            generated_at: now,
+            period: PeriodRecord { from: period.from, to: period.to, as_of },
+            policy_digest: last.map(|scope| scope.policy_digest),
+            engine: last.map(|scope| scope.engine.as_str()),
+            scope: evidence.scopes.iter().map(|(since, scope)| ScopeSince { since: *since, scope }).collect(),
+            totals: Totals::of(&nodes, evidence),
+            controls: by_control(evidence, &swept),
+            nodes,
+            decisions: &evidence.decisions,
+            actions: &evidence.actions,
+            refusals: &evidence.refusals,
+        }
+    }
+}
+
+impl Totals {
+    fn of(nodes: &[NodeRecord<'_>], evidence: &Evidence) -> Self {
+        let mut nodes_by_state = BTreeMap::new();
+        for node in nodes {
+            *nodes_by_state.entry(node.state.name()).or_default() += 1;
+        }
+        Self {
+            nodes: nodes.len(),
+            nodes_by_state,
+            nodes_without_sweep: nodes.iter().filter(|node| node.coverage.sweeps == 0).count(),
+            sweeps: nodes.iter().map(|node| node.coverage.sweeps).sum(),
+            findings: nodes.iter().map(|node| node.findings.len()).sum(),
+            decisions: evidence.decisions.len(),
+            actions: evidence.actions.len(),
+            refusals: evidence.refusals.len(),
+        }
+    }
+}
+
+impl<'a> NodeRecord<'a> {
+    fn of(
+        id: &'a str,
+        node: &'a NodeEvidence,
+        evidence: &'a Evidence,
+        period: Period,
+        as_of: Timestamp,
+    ) -> Self {
+        let (group, environment) = place(id, evidence);
+        let in_scope_from = node.states.first().map_or(period.from, |state| state.at);
+        let last = node.states.last();
+        let within = node.states.iter().filter(|state| state.at >= period.from);
+        Self {
+            id,
+            group,
+            environment,
+            state: last.map_or(State::Unknown, |state| state.state),
+            since: last.map(|state| state.at),
+            note: last.and_then(|state| state.note.as_deref()),
+            coverage: NodeCoverage::of(&node.sweeps, period, in_scope_from, as_of),
+            states: within.cloned().map(Into::into).collect(),
+            findings: findings(node, period),
+        }
+    }
+}
+
+/// A node's group and environment, as they were last configured.
+fn place<'a>(id: &str, evidence: &'a Evidence) -> (&'a str, &'a str) {
+    let found = evidence.scopes.iter().rev().find_map(|(_, scope)| {
+        let node = scope.nodes.iter().find(|node| node.id == id)?;
+        let group = scope.groups.iter().find(|group| group.name == node.group)?;
+        Some((group.name.as_str(), group.environment.as_str()))
+    });
+    found.unwrap_or_default()
+}
+
+/// The distinct findings of a node's sweeps in the period, in tree order.
+fn findings<'a>(node: &'a NodeEvidence, period: Period) -> Vec<FindingRecord<'a>> {
+    let within = || node.sweeps.iter().filter(|sweep| sweep.received_at >= period.from);
+    let last_set = within().last().map(|sweep| sweep.findings_digest);
+    let mut distinct: BTreeMap<String, FindingRecord<'a>> = BTreeMap::new();
+    for sweep in within().filter(|sweep| sweep.state == State::Divergent) {
+        for finding in node.findings.get(&sweep.findings_digest).into_iter().flatten() {
+            let key = serde_json::to_string(finding).expect("findings always serialise");
+            let record = distinct.entry(key).or_insert(FindingRecord {
+                first_seen: sweep.received_at,
+                last_seen: sweep.received_at,
+                in_last_sweep: false,
+                finding,
+            });
+            record.last_seen = sweep.received_at;
+            record.in_last_sweep = Some(sweep.findings_digest) == last_set;
+        }
+    }
+    let mut records: Vec<_> = distinct.into_values().collect();
+    records.sort_by(|a, b| (&a.finding.path, a.first_seen).cmp(&(&b.finding.path, b.first_seen)));
+    records
+}
+
+#[cfg(test)]
+#[path = "document_tests.rs"]
+mod tests;

@@ -1,0 +1,190 @@
+//! The running collector: puts the parts together, and takes them apart again.
+
+use std::future::{Future, IntoFuture};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tracing::{info, warn};
+
+use crate::api::Api;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::dispatch::{Outbox, WebhookDriver};
+use crate::ingest::Ingest;
+use crate::judge::{Judge, Signals, reconcile};
+use crate::policy::{Policy, PolicyError};
+use crate::scope::Scope;
+use crate::store::{Store, StoreError};
+
+/// How long requests and deliveries under way may take when the collector stops.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Why the collector did not start, or stopped by itself.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ServeError {
+    #[error("cannot listen on {address}; stop what uses it, or give another `listen`")]
+    Listen {
+        address: SocketAddr,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("cannot load the policy")]
+    Policy(#[source] PolicyError),
+    #[error("cannot use the store")]
+    Store(#[source] StoreError),
+    #[error("cannot make an HTTP client for webhooks")]
+    Client(#[source] reqwest::Error),
+    #[error("cannot wait for signals")]
+    Signals(#[source] std::io::Error),
+    #[error("a part of the collector ended by itself; this is a bug, and its log lines tell more")]
+    Ended,
+}
+
+/// A collector that accepts requests.
+pub(crate) struct Collector {
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+    parts: JoinSet<()>,
+}
+
+/// Sets what makes TLS, once for the process.
+pub(crate) fn install_crypto() {
+    // Only a second call can fail, and then it is set.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// The policy that the configuration names, or the one that is shipped.
+pub(crate) fn load_policy(config: &Config) -> Result<Policy, ServeError> {
+    match &config.policy {
+        Some(folder) => Policy::from_directory(folder),
+        None => Policy::embedded(),
+    }
+    .map_err(ServeError::Policy)
+}
+
+/// Completes when the collector is to stop, also when it has already gone.
+pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // The guard that this gives must not live on while others are awaited.
+    let _ = stop.wait_for(|stop| *stop).await.is_ok();
+}
+
+/// Completes when the process is asked to stop.
+pub(crate) fn stop_signal() -> Result<impl Future<Output = ()>, ServeError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signals)?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+impl Collector {
+    /// Starts every part; once this returns, requests are accepted.
+    pub(crate) async fn start(config: Config, clock: Clock) -> Result<Self, ServeError> {
+        let config = Arc::new(config);
+        let policy = Arc::new(load_policy(&config)?);
+        let driver = Arc::new(WebhookDriver::new(Arc::clone(&config)).map_err(ServeError::Client)?);
+        let store = Store::open(&config.database).map_err(ServeError::Store)?;
+        prepare(&store, &config, &policy, &clock).await.map_err(ServeError::Store)?;
+        let listen = |source| ServeError::Listen { address: config.listen, source };
+        let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
+        let address = listener.local_addr().map_err(listen)?;
+        let ready = clock();
+        let (stop, stopping) = watch::channel(false);
+        let signals = Signals::default();
+        let judge = Judge {
+            config: Arc::clone(&config),
+            store: store.clone(),
+            policy,
+            clock: Arc::clone(&clock),
+            new_id: new_action_id,
+            ready,
+            signals: signals.clone(),
+        };
+        let outbox = Arc::new(Outbox {
+            store: store.clone(),
+            driver,
+            schedule: config.retry_schedule.clone(),
+            clock: Arc::clone(&clock),
+            random,
+            signals: signals.clone(),
+        });
+        let ingest = Ingest { config, store, clock, judge: signals.report };
+        let api = Api::new(ingest, stopping.clone());
+        let mut parts = JoinSet::new();
+        let (judge_stop, outbox_stop) = (stopping.clone(), stopping.clone());
+        parts.spawn(async move { judge.run(judge_stop).await });
+        parts.spawn(async move { outbox.run(outbox_stop).await });
+        parts.spawn(answer_requests(listener, api, stopping));
+        info!(%address, "collector ready");
+        Ok(Self { address, stop, parts })
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Runs until `stop` completes, then lets what is under way come to its end.
+    pub(crate) async fn run_until(mut self, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
+        tokio::select! {
+            () = stop => {}
+            // A part that ends before it was told to leaves the rest unwatched.
+            _ = self.parts.join_next() => return Err(ServeError::Ended),
+        }
+        info!("stopping");
+        self.stop.send_replace(true);
+        let drained = timeout(DRAIN, async { while self.parts.join_next().await.is_some() {} }).await;
+        if drained.is_err() {
+            warn!("stopped before everything under way had come to its end");
+        }
+        Ok(())
+    }
+}
+
+/// What must be so before the first request: what is configured is on record,
+/// every node is known, and deliveries that were cut off are due again.
+async fn prepare(
+    store: &Store,
+    config: &Arc<Config>,
+    policy: &Policy,
+    clock: &Clock,
+) -> Result<(), StoreError> {
+    let (scope, config, now) = (Scope::of(config, policy), Arc::clone(config), clock());
+    let preparing = store.write("prepare the store", move |tx| {
+        tx.record_scope(now, &scope)?;
+        tx.resume_deliveries()?;
+        reconcile(tx, &config, now)
+    });
+    preparing.await
+}
+
+async fn answer_requests(listener: TcpListener, api: Api, mut stop: watch::Receiver<bool>) {
+    let until = async move { stopped(&mut stop).await };
+    let serving = axum::serve(listener, api.router()).with_graceful_shutdown(until);
+    if let Err(failure) = serving.into_future().await {
+        warn!("the HTTP server ended: {failure}");
+    }
+}
+
+fn new_action_id() -> String {
+    format!("act_{}", uuid::Uuid::new_v4().simple())
+}
+
+/// A number from 0 to 1, for jitter.
+fn random() -> f64 {
+    let mut bytes = [0; 4];
+    match getrandom::fill(&mut bytes) {
+        Ok(()) => f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX),
+        // Without randomness deliveries meet, which does no harm.
+        Err(_) => 0.5,
+    }
+}

@@ -1,0 +1,224 @@
+//! Actions and their lives.
+
+use congruent_protocol::action::ActionState;
+use congruent_protocol::decision::Verdict;
+use jiff::Timestamp;
+use rusqlite::{OptionalExtension, Row, params};
+
+use super::columns::{Micros, Word};
+use super::error::to;
+use super::{StoreError, Tx, View};
+
+/// An action to be recorded.
+#[derive(Debug, Clone)]
+pub(crate) struct NewAction<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) node: &'a str,
+    pub(crate) group: &'a str,
+    pub(crate) verdict: Verdict,
+    pub(crate) decision_id: i64,
+}
+
+/// A recorded action.
+#[derive(Debug, Clone)]
+pub(crate) struct ActionRow {
+    pub(crate) id: String,
+    pub(crate) node: String,
+    pub(crate) group: String,
+    pub(crate) verdict: Verdict,
+    pub(crate) state: ActionState,
+    pub(crate) reason: String,
+    /// The decision that the action carries out.
+    pub(crate) decision_id: i64,
+    pub(crate) created_at: Timestamp,
+    pub(crate) updated_at: Timestamp,
+    /// A delivery of its order is under way.
+    pub(crate) in_flight: bool,
+}
+
+/// A step in an action's life.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StepRow {
+    pub(crate) at: Timestamp,
+    pub(crate) state: ActionState,
+    pub(crate) reason: String,
+}
+
+/// Which actions are meant.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ActionFilter<'a> {
+    pub(crate) node: Option<&'a str>,
+    pub(crate) group: Option<&'a str>,
+    /// Only those that lived at some time from the first until before the second.
+    pub(crate) between: Option<(Timestamp, Timestamp)>,
+}
+
+const SELECT: &str = "SELECT actions.*, coalesce(outbox.in_flight, 0) AS in_flight FROM actions \
+     LEFT JOIN outbox ON outbox.action_id = actions.id";
+
+impl ActionRow {
+    fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            id: row.get("id")?,
+            node: row.get("node")?,
+            group: row.get("group_name")?,
+            verdict: row.get::<_, Word<_>>("verdict")?.0,
+            state: row.get::<_, Word<_>>("state")?.0,
+            reason: row.get("reason")?,
+            decision_id: row.get("decision_id")?,
+            created_at: row.get::<_, Micros>("created_at")?.0,
+            updated_at: row.get::<_, Micros>("updated_at")?.0,
+            in_flight: row.get("in_flight")?,
+        })
+    }
+}
+
+impl View<'_> {
+    /// The newest action of a node, whatever became of it.
+    pub(crate) fn newest_action(&self, node: &str) -> Result<Option<ActionRow>, StoreError> {
+        let filter = ActionFilter { node: Some(node), ..ActionFilter::default() };
+        Ok(self.actions(&filter, 1)?.pop())
+    }
+
+    /// The action with this id.
+    pub(crate) fn action(&self, id: &str) -> Result<Option<ActionRow>, StoreError> {
+        self.0
+            .prepare_cached(&format!("{SELECT} WHERE actions.id = ?1"))
+            .and_then(|mut statement| statement.query_row([id], ActionRow::from_row).optional())
+            .map_err(to("read an action"))
+    }
+
+    /// The actions of a group that take its budget.
+    pub(crate) fn open_actions(&self, group: &str) -> Result<Vec<ActionRow>, StoreError> {
+        let failed = to("read a group's open actions");
+        let sql = format!(
+            "{SELECT} WHERE group_name = ?1 AND state IN ('proposed', 'dispatched') ORDER BY created_at"
+        );
+        let mut statement = self.0.prepare_cached(&sql).map_err(&failed)?;
+        let rows = statement.query_map([group], ActionRow::from_row);
+        rows.and_then(Iterator::collect).map_err(failed)
+    }
+
+    /// The nodes that have a held action.
+    pub(crate) fn held_nodes(&self) -> Result<Vec<String>, StoreError> {
+        let failed = to("read the held actions");
+        let sql = "SELECT node FROM actions WHERE state = 'held' ORDER BY created_at";
+        let mut statement = self.0.prepare_cached(sql).map_err(&failed)?;
+        let rows = statement.query_map([], |row| row.get(0));
+        rows.and_then(Iterator::collect).map_err(failed)
+    }
+
+    /// The newest actions that `filter` means, the newest first.
+    pub(crate) fn actions(
+        &self,
+        filter: &ActionFilter<'_>,
+        limit: usize,
+    ) -> Result<Vec<ActionRow>, StoreError> {
+        let failed = to("read the actions");
+        let sql = format!(
+            "{SELECT} WHERE (?1 IS NULL OR node = ?1) AND (?2 IS NULL OR group_name = ?2) \
+             AND (?3 IS NULL OR updated_at >= ?3 OR state IN ('held', 'proposed', 'dispatched')) \
+             AND (?4 IS NULL OR created_at < ?4) ORDER BY created_at DESC, actions.rowid DESC LIMIT ?5"
+        );
+        let (from, until) = filter.between.map(|(from, until)| (Micros(from), Micros(until))).unzip();
+        let mut statement = self.0.prepare_cached(&sql).map_err(&failed)?;
+        let values = params![filter.node, filter.group, from, until, limit];
+        let rows = statement.query_map(values, ActionRow::from_row);
+        rows.and_then(Iterator::collect).map_err(failed)
+    }
+
+    /// An action's life, from its beginning.
+    pub(crate) fn action_history(&self, id: &str) -> Result<Vec<StepRow>, StoreError> {
+        let failed = to("read an action's history");
+        let sql = "SELECT at, state, reason FROM action_history WHERE action_id = ?1 ORDER BY id";
+        let mut statement = self.0.prepare_cached(sql).map_err(&failed)?;
+        let rows = statement.query_map([id], |row| {
+            Ok(StepRow {
+                at: row.get::<_, Micros>(0)?.0,
+                state: row.get::<_, Word<_>>(1)?.0,
+                reason: row.get(2)?,
+            })
+        });
+        rows.and_then(Iterator::collect).map_err(failed)
+    }
+}
+
+impl Tx<'_> {
+    /// Records a new action, held or proposed.
+    pub(crate) fn insert_action(
+        &self,
+        action: &NewAction<'_>,
+        state: ActionState,
+        reason: &str,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let sql = "INSERT INTO actions (id, node, group_name, verdict, state, reason, decision_id, created_at, \
+             updated_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8)";
+        let NewAction { id, node, group, verdict, decision_id } = action;
+        self.0
+            .0
+            .prepare_cached(sql)
+            .and_then(|mut statement| {
+                let verdict = Word(verdict);
+                statement.execute(params![
+                    id,
+                    node,
+                    group,
+                    verdict,
+                    Word(state),
+                    reason,
+                    decision_id,
+                    Micros(at)
+                ])
+            })
+            .map_err(to("record an action"))?;
+        self.insert_step(id, state, reason, at)
+    }
+
+    /// Lets an action carry out a newer decision than the one that began it.
+    pub(crate) fn renew_action(
+        &self,
+        id: &str,
+        verdict: Verdict,
+        decision_id: i64,
+    ) -> Result<(), StoreError> {
+        self.0
+            .0
+            .prepare_cached("UPDATE actions SET verdict = ?2, decision_id = ?3 WHERE id = ?1")
+            .and_then(|mut statement| statement.execute(params![id, Word(verdict), decision_id]))
+            .map(drop)
+            .map_err(to("renew an action"))
+    }
+
+    /// Takes an action to its next place in life, for a reason.
+    pub(crate) fn move_action(
+        &self,
+        id: &str,
+        state: ActionState,
+        reason: &str,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.0
+            .0
+            .prepare_cached("UPDATE actions SET state = ?2, reason = ?3, updated_at = ?4 WHERE id = ?1")
+            .and_then(|mut statement| statement.execute(params![id, Word(state), reason, Micros(at)]))
+            .map_err(to("move an action"))?;
+        self.insert_step(id, state, reason, at)
+    }
+
+    fn insert_step(
+        &self,
+        id: &str,
+        state: ActionState,
+        reason: &str,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let sql = "INSERT INTO action_history (action_id, at, state, reason) VALUES (?1, ?2, ?3, ?4)";
+        self.0
+            .0
+            .prepare_cached(sql)
+            .and_then(|mut statement| statement.execute(params![id, Micros(at), Word(state), reason]))
+            .map(drop)
+            .map_err(to("record a step of an action"))
+    }
+}

@@ -1,0 +1,195 @@
+//! The store: what the collector knows, durable. Only this module knows SQL.
+//!
+//! One thread owns the one connection that writes; each write is a transaction,
+//! and its answer comes after the commit. Reads have a connection of their own
+//! and see what is committed. The interface is [`Tx`] and [`View`], whose methods
+//! stand beside the tables that they are about; callers put them together in
+//! closures, so that what belongs together is one transaction.
+
+mod actions;
+mod columns;
+mod decisions;
+mod error;
+mod nodes;
+mod outbox;
+mod period;
+mod reports;
+mod schema;
+#[cfg(test)]
+mod tests;
+mod trouble;
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use tokio::sync::{mpsc, oneshot};
+
+pub(crate) use actions::{ActionFilter, ActionRow, NewAction, StepRow};
+pub(crate) use decisions::{DecisionRow, NewDecision};
+pub(crate) use error::StoreError;
+pub(crate) use nodes::{NodeRow, StateRow};
+pub(crate) use outbox::{DeliveryRow, DueDelivery};
+pub(crate) use period::SweepTimes;
+pub(crate) use reports::{NewReport, ReportRow};
+pub(crate) use trouble::{ChainNoteRow, RefusalRow};
+
+use error::to;
+
+/// How long a statement waits for another process that reads.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Writes that wait for the writer; more make their senders wait.
+const WRITES_WAITING: usize = 256;
+
+type Write = Box<dyn FnOnce(&mut Connection) + Send>;
+
+/// A handle to the store; clones share it.
+#[derive(Clone)]
+pub(crate) struct Store {
+    writes: mpsc::Sender<Write>,
+    reader: Arc<Mutex<Connection>>,
+}
+
+impl Store {
+    /// Opens the database at `path`, makes it where there is none, and brings
+    /// it up to date. No other collector may have it open.
+    pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
+        let lock = lock(path)?;
+        let open = |source| StoreError::Open { path: path.to_owned(), source };
+        let mut writer = Connection::open(path).map_err(open)?;
+        prepare(&writer).map_err(open)?;
+        schema::migrate(&mut writer, path)?;
+        let reader = open_to_read(path)?;
+        let (writes, inbox) = mpsc::channel(WRITES_WAITING);
+        std::thread::Builder::new()
+            .name("store".to_owned())
+            .spawn(move || write_all(writer, inbox, lock))
+            .map_err(|source| StoreError::Lock { path: path.to_owned(), source })?;
+        Ok(Self { writes, reader: Arc::new(Mutex::new(reader)) })
+    }
+
+    /// Runs `work` in one transaction, and answers after its commit. When
+    /// `work` fails, nothing is written.
+    pub(crate) async fn write<T, F>(&self, action: &'static str, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Tx<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
+        let (answer, answered) = oneshot::channel();
+        let write: Write = Box::new(move |connection| {
+            // Nobody waits any more when the sender has gone; the write counts.
+            let _ = answer.send(transact(connection, action, work));
+        });
+        let stopped = || StoreError::Stopped { action };
+        self.writes.send(write).await.map_err(|_| stopped())?;
+        answered.await.map_err(|_| stopped())?
+    }
+
+    /// Runs `work` on one consistent view of what is committed.
+    pub(crate) async fn read<T, F>(&self, action: &'static str, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&View<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
+        let reader = Arc::clone(&self.reader);
+        let reading = tokio::task::spawn_blocking(move || {
+            let mut connection = reader.lock().unwrap_or_else(PoisonError::into_inner);
+            view(&mut connection, action, work)
+        });
+        reading.await.map_err(|_| StoreError::Stopped { action })?
+    }
+}
+
+/// Reads the database at `path`, beside a collector that may be running.
+pub(crate) fn read_only<T>(
+    path: &Path,
+    action: &'static str,
+    work: impl FnOnce(&View<'_>) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    if !path.exists() {
+        return Err(StoreError::Missing(path.to_owned()));
+    }
+    let mut connection = open_to_read(path)?;
+    schema::check(&connection, path)?;
+    view(&mut connection, action, work)
+}
+
+/// What is committed, as it stood at one time.
+pub(crate) struct View<'a>(&'a Transaction<'a>);
+
+/// A transaction that writes. It reads like a [`View`], its own writes included.
+pub(crate) struct Tx<'a>(View<'a>);
+
+impl<'a> std::ops::Deref for Tx<'a> {
+    type Target = View<'a>;
+
+    fn deref(&self) -> &View<'a> {
+        &self.0
+    }
+}
+
+/// Takes the lock beside the database; it is held until the file is closed.
+fn lock(path: &Path) -> Result<File, StoreError> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".lock");
+    let beside = PathBuf::from(beside);
+    let failed = |source| StoreError::Lock { path: beside.clone(), source };
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&beside).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::InUse(path.to_owned())),
+        Err(TryLockError::Error(source)) => Err(failed(source)),
+    }
+}
+
+/// What was acknowledged must outlive the machine: hence FULL, which syncs the
+/// write-ahead log at every commit.
+fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)
+}
+
+fn open_to_read(path: &Path) -> Result<Connection, StoreError> {
+    let open = |source| StoreError::Open { path: path.to_owned(), source };
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(open)?;
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(open)?;
+    Ok(connection)
+}
+
+/// The writer's thread: ends when the last handle has gone, and only then lets
+/// go of the lock.
+fn write_all(mut connection: Connection, mut inbox: mpsc::Receiver<Write>, lock: File) {
+    while let Some(write) = inbox.blocking_recv() {
+        write(&mut connection);
+    }
+    drop(connection);
+    drop(lock);
+}
+
+/// BEGIN IMMEDIATE, since a transaction that begins as a reader and then writes
+/// is refused at once when another process writes, whatever the timeout.
+fn transact<T>(
+    connection: &mut Connection,
+    action: &'static str,
+    work: impl FnOnce(&Tx<'_>) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let transaction =
+        connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(to(action))?;
+    let value = work(&Tx(View(&transaction)))?;
+    transaction.commit().map_err(to(action))?;
+    Ok(value)
+}
+
+fn view<T>(
+    connection: &mut Connection,
+    action: &'static str,
+    work: impl FnOnce(&View<'_>) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let transaction = connection.transaction().map_err(to(action))?;
+    work(&View(&transaction))
+}

@@ -1,0 +1,191 @@
+//! Where each node stands, and every change of that.
+
+use congruent_protocol::verification::State;
+use jiff::Timestamp;
+use rusqlite::{OptionalExtension, Row, params};
+
+use super::columns::{Micros, Word};
+use super::error::to;
+use super::{StoreError, Tx, View};
+
+/// Where a node stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NodeRow {
+    pub(crate) node: String,
+    /// Counts up with every report and every change of state.
+    pub(crate) generation: u64,
+    pub(crate) state: State,
+    pub(crate) note: Option<String>,
+    pub(crate) since: Timestamp,
+    pub(crate) last_seen: Option<Timestamp>,
+    /// Its newest report.
+    pub(crate) report_id: Option<i64>,
+    /// The last full sweep that found it congruent.
+    pub(crate) verified_report_id: Option<i64>,
+    pub(crate) decision_id: Option<i64>,
+    /// What the decision depends on; another value asks for another decision.
+    pub(crate) decision_key: Option<String>,
+    pub(crate) policy_error: Option<String>,
+}
+
+/// A change of a node's state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StateRow {
+    pub(crate) node: String,
+    pub(crate) at: Timestamp,
+    pub(crate) state: State,
+    pub(crate) note: Option<String>,
+    pub(crate) report_id: Option<i64>,
+}
+
+impl NodeRow {
+    fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            node: row.get("node")?,
+            generation: row.get("generation")?,
+            state: row.get::<_, Word<_>>("state")?.0,
+            note: row.get("note")?,
+            since: row.get::<_, Micros>("since")?.0,
+            last_seen: row.get::<_, Option<Micros>>("last_seen")?.map(|time| time.0),
+            report_id: row.get("report_id")?,
+            verified_report_id: row.get("verified_report_id")?,
+            decision_id: row.get("decision_id")?,
+            decision_key: row.get("decision_key")?,
+            policy_error: row.get("policy_error")?,
+        })
+    }
+}
+
+impl StateRow {
+    pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            node: row.get("node")?,
+            at: row.get::<_, Micros>("at")?.0,
+            state: row.get::<_, Word<_>>("state")?.0,
+            note: row.get("note")?,
+            report_id: row.get("report_id")?,
+        })
+    }
+}
+
+impl View<'_> {
+    /// Where `node` stands; none where it was never configured.
+    pub(crate) fn node(&self, node: &str) -> Result<Option<NodeRow>, StoreError> {
+        self.0
+            .prepare_cached("SELECT * FROM nodes WHERE node = ?1")
+            .and_then(|mut statement| statement.query_row([node], NodeRow::from_row).optional())
+            .map_err(to("read a node"))
+    }
+
+    /// Where every node stands, by id.
+    pub(crate) fn nodes(&self) -> Result<Vec<NodeRow>, StoreError> {
+        let failed = to("read the nodes");
+        let mut statement = self.0.prepare_cached("SELECT * FROM nodes ORDER BY node").map_err(&failed)?;
+        let rows = statement.query_map([], NodeRow::from_row);
+        rows.and_then(Iterator::collect).map_err(failed)
+    }
+
+    /// The newest changes of a node's state, the newest first.
+    pub(crate) fn node_states(&self, node: &str, limit: usize) -> Result<Vec<StateRow>, StoreError> {
+        let failed = to("read a node's states");
+        let sql = "SELECT * FROM node_states WHERE node = ?1 ORDER BY id DESC LIMIT ?2";
+        let mut statement = self.0.prepare_cached(sql).map_err(&failed)?;
+        let rows = statement.query_map(params![node, limit], StateRow::from_row);
+        rows.and_then(Iterator::collect).map_err(failed)
+    }
+}
+
+impl Tx<'_> {
+    /// Puts a node in that was not known, as `unknown`.
+    pub(crate) fn insert_node(&self, node: &str, at: Timestamp, note: &str) -> Result<(), StoreError> {
+        let sql = "INSERT INTO nodes (node, generation, state, note, since) VALUES (?1, 0, ?2, ?3, ?4)";
+        self.0
+            .0
+            .prepare_cached(sql)
+            .and_then(|mut statement| {
+                statement.execute(params![node, Word(State::Unknown), note, Micros(at)])
+            })
+            .map_err(to("put in a node"))?;
+        self.insert_state(node, State::Unknown, Some(note), at, None)
+    }
+
+    /// Gives a node its newest report, and the state that goes with it.
+    pub(crate) fn advance_node(
+        &self,
+        node: &str,
+        report_id: i64,
+        (state, note): (State, Option<&str>),
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.change_state(node, state, note, at, Some(report_id))?;
+        let sql = "UPDATE nodes SET last_seen = ?2, report_id = ?3, verified_report_id = \
+             CASE WHEN ?4 AND (SELECT sweep FROM reports WHERE id = ?3) = 'full' \
+             THEN ?3 ELSE verified_report_id END WHERE node = ?1";
+        self.0
+            .0
+            .prepare_cached(sql)
+            .and_then(|mut statement| {
+                statement.execute(params![node, Micros(at), report_id, state == State::Congruent])
+            })
+            .map(drop)
+            .map_err(to("note a node's newest report"))
+    }
+
+    /// Gives a node a state that no report brought, such as `silent`.
+    pub(crate) fn change_state(
+        &self,
+        node: &str,
+        state: State,
+        note: Option<&str>,
+        at: Timestamp,
+        report_id: Option<i64>,
+    ) -> Result<(), StoreError> {
+        let changed = self.node(node)?.is_none_or(|row| row.state != state);
+        let sql = "UPDATE nodes SET generation = generation + 1, state = ?2, note = ?3, \
+             since = CASE WHEN ?4 THEN ?5 ELSE since END WHERE node = ?1";
+        self.0
+            .0
+            .prepare_cached(sql)
+            .and_then(|mut statement| {
+                statement.execute(params![node, Word(state), note, changed, Micros(at)])
+            })
+            .map_err(to("change a node's state"))?;
+        if changed { self.insert_state(node, state, note, at, report_id) } else { Ok(()) }
+    }
+
+    /// Notes which decision stands for a node, and what it depends on.
+    pub(crate) fn set_decision(
+        &self,
+        node: &str,
+        decision_id: i64,
+        key: &str,
+        policy_error: Option<&str>,
+    ) -> Result<(), StoreError> {
+        let sql = "UPDATE nodes SET decision_id = ?2, decision_key = ?3, policy_error = ?4 WHERE node = ?1";
+        self.0
+            .0
+            .prepare_cached(sql)
+            .and_then(|mut statement| statement.execute(params![node, decision_id, key, policy_error]))
+            .map(drop)
+            .map_err(to("note a node's decision"))
+    }
+
+    fn insert_state(
+        &self,
+        node: &str,
+        state: State,
+        note: Option<&str>,
+        at: Timestamp,
+        report_id: Option<i64>,
+    ) -> Result<(), StoreError> {
+        let sql = "INSERT INTO node_states (node, at, state, note, report_id) VALUES (?1, ?2, ?3, ?4, ?5)";
+        self.0
+            .0
+            .prepare_cached(sql)
+            .and_then(|mut statement| {
+                statement.execute(params![node, Micros(at), Word(state), note, report_id])
+            })
+            .map(drop)
+            .map_err(to("record a change of state"))
+    }
+}

@@ -1,0 +1,213 @@
+//! Reports: every one that was acknowledged, with its bytes.
+
+use congruent_protocol::decision::Verdict;
+use congruent_protocol::digest::Digest;
+use congruent_protocol::report::Report;
+use congruent_protocol::verification::{ManifestId, State, SweepMode};
+use jiff::Timestamp;
+use rusqlite::{OptionalExtension, Row, params};
+
+use super::columns::{Json, Micros, Packed, Word};
+use super::error::to;
+use super::{StoreError, Tx, View};
+
+/// A report to be stored.
+#[derive(Debug, Clone)]
+pub(crate) struct NewReport {
+    pub(crate) node: String,
+    pub(crate) chain: u64,
+    pub(crate) sequence: u64,
+    pub(crate) digest: Digest,
+    pub(crate) boot: String,
+    pub(crate) agent_version: String,
+    pub(crate) reported_at: Timestamp,
+    pub(crate) received_at: Timestamp,
+    pub(crate) state: State,
+    pub(crate) note: Option<String>,
+    pub(crate) late: bool,
+    pub(crate) sweep: Option<SweepMode>,
+    pub(crate) conditional: bool,
+    pub(crate) manifest: Option<ManifestId>,
+    pub(crate) observed_root: Option<Digest>,
+    pub(crate) findings_total: u64,
+    pub(crate) findings_digest: Digest,
+}
+
+/// A stored report, without its body.
+#[derive(Debug, Clone)]
+pub(crate) struct ReportRow {
+    pub(crate) id: i64,
+    pub(crate) report: NewReport,
+    pub(crate) verdict: Option<Verdict>,
+}
+
+const COLUMNS: &str = "id, node, chain, sequence, digest, boot, agent_version, reported_at, received_at, state, \
+     note, late, sweep, conditional, manifest, observed_root, findings_total, findings_digest, verdict";
+
+impl ReportRow {
+    fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let report = NewReport {
+            node: row.get("node")?,
+            chain: row.get("chain")?,
+            sequence: row.get("sequence")?,
+            digest: row.get::<_, Word<_>>("digest")?.0,
+            boot: row.get("boot")?,
+            agent_version: row.get("agent_version")?,
+            reported_at: row.get::<_, Micros>("reported_at")?.0,
+            received_at: row.get::<_, Micros>("received_at")?.0,
+            state: row.get::<_, Word<_>>("state")?.0,
+            note: row.get("note")?,
+            late: row.get("late")?,
+            sweep: row.get::<_, Option<Word<_>>>("sweep")?.map(|word| word.0),
+            conditional: row.get("conditional")?,
+            manifest: row.get::<_, Option<Json<_>>>("manifest")?.map(|json| json.0),
+            observed_root: row.get::<_, Option<Word<_>>>("observed_root")?.map(|word| word.0),
+            findings_total: row.get("findings_total")?,
+            findings_digest: row.get::<_, Word<_>>("findings_digest")?.0,
+        };
+        let verdict = row.get::<_, Option<Word<_>>>("verdict")?.map(|word| word.0);
+        Ok(Self { id: row.get("id")?, report, verdict })
+    }
+}
+
+impl View<'_> {
+    /// The chain and digest of each report of `node` numbered `sequence`.
+    pub(crate) fn reports_numbered(
+        &self,
+        node: &str,
+        sequence: u64,
+    ) -> Result<Vec<(u64, Digest)>, StoreError> {
+        let failed = to("look for reports of the same number");
+        let mut statement = self
+            .0
+            .prepare_cached("SELECT chain, digest FROM reports WHERE node = ?1 AND sequence = ?2")
+            .map_err(&failed)?;
+        let rows = statement
+            .query_map(params![node, sequence], |row| Ok((row.get(0)?, row.get::<_, Word<Digest>>(1)?.0)))
+            .map_err(&failed)?;
+        rows.collect::<Result<_, _>>().map_err(failed)
+    }
+
+    /// The report of `node` that no other came after.
+    pub(crate) fn newest_report(&self, node: &str) -> Result<Option<ReportRow>, StoreError> {
+        self.report_where(
+            "node = ?1 ORDER BY chain DESC, sequence DESC LIMIT 1",
+            node,
+            "look for a node's newest report",
+        )
+    }
+
+    /// The report with this id.
+    pub(crate) fn report(&self, id: i64) -> Result<Option<ReportRow>, StoreError> {
+        self.report_where("id = ?1", id, "look for a report")
+    }
+
+    /// The first report that policy was not asked about yet.
+    pub(crate) fn next_unjudged_report(&self) -> Result<Option<ReportRow>, StoreError> {
+        self.report_where("judged = ?1 ORDER BY id LIMIT 1", 0, "look for unjudged reports")
+    }
+
+    /// Whether `node` ever reported in this boot.
+    pub(crate) fn knows_boot(&self, node: &str, boot: &str) -> Result<bool, StoreError> {
+        self.0
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM reports WHERE node = ?1 AND boot = ?2)")
+            .and_then(|mut statement| statement.query_row(params![node, boot], |row| row.get(0)))
+            .map_err(to("look for a boot"))
+    }
+
+    /// The newest full sweeps of `node` that were not late, the newest first.
+    pub(crate) fn newest_full_sweeps(&self, node: &str, limit: usize) -> Result<Vec<ReportRow>, StoreError> {
+        let failed = to("read a node's full sweeps");
+        let sql = format!(
+            "SELECT {COLUMNS} FROM reports WHERE node = ?1 AND sweep = 'full' AND late = 0 \
+             ORDER BY chain DESC, sequence DESC LIMIT ?2"
+        );
+        let mut statement = self.0.prepare_cached(&sql).map_err(&failed)?;
+        let rows = statement.query_map(params![node, limit], ReportRow::from_row);
+        rows.and_then(Iterator::collect).map_err(failed)
+    }
+
+    /// A report as it was sent.
+    pub(crate) fn report_body(&self, id: i64) -> Result<Report, StoreError> {
+        let body = self
+            .0
+            .prepare_cached("SELECT body FROM report_bodies WHERE report_id = ?1")
+            .and_then(|mut statement| statement.query_row([id], |row| row.get::<_, Packed<Vec<u8>>>(0)))
+            .map_err(to("read a report's body"))?;
+        serde_json::from_slice(&body.0).map_err(|source| StoreError::Stored { what: "a report", source })
+    }
+
+    fn report_where(
+        &self,
+        condition: &str,
+        value: impl rusqlite::ToSql,
+        action: &'static str,
+    ) -> Result<Option<ReportRow>, StoreError> {
+        self.0
+            .prepare_cached(&format!("SELECT {COLUMNS} FROM reports WHERE {condition}"))
+            .and_then(|mut statement| statement.query_row([value], ReportRow::from_row).optional())
+            .map_err(to(action))
+    }
+}
+
+impl Tx<'_> {
+    /// Stores a report and its bytes; gives its id. A late one is not judged.
+    pub(crate) fn insert_report(&self, report: &NewReport, body: &[u8]) -> Result<i64, StoreError> {
+        let failed = to("store a report");
+        let sql = "INSERT INTO reports (node, chain, sequence, digest, boot, agent_version, reported_at, \
+             received_at, state, note, late, sweep, conditional, manifest, manifest_root, observed_root, \
+             findings_total, findings_digest, judged) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?11)";
+        self.0
+            .0
+            .prepare_cached(sql)
+            .and_then(|mut statement| {
+                statement.insert(params![
+                    report.node,
+                    report.chain,
+                    report.sequence,
+                    Word(report.digest),
+                    report.boot,
+                    report.agent_version,
+                    Micros(report.reported_at),
+                    Micros(report.received_at),
+                    Word(report.state),
+                    report.note,
+                    report.late,
+                    report.sweep.map(Word),
+                    report.conditional,
+                    report.manifest.as_ref().map(Json),
+                    report.manifest.as_ref().map(|manifest| Word(manifest.root)),
+                    report.observed_root.map(Word),
+                    report.findings_total,
+                    Word(report.findings_digest),
+                ])
+            })
+            .and_then(|id| {
+                let sql = "INSERT INTO report_bodies (report_id, body) VALUES (?1, ?2)";
+                self.0.0.prepare_cached(sql)?.execute(params![id, Packed(body)])?;
+                Ok(id)
+            })
+            .map_err(failed)
+    }
+
+    /// Notes that policy was asked about a report, and what it said.
+    pub(crate) fn mark_judged(&self, id: i64, verdict: Option<Verdict>) -> Result<(), StoreError> {
+        self.0
+            .0
+            .prepare_cached("UPDATE reports SET judged = 1, verdict = ?2 WHERE id = ?1")
+            .and_then(|mut statement| statement.execute(params![id, verdict.map(Word)]))
+            .map(drop)
+            .map_err(to("mark a report as judged"))
+    }
+
+    /// Marks the reports of a node that nobody will judge.
+    pub(crate) fn skip_reports(&self, node: &str) -> Result<(), StoreError> {
+        self.0
+            .0
+            .prepare_cached("UPDATE reports SET judged = 1 WHERE node = ?1 AND judged = 0")
+            .and_then(|mut statement| statement.execute([node]))
+            .map(drop)
+            .map_err(to("skip a node's reports"))
+    }
+}

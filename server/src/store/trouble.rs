@@ -1,0 +1,116 @@
+//! What went wrong with a node's reports: refusals, and breaks in its chain.
+
+use jiff::Timestamp;
+use rusqlite::{Row, params};
+
+use super::columns::Micros;
+use super::error::to;
+use super::{StoreError, Tx, View};
+
+/// Equal refusals in a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RefusalRow {
+    pub(crate) node: String,
+    pub(crate) first_at: Timestamp,
+    pub(crate) last_at: Timestamp,
+    pub(crate) count: u64,
+    pub(crate) code: String,
+    pub(crate) message: String,
+}
+
+/// Where a node's chain of reports does not hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ChainNoteRow {
+    pub(crate) at: Timestamp,
+    pub(crate) sequence: u64,
+    pub(crate) note: String,
+}
+
+impl RefusalRow {
+    pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            node: row.get("node")?,
+            first_at: row.get::<_, Micros>("first_at")?.0,
+            last_at: row.get::<_, Micros>("last_at")?.0,
+            count: row.get("count")?,
+            code: row.get("code")?,
+            message: row.get("message")?,
+        })
+    }
+}
+
+impl View<'_> {
+    /// The newest refusals of a node's reports, the newest first.
+    pub(crate) fn refusals(&self, node: &str, limit: usize) -> Result<Vec<RefusalRow>, StoreError> {
+        let failed = to("read a node's refusals");
+        let sql = "SELECT * FROM refusals WHERE node = ?1 ORDER BY id DESC LIMIT ?2";
+        let mut statement = self.0.prepare_cached(sql).map_err(&failed)?;
+        let rows = statement.query_map(params![node, limit], RefusalRow::from_row);
+        rows.and_then(Iterator::collect).map_err(failed)
+    }
+
+    /// The newest breaks in a node's chain, the newest first.
+    pub(crate) fn chain_notes(&self, node: &str, limit: usize) -> Result<Vec<ChainNoteRow>, StoreError> {
+        let failed = to("read the notes on a node's chain");
+        let sql = "SELECT * FROM chain_notes WHERE node = ?1 ORDER BY id DESC LIMIT ?2";
+        let mut statement = self.0.prepare_cached(sql).map_err(&failed)?;
+        let rows = statement.query_map(params![node, limit], |row| {
+            Ok(ChainNoteRow {
+                at: row.get::<_, Micros>("at")?.0,
+                sequence: row.get("sequence")?,
+                note: row.get("note")?,
+            })
+        });
+        rows.and_then(Iterator::collect).map_err(failed)
+    }
+}
+
+impl Tx<'_> {
+    /// Records a refusal. One that repeats the last is counted, so that an
+    /// agent that tries again and again does not fill the disk.
+    pub(crate) fn insert_refusal(
+        &self,
+        node: &str,
+        at: Timestamp,
+        code: &str,
+        message: &str,
+    ) -> Result<(), StoreError> {
+        let failed = to("record a refusal");
+        let sql = "UPDATE refusals SET count = count + 1, last_at = ?2 WHERE code = ?3 AND message = ?4 \
+             AND id = (SELECT max(id) FROM refusals WHERE node = ?1)";
+        let repeated = self
+            .0
+            .0
+            .prepare_cached(sql)
+            .and_then(|mut statement| statement.execute(params![node, Micros(at), code, message]))
+            .map_err(&failed)?;
+        if repeated > 0 {
+            return Ok(());
+        }
+        let sql = "INSERT INTO refusals (node, first_at, last_at, count, code, message) \
+             VALUES (?1, ?2, ?2, 1, ?3, ?4)";
+        self.0
+            .0
+            .prepare_cached(sql)
+            .and_then(|mut statement| statement.execute(params![node, Micros(at), code, message]))
+            .map(drop)
+            .map_err(failed)
+    }
+
+    /// Notes where a node's chain does not hold.
+    pub(crate) fn insert_chain_note(
+        &self,
+        node: &str,
+        at: Timestamp,
+        sequence: u64,
+        note: &str,
+    ) -> Result<(), StoreError> {
+        let sql = "INSERT INTO chain_notes (node, at, sequence, note) VALUES (?1, ?2, ?3, ?4)";
+        self.0
+            .0
+            .prepare_cached(sql)
+            .and_then(|mut statement| statement.execute(params![node, Micros(at), sequence, note]))
+            .map(drop)
+            .map_err(to("note a break in a chain"))
+    }
+}

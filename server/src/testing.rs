@@ -1,0 +1,238 @@
+//! Fixtures for this crate's tests: trees, manifests, reports, a configured
+//! directory. Everything is real; nothing stands in for something else.
+
+use std::io::Cursor;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use congruent_protocol::contract::{Class, Contract};
+use congruent_protocol::digest::{Algorithm, Digest};
+use congruent_protocol::drift::Finding;
+use congruent_protocol::entry::{Entry, Node};
+use congruent_protocol::key::SecretKey;
+use congruent_protocol::manifest::{Baked, EntriesWriter, ListedEntry, Predicate, write_manifest};
+use congruent_protocol::normalise::recompute;
+use congruent_protocol::path::TreePath;
+use congruent_protocol::report::{Facts, Outcome, REPORT_SCHEMA, Report};
+use congruent_protocol::tree::{Contribution, TreeHasher};
+use congruent_protocol::verification::{
+    Coverage, Gap, ManifestId, State, SweepMode, VERIFICATION_SCHEMA, Verification,
+};
+use jiff::Timestamp;
+
+use crate::config::Config;
+
+pub(crate) const WEBHOOK_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+pub(crate) fn time(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+pub(crate) fn path(text: &str) -> TreePath {
+    TreePath::new(text).unwrap()
+}
+
+pub(crate) fn file(content: &[u8]) -> Entry {
+    let content_digest = Algorithm::Blake3.digest(content);
+    let node = Node::File { size: content.len() as u64, content: Some(content_digest) };
+    Entry { node, mode: 0o755, ..Entry::empty() }
+}
+
+/// A root with `/bin/tool`, `/etc/motd`, `/proc` and `/tmp`.
+pub(crate) fn tree() -> Vec<ListedEntry> {
+    let directory = || Entry { mode: 0o755, ..Entry::empty() };
+    [
+        ("/", directory()),
+        ("/bin", directory()),
+        ("/bin/tool", file(b"tool")),
+        ("/etc", directory()),
+        ("/etc/motd", file(b"hello")),
+        ("/proc", directory()),
+        ("/tmp", directory()),
+        ("/tmp/baked", file(b"")),
+    ]
+    .map(|(at, entry)| ListedEntry { path: path(at), entry })
+    .to_vec()
+}
+
+fn reserved() -> Vec<TreePath> {
+    vec![path("/var/lib/congruent")]
+}
+
+pub(crate) fn root_of(findings: &[Finding]) -> Digest {
+    let entries = tree().into_iter().map(Ok);
+    recompute(entries, Algorithm::Blake3, &Contract::linux(), &reserved(), findings).unwrap()
+}
+
+pub(crate) fn manifest(version: &str, key: &SecretKey) -> Vec<u8> {
+    let mut hasher = TreeHasher::new(Algorithm::Blake3);
+    let mut writer = EntriesWriter::new(Vec::new(), Algorithm::Blake3).unwrap();
+    for listed in tree() {
+        hasher.push(&listed.path, Contribution::Entry(&listed.entry)).unwrap();
+        writer.push(&listed.path, &listed.entry).unwrap();
+    }
+    let (section, entries) = writer.finish().unwrap();
+    let predicate = Predicate {
+        name: "web".to_owned(),
+        version: version.to_owned(),
+        root: hasher.finish(),
+        entries,
+        contract: Contract::linux(),
+        reserved: reserved(),
+        baked: Baked {
+            at: time("2026-01-02T03:04:05Z"),
+            by: "builder".to_owned(),
+            on: "ci".to_owned(),
+            with: "congruent 0.1.0".to_owned(),
+        },
+    };
+    let mut out = Vec::new();
+    let length = section.len() as u64;
+    write_manifest(&mut out, predicate, std::slice::from_ref(key), &mut Cursor::new(section), length)
+        .unwrap();
+    out
+}
+
+/// `/bin/tool` with other content, and all that follows from it.
+pub(crate) fn tampered() -> Vec<Finding> {
+    let baked = file(b"tool");
+    vec![Finding::compare(&path("/bin/tool"), Class::Immutable, &baked, &file(b"evil")).unwrap()]
+}
+
+/// A file that was not baked.
+pub(crate) fn added(at: &str) -> Finding {
+    Finding::added(&path(at), Class::Immutable, (&file(b"new")).into())
+}
+
+pub(crate) fn coverage(gaps: &[&str]) -> Coverage {
+    Coverage {
+        mode: SweepMode::Full,
+        entries_expected: tree().len() as u64,
+        entries_seen: tree().len() as u64,
+        bytes_hashed: 9,
+        unreadable: gaps.iter().map(|at| Gap { path: path(at), reason: "denied".to_owned() }).collect(),
+        unstable: vec![],
+        hidden: vec![],
+        reserved: vec![],
+        mounts: vec![],
+        started_at: time("2026-03-01T00:00:00Z"),
+        finished_at: time("2026-03-01T00:00:09Z"),
+    }
+}
+
+/// An honest full sweep of [`tree`] that found `findings`.
+pub(crate) fn verified(findings: Vec<Finding>, gaps: &[&str]) -> Verification {
+    let coverage = coverage(gaps);
+    Verification {
+        schema_version: VERIFICATION_SCHEMA,
+        manifest: ManifestId {
+            name: "web".to_owned(),
+            version: "1.4.2".to_owned(),
+            root: root_of(&[]),
+            signed_by: vec![],
+        },
+        state: State::of(&findings, &coverage),
+        observed_root: root_of(&findings),
+        conditional: coverage.has_gaps(),
+        findings,
+        coverage,
+    }
+}
+
+pub(crate) fn facts() -> Facts {
+    Facts {
+        host_name: Some("web-1.example".to_owned()),
+        architecture: "x86_64".to_owned(),
+        cpus: 2,
+        ..Facts::default()
+    }
+}
+
+/// The report number `sequence` of `node`, at a time that rises with it.
+pub(crate) fn report(node: &str, sequence: u64, outcome: Outcome) -> Report {
+    Report {
+        schema_version: REPORT_SCHEMA,
+        node: node.to_owned(),
+        boot: "boot-1".to_owned(),
+        sequence,
+        previous: None,
+        agent_version: "0.1.0".to_owned(),
+        reported_at: time("2026-03-01T00:00:10Z"),
+        outcome,
+        facts: facts(),
+    }
+}
+
+pub(crate) fn sweep(node: &str, sequence: u64, findings: Vec<Finding>) -> Report {
+    report(node, sequence, Outcome::Verified(Box::new(verified(findings, &[]))))
+}
+
+/// A directory with key, manifest, tokens, secret and `server.toml`.
+pub(crate) struct Fixture {
+    pub(crate) dir: tempfile::TempDir,
+}
+
+impl Fixture {
+    /// Nodes `web-1` and `web-2` with tokens `web-1-token` and `web-2-token` in
+    /// the group `web`, held to [`tree`]; operators have `operator-token`.
+    pub(crate) fn new(mode: &str) -> Self {
+        let fixture = Self { dir: tempfile::tempdir().unwrap() };
+        let key = SecretKey::from_seed([1; 32]);
+        fixture.write("web.manifest", &manifest("1.4.2", &key));
+        fixture.write("pub.pem", key.public().to_pem().as_bytes());
+        for name in ["operator", "web-1", "web-2"] {
+            fixture.write(&format!("{name}.token"), format!("{name}-token\n").as_bytes());
+        }
+        fixture.write("platform.secret", WEBHOOK_SECRET.as_bytes());
+        fixture.write("server.toml", server_toml(mode).as_bytes());
+        fixture
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub(crate) fn write(&self, name: &str, content: &[u8]) {
+        std::fs::write(self.path(name), content).unwrap();
+        std::fs::set_permissions(self.path(name), PermissionsExt::from_mode(0o600)).unwrap();
+    }
+
+    pub(crate) fn config(&self) -> Config {
+        Config::load(&self.path("server.toml")).unwrap()
+    }
+}
+
+pub(crate) fn server_toml(mode: &str) -> String {
+    format!(
+        r#"
+listen = "127.0.0.1:0"
+database = "congruent.db"
+operator-token-file = "operator.token"
+silent-after = "15m"
+retry-schedule = ["0s", "10ms"]
+
+[[group]]
+name = "web"
+environment = "prod"
+mode = "{mode}"
+manifests = ["web.manifest"]
+trust = ["pub.pem"]
+webhook = "platform"
+
+[[node]]
+id = "web-1"
+group = "web"
+token-file = "web-1.token"
+
+[[node]]
+id = "web-2"
+group = "web"
+token-file = "web-2.token"
+
+[[webhook]]
+name = "platform"
+url = "http://127.0.0.1:9/hook"
+secret-file = "platform.secret"
+"#
+    )
+}
