@@ -68,6 +68,11 @@ impl Collector {
         self.url.rsplit(':').next().and_then(|port| port.parse().ok()).unwrap_or_default()
     }
 
+    /// Its process id.
+    pub fn process_id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Asks for `path` as the operator.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ pub mod collector;
 pub mod debian;
 pub mod http;
 pub mod mounts;
+pub mod narrate;
 pub mod peer;
 pub mod program;
 pub mod receiver;
