@@ -48,10 +48,8 @@ pub(super) async fn one(
     Path(id): Path<String>,
 ) -> Result<Json<OneDecision>, Problem> {
     let id: i64 = id.parse().map_err(|_| Problem::not_found("decision"))?;
-    let reading = api.store.read("read a decision", move |view| {
-        let Some(decision) = view.decision(id)? else { return Ok(None) };
-        Ok(Some((decision, view.decision_input(id)?)))
-    });
+    let reading =
+        api.store.read("read a decision", move |view| Ok(view.decision(id)?.zip(view.decision_input(id)?)));
     let (decision, input) = reading.await?.ok_or_else(|| Problem::not_found("decision"))?;
     let input = String::from_utf8(input).ok().and_then(|input| RawValue::from_string(input).ok());
     let input = input.ok_or_else(|| Problem::not_found("input of this decision"))?;

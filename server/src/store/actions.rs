@@ -3,10 +3,9 @@
 use congruent_protocol::action::ActionState;
 use congruent_protocol::decision::Verdict;
 use jiff::Timestamp;
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{Row, params};
 
 use super::columns::{Micros, Word};
-use super::error::to;
 use super::{StoreError, Tx, View};
 
 /// An action to be recorded.
@@ -73,6 +72,16 @@ impl ActionRow {
     }
 }
 
+impl StepRow {
+    fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            at: row.get::<_, Micros>("at")?.0,
+            state: row.get::<_, Word<_>>("state")?.0,
+            reason: row.get("reason")?,
+        })
+    }
+}
+
 impl View<'_> {
     /// The newest action of a node, whatever became of it.
     pub(crate) fn newest_action(&self, node: &str) -> Result<Option<ActionRow>, StoreError> {
@@ -82,30 +91,21 @@ impl View<'_> {
 
     /// The action with this id.
     pub(crate) fn action(&self, id: &str) -> Result<Option<ActionRow>, StoreError> {
-        self.0
-            .prepare_cached(&format!("{SELECT} WHERE actions.id = ?1"))
-            .and_then(|mut statement| statement.query_row([id], ActionRow::from_row).optional())
-            .map_err(to("read an action"))
+        self.row("read an action", &format!("{SELECT} WHERE actions.id = ?1"), [id], ActionRow::from_row)
     }
 
     /// The actions of a group that take its budget.
     pub(crate) fn open_actions(&self, group: &str) -> Result<Vec<ActionRow>, StoreError> {
-        let failed = to("read a group's open actions");
         let sql = format!(
             "{SELECT} WHERE group_name = ?1 AND state IN ('proposed', 'dispatched') ORDER BY created_at"
         );
-        let mut statement = self.0.prepare_cached(&sql).map_err(&failed)?;
-        let rows = statement.query_map([group], ActionRow::from_row);
-        rows.and_then(Iterator::collect).map_err(failed)
+        self.rows("read a group's open actions", &sql, [group], ActionRow::from_row)
     }
 
     /// The nodes that have a held action.
     pub(crate) fn held_nodes(&self) -> Result<Vec<String>, StoreError> {
-        let failed = to("read the held actions");
         let sql = "SELECT node FROM actions WHERE state = 'held' ORDER BY created_at";
-        let mut statement = self.0.prepare_cached(sql).map_err(&failed)?;
-        let rows = statement.query_map([], |row| row.get(0));
-        rows.and_then(Iterator::collect).map_err(failed)
+        self.rows("read the held actions", sql, [], |row| row.get(0))
     }
 
     /// The newest actions that `filter` means, the newest first.
@@ -114,32 +114,20 @@ impl View<'_> {
         filter: &ActionFilter<'_>,
         limit: usize,
     ) -> Result<Vec<ActionRow>, StoreError> {
-        let failed = to("read the actions");
         let sql = format!(
             "{SELECT} WHERE (?1 IS NULL OR node = ?1) AND (?2 IS NULL OR group_name = ?2) \
              AND (?3 IS NULL OR updated_at >= ?3 OR state IN ('held', 'proposed', 'dispatched')) \
              AND (?4 IS NULL OR created_at < ?4) ORDER BY created_at DESC, actions.rowid DESC LIMIT ?5"
         );
         let (from, until) = filter.between.map(|(from, until)| (Micros(from), Micros(until))).unzip();
-        let mut statement = self.0.prepare_cached(&sql).map_err(&failed)?;
         let values = params![filter.node, filter.group, from, until, limit];
-        let rows = statement.query_map(values, ActionRow::from_row);
-        rows.and_then(Iterator::collect).map_err(failed)
+        self.rows("read the actions", &sql, values, ActionRow::from_row)
     }
 
     /// An action's life, from its beginning.
     pub(crate) fn action_history(&self, id: &str) -> Result<Vec<StepRow>, StoreError> {
-        let failed = to("read an action's history");
         let sql = "SELECT at, state, reason FROM action_history WHERE action_id = ?1 ORDER BY id";
-        let mut statement = self.0.prepare_cached(sql).map_err(&failed)?;
-        let rows = statement.query_map([id], |row| {
-            Ok(StepRow {
-                at: row.get::<_, Micros>(0)?.0,
-                state: row.get::<_, Word<_>>(1)?.0,
-                reason: row.get(2)?,
-            })
-        });
-        rows.and_then(Iterator::collect).map_err(failed)
+        self.rows("read an action's history", sql, [id], StepRow::from_row)
     }
 }
 
@@ -155,23 +143,8 @@ impl Tx<'_> {
         let sql = "INSERT INTO actions (id, node, group_name, verdict, state, reason, decision_id, created_at, \
              updated_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8)";
         let NewAction { id, node, group, verdict, decision_id } = action;
-        self.0
-            .0
-            .prepare_cached(sql)
-            .and_then(|mut statement| {
-                let verdict = Word(verdict);
-                statement.execute(params![
-                    id,
-                    node,
-                    group,
-                    verdict,
-                    Word(state),
-                    reason,
-                    decision_id,
-                    Micros(at)
-                ])
-            })
-            .map_err(to("record an action"))?;
+        let values = params![id, node, group, Word(verdict), Word(state), reason, decision_id, Micros(at)];
+        self.execute("record an action", sql, values)?;
         self.insert_step(id, state, reason, at)
     }
 
@@ -182,12 +155,8 @@ impl Tx<'_> {
         verdict: Verdict,
         decision_id: i64,
     ) -> Result<(), StoreError> {
-        self.0
-            .0
-            .prepare_cached("UPDATE actions SET verdict = ?2, decision_id = ?3 WHERE id = ?1")
-            .and_then(|mut statement| statement.execute(params![id, Word(verdict), decision_id]))
-            .map(drop)
-            .map_err(to("renew an action"))
+        let sql = "UPDATE actions SET verdict = ?2, decision_id = ?3 WHERE id = ?1";
+        self.execute("renew an action", sql, params![id, Word(verdict), decision_id]).map(drop)
     }
 
     /// Takes an action to its next place in life, for a reason.
@@ -198,11 +167,8 @@ impl Tx<'_> {
         reason: &str,
         at: Timestamp,
     ) -> Result<(), StoreError> {
-        self.0
-            .0
-            .prepare_cached("UPDATE actions SET state = ?2, reason = ?3, updated_at = ?4 WHERE id = ?1")
-            .and_then(|mut statement| statement.execute(params![id, Word(state), reason, Micros(at)]))
-            .map_err(to("move an action"))?;
+        let sql = "UPDATE actions SET state = ?2, reason = ?3, updated_at = ?4 WHERE id = ?1";
+        self.execute("move an action", sql, params![id, Word(state), reason, Micros(at)])?;
         self.insert_step(id, state, reason, at)
     }
 
@@ -214,11 +180,7 @@ impl Tx<'_> {
         at: Timestamp,
     ) -> Result<(), StoreError> {
         let sql = "INSERT INTO action_history (action_id, at, state, reason) VALUES (?1, ?2, ?3, ?4)";
-        self.0
-            .0
-            .prepare_cached(sql)
-            .and_then(|mut statement| statement.execute(params![id, Micros(at), Word(state), reason]))
+        self.execute("record a step of an action", sql, params![id, Micros(at), Word(state), reason])
             .map(drop)
-            .map_err(to("record a step of an action"))
     }
 }

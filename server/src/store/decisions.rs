@@ -4,10 +4,9 @@ use congruent_protocol::decision::Decision;
 use congruent_protocol::digest::Digest;
 use congruent_protocol::verification::State;
 use jiff::Timestamp;
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{Row, params};
 
 use super::columns::{Json, Micros, Packed, Word};
-use super::error::to;
 use super::{StoreError, Tx, View};
 
 /// A decision to be recorded.
@@ -62,19 +61,15 @@ impl DecisionRow {
 impl View<'_> {
     /// The decision with this id.
     pub(crate) fn decision(&self, id: i64) -> Result<Option<DecisionRow>, StoreError> {
-        self.0
-            .prepare_cached(&format!("{SELECT} WHERE decisions.id = ?1"))
-            .and_then(|mut statement| statement.query_row([id], DecisionRow::from_row).optional())
-            .map_err(to("read a decision"))
+        let sql = format!("{SELECT} WHERE decisions.id = ?1");
+        self.row("read a decision", &sql, [id], DecisionRow::from_row)
     }
 
     /// What policy was asked for a decision: JSON, as it was asked.
-    pub(crate) fn decision_input(&self, id: i64) -> Result<Vec<u8>, StoreError> {
-        self.0
-            .prepare_cached("SELECT input FROM decisions WHERE id = ?1")
-            .and_then(|mut statement| statement.query_row([id], |row| row.get::<_, Packed<Vec<u8>>>(0)))
-            .map(|packed| packed.0)
-            .map_err(to("read a decision's input"))
+    pub(crate) fn decision_input(&self, id: i64) -> Result<Option<Vec<u8>>, StoreError> {
+        let sql = "SELECT input FROM decisions WHERE id = ?1";
+        let input = self.row("read a decision's input", sql, [id], |row| row.get::<_, Packed<Vec<u8>>>(0))?;
+        Ok(input.map(|packed| packed.0))
     }
 
     /// The newest decisions, of a node or a group where named, the newest first.
@@ -84,27 +79,22 @@ impl View<'_> {
         group: Option<&str>,
         limit: usize,
     ) -> Result<Vec<DecisionRow>, StoreError> {
-        let failed = to("read the decisions");
         let sql = format!(
             "{SELECT} WHERE (?1 IS NULL OR decisions.node = ?1) AND (?2 IS NULL OR group_name = ?2) \
              ORDER BY decisions.id DESC LIMIT ?3"
         );
-        let mut statement = self.0.prepare_cached(&sql).map_err(&failed)?;
-        let rows = statement.query_map(params![node, group, limit], DecisionRow::from_row);
-        rows.and_then(Iterator::collect).map_err(failed)
+        self.rows("read the decisions", &sql, params![node, group, limit], DecisionRow::from_row)
     }
 
-    /// The decisions made from `from` until before `to`, in order.
+    /// The decisions made from `from` until before `until`, in order.
     pub(crate) fn decisions_between(
         &self,
         from: Timestamp,
-        to_time: Timestamp,
+        until: Timestamp,
     ) -> Result<Vec<DecisionRow>, StoreError> {
-        let failed = to("read a period's decisions");
         let sql = format!("{SELECT} WHERE at >= ?1 AND at < ?2 ORDER BY decisions.id");
-        let mut statement = self.0.prepare_cached(&sql).map_err(&failed)?;
-        let rows = statement.query_map(params![Micros(from), Micros(to_time)], DecisionRow::from_row);
-        rows.and_then(Iterator::collect).map_err(failed)
+        let values = params![Micros(from), Micros(until)];
+        self.rows("read a period's decisions", &sql, values, DecisionRow::from_row)
     }
 }
 
@@ -114,24 +104,19 @@ impl Tx<'_> {
         let sql = "INSERT INTO decisions (node, group_name, at, report_id, state, decision, error, \
              policy_digest, engine, input_digest, input) \
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
-        self.0
-            .0
-            .prepare_cached(sql)
-            .and_then(|mut statement| {
-                statement.insert(params![
-                    decision.node,
-                    decision.group,
-                    Micros(decision.at),
-                    decision.report_id,
-                    Word(decision.state),
-                    decision.outcome.as_ref().ok().map(Json),
-                    decision.outcome.as_ref().err(),
-                    Word(decision.policy_digest),
-                    decision.engine,
-                    Word(decision.input_digest),
-                    Packed(input),
-                ])
-            })
-            .map_err(to("record a decision"))
+        let values = params![
+            decision.node,
+            decision.group,
+            Micros(decision.at),
+            decision.report_id,
+            Word(decision.state),
+            decision.outcome.as_ref().ok().map(Json),
+            decision.outcome.as_ref().err(),
+            Word(decision.policy_digest),
+            decision.engine,
+            Word(decision.input_digest),
+            Packed(input),
+        ];
+        self.insert("record a decision", sql, values)
     }
 }

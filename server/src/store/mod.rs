@@ -15,6 +15,7 @@ mod outbox;
 mod period;
 mod reports;
 mod schema;
+mod statement;
 #[cfg(test)]
 mod tests;
 mod trouble;

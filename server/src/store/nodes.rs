@@ -2,10 +2,9 @@
 
 use congruent_protocol::verification::State;
 use jiff::Timestamp;
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{Row, params};
 
 use super::columns::{Micros, Word};
-use super::error::to;
 use super::{StoreError, Tx, View};
 
 /// Where a node stands.
@@ -71,27 +70,18 @@ impl StateRow {
 impl View<'_> {
     /// Where `node` stands; none where it was never configured.
     pub(crate) fn node(&self, node: &str) -> Result<Option<NodeRow>, StoreError> {
-        self.0
-            .prepare_cached("SELECT * FROM nodes WHERE node = ?1")
-            .and_then(|mut statement| statement.query_row([node], NodeRow::from_row).optional())
-            .map_err(to("read a node"))
+        self.row("read a node", "SELECT * FROM nodes WHERE node = ?1", [node], NodeRow::from_row)
     }
 
     /// Where every node stands, by id.
     pub(crate) fn nodes(&self) -> Result<Vec<NodeRow>, StoreError> {
-        let failed = to("read the nodes");
-        let mut statement = self.0.prepare_cached("SELECT * FROM nodes ORDER BY node").map_err(&failed)?;
-        let rows = statement.query_map([], NodeRow::from_row);
-        rows.and_then(Iterator::collect).map_err(failed)
+        self.rows("read the nodes", "SELECT * FROM nodes ORDER BY node", [], NodeRow::from_row)
     }
 
     /// The newest changes of a node's state, the newest first.
     pub(crate) fn node_states(&self, node: &str, limit: usize) -> Result<Vec<StateRow>, StoreError> {
-        let failed = to("read a node's states");
         let sql = "SELECT * FROM node_states WHERE node = ?1 ORDER BY id DESC LIMIT ?2";
-        let mut statement = self.0.prepare_cached(sql).map_err(&failed)?;
-        let rows = statement.query_map(params![node, limit], StateRow::from_row);
-        rows.and_then(Iterator::collect).map_err(failed)
+        self.rows("read a node's states", sql, params![node, limit], StateRow::from_row)
     }
 }
 
@@ -99,13 +89,7 @@ impl Tx<'_> {
     /// Puts a node in that was not known, as `unknown`.
     pub(crate) fn insert_node(&self, node: &str, at: Timestamp, note: &str) -> Result<(), StoreError> {
         let sql = "INSERT INTO nodes (node, generation, state, note, since) VALUES (?1, 0, ?2, ?3, ?4)";
-        self.0
-            .0
-            .prepare_cached(sql)
-            .and_then(|mut statement| {
-                statement.execute(params![node, Word(State::Unknown), note, Micros(at)])
-            })
-            .map_err(to("put in a node"))?;
+        self.execute("put in a node", sql, params![node, Word(State::Unknown), note, Micros(at)])?;
         self.insert_state(node, State::Unknown, Some(note), at, None)
     }
 
@@ -121,17 +105,11 @@ impl Tx<'_> {
         let sql = "UPDATE nodes SET last_seen = ?2, report_id = ?3, verified_report_id = \
              CASE WHEN ?4 AND (SELECT sweep FROM reports WHERE id = ?3) = 'full' \
              THEN ?3 ELSE verified_report_id END WHERE node = ?1";
-        self.0
-            .0
-            .prepare_cached(sql)
-            .and_then(|mut statement| {
-                statement.execute(params![node, Micros(at), report_id, state == State::Congruent])
-            })
-            .map(drop)
-            .map_err(to("note a node's newest report"))
+        let values = params![node, Micros(at), report_id, state == State::Congruent];
+        self.execute("note a node's newest report", sql, values).map(drop)
     }
 
-    /// Gives a node a state that no report brought, such as `silent`.
+    /// Gives a node a state, such as `silent`, which no report brings.
     pub(crate) fn change_state(
         &self,
         node: &str,
@@ -143,13 +121,8 @@ impl Tx<'_> {
         let changed = self.node(node)?.is_none_or(|row| row.state != state);
         let sql = "UPDATE nodes SET generation = generation + 1, state = ?2, note = ?3, \
              since = CASE WHEN ?4 THEN ?5 ELSE since END WHERE node = ?1";
-        self.0
-            .0
-            .prepare_cached(sql)
-            .and_then(|mut statement| {
-                statement.execute(params![node, Word(state), note, changed, Micros(at)])
-            })
-            .map_err(to("change a node's state"))?;
+        let values = params![node, Word(state), note, changed, Micros(at)];
+        self.execute("change a node's state", sql, values)?;
         if changed { self.insert_state(node, state, note, at, report_id) } else { Ok(()) }
     }
 
@@ -162,12 +135,7 @@ impl Tx<'_> {
         policy_error: Option<&str>,
     ) -> Result<(), StoreError> {
         let sql = "UPDATE nodes SET decision_id = ?2, decision_key = ?3, policy_error = ?4 WHERE node = ?1";
-        self.0
-            .0
-            .prepare_cached(sql)
-            .and_then(|mut statement| statement.execute(params![node, decision_id, key, policy_error]))
-            .map(drop)
-            .map_err(to("note a node's decision"))
+        self.execute("note a node's decision", sql, params![node, decision_id, key, policy_error]).map(drop)
     }
 
     fn insert_state(
@@ -179,13 +147,7 @@ impl Tx<'_> {
         report_id: Option<i64>,
     ) -> Result<(), StoreError> {
         let sql = "INSERT INTO node_states (node, at, state, note, report_id) VALUES (?1, ?2, ?3, ?4, ?5)";
-        self.0
-            .0
-            .prepare_cached(sql)
-            .and_then(|mut statement| {
-                statement.execute(params![node, Micros(at), Word(state), note, report_id])
-            })
-            .map(drop)
-            .map_err(to("record a change of state"))
+        let values = params![node, Micros(at), Word(state), note, report_id];
+        self.execute("record a change of state", sql, values).map(drop)
     }
 }

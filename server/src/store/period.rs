@@ -3,12 +3,11 @@
 use congruent_protocol::digest::Digest;
 use congruent_protocol::verification::State;
 use jiff::Timestamp;
-use rusqlite::{OptionalExtension, params};
+use rusqlite::params;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::columns::{Json, Micros, Word};
-use super::error::to;
 use super::nodes::StateRow;
 use super::trouble::RefusalRow;
 use super::{StoreError, Tx, View};
@@ -30,23 +29,17 @@ impl View<'_> {
         from: Timestamp,
         until: Timestamp,
     ) -> Result<Vec<(Timestamp, T)>, StoreError> {
-        let failed = to("read the collector's scopes");
         let sql = "SELECT at, scope FROM scopes WHERE at < ?2 AND at >= \
              coalesce((SELECT max(at) FROM scopes WHERE at <= ?1), ?1) ORDER BY id";
-        let mut statement = self.0.prepare_cached(sql).map_err(&failed)?;
-        let rows = statement.query_map(params![Micros(from), Micros(until)], |row| {
+        self.rows("read the collector's scopes", sql, params![Micros(from), Micros(until)], |row| {
             Ok((row.get::<_, Micros>(0)?.0, row.get::<_, Json<T>>(1)?.0))
-        });
-        rows.and_then(Iterator::collect).map_err(failed)
+        })
     }
 
     /// Every change of state until before `until`, in order.
     pub(crate) fn states_until(&self, until: Timestamp) -> Result<Vec<StateRow>, StoreError> {
-        let failed = to("read the nodes' states");
         let sql = "SELECT * FROM node_states WHERE at < ?1 ORDER BY id";
-        let mut statement = self.0.prepare_cached(sql).map_err(&failed)?;
-        let rows = statement.query_map([Micros(until)], StateRow::from_row);
-        rows.and_then(Iterator::collect).map_err(failed)
+        self.rows("read the nodes' states", sql, [Micros(until)], StateRow::from_row)
     }
 
     /// The last sweep of `node` before `from`, and all from then until before
@@ -58,21 +51,18 @@ impl View<'_> {
         from: Timestamp,
         until: Timestamp,
     ) -> Result<Vec<SweepTimes>, StoreError> {
-        let failed = to("read a node's sweeps");
         let sql = "SELECT id, received_at, state, findings_digest FROM reports WHERE node = ?1 \
              AND state IN ('congruent', 'divergent', 'incomplete') AND received_at < ?3 AND received_at >= \
              coalesce((SELECT max(received_at) FROM reports WHERE node = ?1 AND received_at < ?2 \
              AND state IN ('congruent', 'divergent', 'incomplete')), ?2) ORDER BY received_at, id";
-        let mut statement = self.0.prepare_cached(sql).map_err(&failed)?;
-        let rows = statement.query_map(params![node, Micros(from), Micros(until)], |row| {
+        self.rows("read a node's sweeps", sql, params![node, Micros(from), Micros(until)], |row| {
             Ok(SweepTimes {
                 report_id: row.get(0)?,
                 received_at: row.get::<_, Micros>(1)?.0,
                 state: row.get::<_, Word<_>>(2)?.0,
                 findings_digest: row.get::<_, Word<_>>(3)?.0,
             })
-        });
-        rows.and_then(Iterator::collect).map_err(failed)
+        })
     }
 
     /// The refusals from `from` until before `until`, in order.
@@ -81,33 +71,30 @@ impl View<'_> {
         from: Timestamp,
         until: Timestamp,
     ) -> Result<Vec<RefusalRow>, StoreError> {
-        let failed = to("read a period's refusals");
         let sql = "SELECT * FROM refusals WHERE last_at >= ?1 AND first_at < ?2 ORDER BY id";
-        let mut statement = self.0.prepare_cached(sql).map_err(&failed)?;
-        let rows = statement.query_map(params![Micros(from), Micros(until)], RefusalRow::from_row);
-        rows.and_then(Iterator::collect).map_err(failed)
+        let values = params![Micros(from), Micros(until)];
+        self.rows("read a period's refusals", sql, values, RefusalRow::from_row)
     }
 }
 
 impl Tx<'_> {
     /// Records what the collector is configured with, where that changed.
     pub(crate) fn record_scope<T: Serialize>(&self, at: Timestamp, scope: &T) -> Result<(), StoreError> {
-        let failed = to("record the collector's scope");
-        let sql = "SELECT scope FROM scopes ORDER BY id DESC LIMIT 1";
+        let action = "record the collector's scope";
         let last: Option<String> =
-            self.0.0.query_row(sql, [], |row| row.get(0)).optional().map_err(&failed)?;
+            self.row(action, "SELECT scope FROM scopes ORDER BY id DESC LIMIT 1", [], |row| row.get(0))?;
         let scope =
             serde_json::to_string(scope).map_err(|source| StoreError::Stored { what: "a scope", source })?;
         if last.as_ref() == Some(&scope) {
             return Ok(());
         }
         let sql = "INSERT INTO scopes (at, scope) VALUES (?1, ?2)";
-        self.0.0.execute(sql, params![Micros(at), scope]).map(drop).map_err(failed)
+        self.execute(action, sql, params![Micros(at), scope]).map(drop)
     }
 
     /// Writes, to see that writing works.
     pub(crate) fn probe(&self, at: Timestamp) -> Result<(), StoreError> {
         let sql = "INSERT INTO probe (id, at) VALUES (1, ?1) ON CONFLICT (id) DO UPDATE SET at = excluded.at";
-        self.0.0.execute(sql, [Micros(at)]).map(drop).map_err(to("write a probe"))
+        self.execute("write a probe", sql, [Micros(at)]).map(drop)
     }
 }

@@ -5,7 +5,7 @@ use congruent_protocol::digest::Digest;
 use congruent_protocol::report::Report;
 use congruent_protocol::verification::{ManifestId, State, SweepMode};
 use jiff::Timestamp;
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{Row, params};
 
 use super::columns::{Json, Micros, Packed, Word};
 use super::error::to;
@@ -77,137 +77,102 @@ impl View<'_> {
         node: &str,
         sequence: u64,
     ) -> Result<Vec<(u64, Digest)>, StoreError> {
-        let failed = to("look for reports of the same number");
-        let mut statement = self
-            .0
-            .prepare_cached("SELECT chain, digest FROM reports WHERE node = ?1 AND sequence = ?2")
-            .map_err(&failed)?;
-        let rows = statement
-            .query_map(params![node, sequence], |row| Ok((row.get(0)?, row.get::<_, Word<Digest>>(1)?.0)))
-            .map_err(&failed)?;
-        rows.collect::<Result<_, _>>().map_err(failed)
+        self.rows(
+            "look for reports of the same number",
+            "SELECT chain, digest FROM reports WHERE node = ?1 AND sequence = ?2",
+            params![node, sequence],
+            |row| Ok((row.get(0)?, row.get::<_, Word<Digest>>(1)?.0)),
+        )
     }
 
     /// The report of `node` that no other came after.
     pub(crate) fn newest_report(&self, node: &str) -> Result<Option<ReportRow>, StoreError> {
-        self.report_where(
-            "node = ?1 ORDER BY chain DESC, sequence DESC LIMIT 1",
-            node,
-            "look for a node's newest report",
-        )
+        let sql = select("node = ?1 ORDER BY chain DESC, sequence DESC LIMIT 1");
+        self.row("look for a node's newest report", &sql, [node], ReportRow::from_row)
     }
 
     /// The report with this id.
     pub(crate) fn report(&self, id: i64) -> Result<Option<ReportRow>, StoreError> {
-        self.report_where("id = ?1", id, "look for a report")
+        self.row("look for a report", &select("id = ?1"), [id], ReportRow::from_row)
     }
 
     /// The first report that policy was not asked about yet.
     pub(crate) fn next_unjudged_report(&self) -> Result<Option<ReportRow>, StoreError> {
-        self.report_where("judged = ?1 ORDER BY id LIMIT 1", 0, "look for unjudged reports")
+        let sql = select("judged = 0 ORDER BY id LIMIT 1");
+        self.row("look for unjudged reports", &sql, [], ReportRow::from_row)
     }
 
     /// Whether `node` ever reported in this boot.
     pub(crate) fn knows_boot(&self, node: &str, boot: &str) -> Result<bool, StoreError> {
-        self.0
-            .prepare_cached("SELECT EXISTS (SELECT 1 FROM reports WHERE node = ?1 AND boot = ?2)")
-            .and_then(|mut statement| statement.query_row(params![node, boot], |row| row.get(0)))
-            .map_err(to("look for a boot"))
+        let sql = "SELECT 1 FROM reports WHERE node = ?1 AND boot = ?2 LIMIT 1";
+        Ok(self.row("look for a boot", sql, params![node, boot], |_| Ok(()))?.is_some())
     }
 
     /// The newest full sweeps of `node` that were not late, the newest first.
     pub(crate) fn newest_full_sweeps(&self, node: &str, limit: usize) -> Result<Vec<ReportRow>, StoreError> {
-        let failed = to("read a node's full sweeps");
-        let sql = format!(
-            "SELECT {COLUMNS} FROM reports WHERE node = ?1 AND sweep = 'full' AND late = 0 \
-             ORDER BY chain DESC, sequence DESC LIMIT ?2"
-        );
-        let mut statement = self.0.prepare_cached(&sql).map_err(&failed)?;
-        let rows = statement.query_map(params![node, limit], ReportRow::from_row);
-        rows.and_then(Iterator::collect).map_err(failed)
+        let sql =
+            select("node = ?1 AND sweep = 'full' AND late = 0 ORDER BY chain DESC, sequence DESC LIMIT ?2");
+        self.rows("read a node's full sweeps", &sql, params![node, limit], ReportRow::from_row)
     }
 
     /// A report as it was sent.
     pub(crate) fn report_body(&self, id: i64) -> Result<Report, StoreError> {
-        let body = self
-            .0
-            .prepare_cached("SELECT body FROM report_bodies WHERE report_id = ?1")
-            .and_then(|mut statement| statement.query_row([id], |row| row.get::<_, Packed<Vec<u8>>>(0)))
-            .map_err(to("read a report's body"))?;
+        let action = "read a report's body";
+        let sql = "SELECT body FROM report_bodies WHERE report_id = ?1";
+        let body = self.row(action, sql, [id], |row| row.get::<_, Packed<Vec<u8>>>(0))?;
+        let body = body.ok_or_else(|| to(action)(rusqlite::Error::QueryReturnedNoRows))?;
         serde_json::from_slice(&body.0).map_err(|source| StoreError::Stored { what: "a report", source })
     }
+}
 
-    fn report_where(
-        &self,
-        condition: &str,
-        value: impl rusqlite::ToSql,
-        action: &'static str,
-    ) -> Result<Option<ReportRow>, StoreError> {
-        self.0
-            .prepare_cached(&format!("SELECT {COLUMNS} FROM reports WHERE {condition}"))
-            .and_then(|mut statement| statement.query_row([value], ReportRow::from_row).optional())
-            .map_err(to(action))
-    }
+fn select(condition: &str) -> String {
+    format!("SELECT {COLUMNS} FROM reports WHERE {condition}")
 }
 
 impl Tx<'_> {
     /// Stores a report and its bytes; gives its id. A late one is not judged.
     pub(crate) fn insert_report(&self, report: &NewReport, body: &[u8]) -> Result<i64, StoreError> {
-        let failed = to("store a report");
+        let action = "store a report";
         let sql = "INSERT INTO reports (node, chain, sequence, digest, boot, agent_version, reported_at, \
              received_at, state, note, late, sweep, conditional, manifest, manifest_root, observed_root, \
              findings_total, findings_digest, judged) \
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?11)";
-        self.0
-            .0
-            .prepare_cached(sql)
-            .and_then(|mut statement| {
-                statement.insert(params![
-                    report.node,
-                    report.chain,
-                    report.sequence,
-                    Word(report.digest),
-                    report.boot,
-                    report.agent_version,
-                    Micros(report.reported_at),
-                    Micros(report.received_at),
-                    Word(report.state),
-                    report.note,
-                    report.late,
-                    report.sweep.map(Word),
-                    report.conditional,
-                    report.manifest.as_ref().map(Json),
-                    report.manifest.as_ref().map(|manifest| Word(manifest.root)),
-                    report.observed_root.map(Word),
-                    report.findings_total,
-                    Word(report.findings_digest),
-                ])
-            })
-            .and_then(|id| {
-                let sql = "INSERT INTO report_bodies (report_id, body) VALUES (?1, ?2)";
-                self.0.0.prepare_cached(sql)?.execute(params![id, Packed(body)])?;
-                Ok(id)
-            })
-            .map_err(failed)
+        let manifest = report.manifest.as_ref();
+        let values = params![
+            report.node,
+            report.chain,
+            report.sequence,
+            Word(report.digest),
+            report.boot,
+            report.agent_version,
+            Micros(report.reported_at),
+            Micros(report.received_at),
+            Word(report.state),
+            report.note,
+            report.late,
+            report.sweep.map(Word),
+            report.conditional,
+            manifest.map(Json),
+            manifest.map(|manifest| Word(manifest.root)),
+            report.observed_root.map(Word),
+            report.findings_total,
+            Word(report.findings_digest),
+        ];
+        let id = self.insert(action, sql, values)?;
+        let sql = "INSERT INTO report_bodies (report_id, body) VALUES (?1, ?2)";
+        self.execute(action, sql, params![id, Packed(body)])?;
+        Ok(id)
     }
 
     /// Notes that policy was asked about a report, and what it said.
     pub(crate) fn mark_judged(&self, id: i64, verdict: Option<Verdict>) -> Result<(), StoreError> {
-        self.0
-            .0
-            .prepare_cached("UPDATE reports SET judged = 1, verdict = ?2 WHERE id = ?1")
-            .and_then(|mut statement| statement.execute(params![id, verdict.map(Word)]))
-            .map(drop)
-            .map_err(to("mark a report as judged"))
+        let sql = "UPDATE reports SET judged = 1, verdict = ?2 WHERE id = ?1";
+        self.execute("mark a report as judged", sql, params![id, verdict.map(Word)]).map(drop)
     }
 
     /// Marks the reports of a node that nobody will judge.
     pub(crate) fn skip_reports(&self, node: &str) -> Result<(), StoreError> {
-        self.0
-            .0
-            .prepare_cached("UPDATE reports SET judged = 1 WHERE node = ?1 AND judged = 0")
-            .and_then(|mut statement| statement.execute([node]))
-            .map(drop)
-            .map_err(to("skip a node's reports"))
+        let sql = "UPDATE reports SET judged = 1 WHERE node = ?1 AND judged = 0";
+        self.execute("skip a node's reports", sql, [node]).map(drop)
     }
 }

@@ -4,7 +4,6 @@ use jiff::Timestamp;
 use rusqlite::{Row, params};
 
 use super::columns::Micros;
-use super::error::to;
 use super::{StoreError, Tx, View};
 
 /// Equal refusals in a row.
@@ -39,29 +38,23 @@ impl RefusalRow {
     }
 }
 
+impl ChainNoteRow {
+    fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self { at: row.get::<_, Micros>("at")?.0, sequence: row.get("sequence")?, note: row.get("note")? })
+    }
+}
+
 impl View<'_> {
     /// The newest refusals of a node's reports, the newest first.
     pub(crate) fn refusals(&self, node: &str, limit: usize) -> Result<Vec<RefusalRow>, StoreError> {
-        let failed = to("read a node's refusals");
         let sql = "SELECT * FROM refusals WHERE node = ?1 ORDER BY id DESC LIMIT ?2";
-        let mut statement = self.0.prepare_cached(sql).map_err(&failed)?;
-        let rows = statement.query_map(params![node, limit], RefusalRow::from_row);
-        rows.and_then(Iterator::collect).map_err(failed)
+        self.rows("read a node's refusals", sql, params![node, limit], RefusalRow::from_row)
     }
 
     /// The newest breaks in a node's chain, the newest first.
     pub(crate) fn chain_notes(&self, node: &str, limit: usize) -> Result<Vec<ChainNoteRow>, StoreError> {
-        let failed = to("read the notes on a node's chain");
         let sql = "SELECT * FROM chain_notes WHERE node = ?1 ORDER BY id DESC LIMIT ?2";
-        let mut statement = self.0.prepare_cached(sql).map_err(&failed)?;
-        let rows = statement.query_map(params![node, limit], |row| {
-            Ok(ChainNoteRow {
-                at: row.get::<_, Micros>("at")?.0,
-                sequence: row.get("sequence")?,
-                note: row.get("note")?,
-            })
-        });
-        rows.and_then(Iterator::collect).map_err(failed)
+        self.rows("read the notes on a node's chain", sql, params![node, limit], ChainNoteRow::from_row)
     }
 }
 
@@ -75,26 +68,16 @@ impl Tx<'_> {
         code: &str,
         message: &str,
     ) -> Result<(), StoreError> {
-        let failed = to("record a refusal");
+        let action = "record a refusal";
+        let values = params![node, Micros(at), code, message];
         let sql = "UPDATE refusals SET count = count + 1, last_at = ?2 WHERE code = ?3 AND message = ?4 \
              AND id = (SELECT max(id) FROM refusals WHERE node = ?1)";
-        let repeated = self
-            .0
-            .0
-            .prepare_cached(sql)
-            .and_then(|mut statement| statement.execute(params![node, Micros(at), code, message]))
-            .map_err(&failed)?;
-        if repeated > 0 {
+        if self.execute(action, sql, values)? > 0 {
             return Ok(());
         }
         let sql = "INSERT INTO refusals (node, first_at, last_at, count, code, message) \
              VALUES (?1, ?2, ?2, 1, ?3, ?4)";
-        self.0
-            .0
-            .prepare_cached(sql)
-            .and_then(|mut statement| statement.execute(params![node, Micros(at), code, message]))
-            .map(drop)
-            .map_err(failed)
+        self.execute(action, sql, values).map(drop)
     }
 
     /// Notes where a node's chain does not hold.
@@ -106,11 +89,6 @@ impl Tx<'_> {
         note: &str,
     ) -> Result<(), StoreError> {
         let sql = "INSERT INTO chain_notes (node, at, sequence, note) VALUES (?1, ?2, ?3, ?4)";
-        self.0
-            .0
-            .prepare_cached(sql)
-            .and_then(|mut statement| statement.execute(params![node, Micros(at), sequence, note]))
-            .map(drop)
-            .map_err(to("note a break in a chain"))
+        self.execute("note a break in a chain", sql, params![node, Micros(at), sequence, note]).map(drop)
     }
 }
