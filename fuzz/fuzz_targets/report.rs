@@ -1,0 +1,18 @@
+//! Any bytes as a report, and its findings against a small tree.
+#![no_main]
+
+use congruent_protocol::contract::Contract;
+use congruent_protocol::digest::Algorithm;
+use congruent_protocol::entry::Entry;
+use congruent_protocol::manifest::ListedEntry;
+use congruent_protocol::normalise::recompute;
+use congruent_protocol::path::TreePath;
+use congruent_protocol::report::Report;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    let Ok(report) = serde_json::from_slice::<Report>(bytes) else { return };
+    let tree = ["/", "/a", "/a/b"].map(|path| {
+        Ok(ListedEntry { path: TreePath::new(path).expect("a path"), entry: Entry::empty() })
+    });
+    let _ = recompute(tree.into_iter(), Algorithm::Blake3, &Contract::linux(), &[], report.findings());
+});
