@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 /// Something that a finding may bear on; the gravest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Concern {
+pub(crate) enum Concern {
     /// A file that is setuid or setgid, or was.
     Setuid,
     /// A file that has capabilities, or had.
@@ -26,7 +26,8 @@ pub enum Concern {
     /// What runs: programs, libraries, kernels and modules, scripts, and what
     /// makes others run them.
     Code,
-    /// The operating system's own places: `/usr`, `/boot` and what stands for them.
+    /// What lies in the operating system's own places (`/usr`, `/boot` and what
+    /// stands for them) and is not code.
     System,
     /// `/etc`.
     Configuration,
@@ -118,7 +119,7 @@ const CODE_ENDINGS: [&str; 20] = [
 
 impl Concern {
     /// All of them, the gravest first.
-    pub const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Setuid,
         Self::Capability,
         Self::Device,
@@ -130,7 +131,7 @@ impl Concern {
     ];
 
     /// What `finding` bears on, the gravest first.
-    pub fn of(finding: &Finding) -> Vec<Self> {
+    pub(crate) fn of(finding: &Finding) -> Vec<Self> {
         Self::ALL.into_iter().filter(|concern| concern.touches(finding)).collect()
     }
 
@@ -151,7 +152,9 @@ impl Concern {
                     || is_code_by_name(&finding.path)
             }
             // The root directory's own metadata opens or closes everything.
-            Self::System => finding.path.is_root() || lies_in_any(path, &SYSTEM),
+            Self::System => {
+                (finding.path.is_root() || lies_in_any(path, &SYSTEM)) && !Self::Code.touches(finding)
+            }
             Self::Configuration => lies_in(path, "/etc"),
         }
     }

@@ -12,7 +12,20 @@ macro_rules! sources {
 
 /// The sources, sorted by path.
 pub(super) fn sources() -> Vec<Source> {
-    sources!["rules/decision.rego"]
-        .map(|(path, text)| Source { path: path.to_owned(), text: text.to_owned() })
-        .into()
+    sources![
+        "lib/findings.rego",
+        "lib/gaps.rego",
+        "lib/paths.rego",
+        "lib/text.rego",
+        "rules/congruent.rego",
+        "rules/controls.rego",
+        "rules/decision.rego",
+        "rules/divergent.rego",
+        "rules/environment.rego",
+        "rules/incomplete.rego",
+        "rules/silent.rego",
+        "rules/unknown.rego",
+    ]
+    .map(|(path, text)| Source { path: path.to_owned(), text: text.to_owned() })
+    .into()
 }

@@ -12,11 +12,11 @@ use regorus::{Engine, LimitError, Value};
 use super::error::PolicyError;
 use super::input::PolicyInput;
 use super::source::{self, Source};
-use super::{embedded, outcome, self_check};
+use super::{calls, embedded, outcome, self_check};
 
 /// The engine and its version, as recorded with each decision. A test holds it
 /// to the lock file.
-pub const ENGINE: &str = "regorus 0.14.1";
+pub(crate) const ENGINE: &str = "regorus 0.14.1";
 /// The rule that is asked.
 const ENTRY_POINT: &str = "data.congruent.decision";
 /// How long one decision may take: hundreds of times what the shipped policy
@@ -24,13 +24,10 @@ const ENTRY_POINT: &str = "data.congruent.decision";
 const TIME_LIMIT: Duration = Duration::from_secs(10);
 /// Steps between looks at the clock.
 const CHECK_INTERVAL: NonZeroU32 = NonZeroU32::new(1000).expect("it is not zero");
-/// Functions that would give equal input unequal decisions, with their numbers
-/// of arguments. A replay could not reproduce what they gave.
-const IMPURE: [(&str, u8); 2] = [("time.now_ns", 0), ("rand.intn", 2)];
 
 /// A policy, ready to decide. Share it in an `Arc`: deciding takes `&self`.
 #[derive(Debug)]
-pub struct Policy {
+pub(crate) struct Policy {
     engine: Engine,
     digest: Digest,
     time_limit: Duration,
@@ -41,7 +38,7 @@ impl Policy {
     ///
     /// # Errors
     /// None that tests let pass; as for [`Policy::from_directory`].
-    pub fn embedded() -> Result<Self, PolicyError> {
+    pub(crate) fn embedded() -> Result<Self, PolicyError> {
         Self::from_sources(&embedded::sources(), TIME_LIMIT)
     }
 
@@ -51,17 +48,17 @@ impl Policy {
     /// # Errors
     /// When it cannot be read, is over the limits, is not Rego v1, does not
     /// compile, or does not decide for each state.
-    pub fn from_directory(folder: &Path) -> Result<Self, PolicyError> {
+    pub(crate) fn from_directory(folder: &Path) -> Result<Self, PolicyError> {
         Self::from_sources(&source::read_folder(folder)?, TIME_LIMIT)
     }
 
     /// The digest over the sources, which names this policy in records.
-    pub fn digest(&self) -> Digest {
+    pub(crate) fn digest(&self) -> Digest {
         self.digest
     }
 
     /// The engine that evaluates it, and its version.
-    pub fn engine(&self) -> &'static str {
+    pub(crate) fn engine(&self) -> &'static str {
         ENGINE
     }
 
@@ -69,7 +66,7 @@ impl Policy {
     ///
     /// # Errors
     /// When the rules fail, take too long, or give no decision or another shape.
-    pub fn decide(&self, input: &PolicyInput) -> Result<Decision, PolicyError> {
+    pub(crate) fn decide(&self, input: &PolicyInput) -> Result<Decision, PolicyError> {
         if let Some(what) = input.contradiction() {
             return Err(PolicyError::Contradiction { node: input.subject().node.clone(), what });
         }
@@ -102,7 +99,8 @@ impl Policy {
         for source in sources {
             add(&mut engine, source)?;
         }
-        require_entry_point(&engine, sources)?;
+        require_entry_point(&engine)?;
+        calls::check(engine.get_modules())?;
         compile(&mut engine)?;
         let policy = Self { engine, digest: source::digest(sources), time_limit };
         self_check::run(&policy)?;
@@ -116,7 +114,8 @@ fn new_engine(limit: Duration) -> Engine {
     // A policy's print goes nowhere: our standard error is a log for programs.
     engine.set_gather_prints(true);
     engine.set_execution_timer_config(ExecutionTimerConfig { limit, check_interval: CHECK_INTERVAL });
-    for (name, arguments) in IMPURE {
+    for (name, arguments) in calls::IMPURE {
+        // The check of calls finds these first; this holds where it does not look.
         let refuse = move |_| {
             Err(anyhow::anyhow!("{name} is not for policies: equal input has to give equal decisions"))
         };
@@ -151,13 +150,12 @@ fn add_data(engine: &mut Engine, source: &Source) -> Result<(), PolicyError> {
     engine.add_data_json(&data.to_string()).map_err(|error| refuse(error.to_string()))
 }
 
-fn require_entry_point(engine: &Engine, sources: &[Source]) -> Result<(), PolicyError> {
+fn require_entry_point(engine: &Engine) -> Result<(), PolicyError> {
     let packages = engine.get_policy_package_components().unwrap_or_default();
     let entry = packages
         .iter()
         .filter(|package| package.components == ["congruent"])
         .any(|package| engine.has_declared_rule_rooted_at(&package.source_file, "decision").unwrap_or(false));
-    debug_assert!(!sources.is_empty());
     if entry { Ok(()) } else { Err(PolicyError::NoEntryPoint) }
 }
 

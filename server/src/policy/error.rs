@@ -8,7 +8,7 @@ use congruent_protocol::verification::State;
 
 /// Why a policy cannot be loaded, or did not decide. None of these is a verdict.
 #[derive(Debug, thiserror::Error)]
-pub enum PolicyError {
+pub(crate) enum PolicyError {
     /// The folder, or one within it, cannot be listed.
     #[error("cannot list the policy folder {path}", path = .path.display())]
     ListFolder {

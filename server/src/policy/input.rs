@@ -15,19 +15,19 @@ use super::concern::Concern;
 use super::summary::Summary;
 
 /// The version of the JSON of inputs.
-pub const INPUT_SCHEMA: u32 = 1;
+pub(crate) const INPUT_SCHEMA: u32 = 1;
 /// The most findings that rules get to see. Which ones, if there are more, is
 /// no luck: see [`PolicyInput::new`]. Verdicts stand on [`Summary`], which counts all.
-pub const POLICY_FINDINGS: usize = 1000;
+pub(crate) const POLICY_FINDINGS: usize = 1000;
 /// The most gaps, hidden places, mounts, disks … of each kind that rules get to see.
-pub const POLICY_GAPS: usize = 100;
+pub(crate) const POLICY_GAPS: usize = 100;
 /// How many findings of every concern go before all others when some are cut.
 const EXAMPLES: usize = 10;
 
 /// All that rules may know. Recorded with each decision, to replay it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct PolicyInput {
+pub(crate) struct PolicyInput {
     schema_version: u32,
     subject: Subject,
     state: State,
@@ -44,55 +44,55 @@ pub struct PolicyInput {
 
 /// What the collector knows, uncut.
 #[derive(Debug, Clone)]
-pub struct InputParts<'a> {
+pub(crate) struct InputParts<'a> {
     /// What is judged.
-    pub subject: Subject,
+    pub(crate) subject: Subject,
     /// The state that the collector gives it.
-    pub state: State,
+    pub(crate) state: State,
     /// Why the state is what it is, where the report alone does not say.
-    pub note: Option<String>,
+    pub(crate) note: Option<String>,
     /// What it was held to; none where there was no usable manifest.
-    pub manifest: Option<ManifestId>,
+    pub(crate) manifest: Option<ManifestId>,
     /// The latest report; none where there never was one.
-    pub report: Option<ReportFacts>,
+    pub(crate) report: Option<ReportFacts>,
     /// For `silent`: how long nothing was heard.
-    pub silent_for_seconds: Option<u64>,
+    pub(crate) silent_for_seconds: Option<u64>,
     /// All findings of the latest report, in tree order.
-    pub findings: &'a [Finding],
+    pub(crate) findings: &'a [Finding],
     /// Its coverage; none where there was no sweep.
-    pub coverage: Option<&'a Coverage>,
+    pub(crate) coverage: Option<&'a Coverage>,
     /// What the node says of itself. Never authority.
-    pub facts: Option<&'a Facts>,
+    pub(crate) facts: Option<&'a Facts>,
 }
 
 /// What is judged. From the collector's configuration, never from a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Subject {
+pub(crate) struct Subject {
     /// The node.
-    pub node: String,
+    pub(crate) node: String,
     /// Its group.
-    pub group: String,
+    pub(crate) group: String,
     /// Its group's environment, such as `prod`.
-    pub environment: String,
+    pub(crate) environment: String,
 }
 
 /// Of the latest report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ReportFacts {
+pub(crate) struct ReportFacts {
     /// Its number.
-    pub sequence: u64,
+    pub(crate) sequence: u64,
     /// The kernel's boot id.
-    pub boot: String,
+    pub(crate) boot: String,
     /// When it was written, by the node's clock.
-    pub reported_at: Timestamp,
+    pub(crate) reported_at: Timestamp,
     /// When it arrived, by the collector's clock.
-    pub received_at: Timestamp,
+    pub(crate) received_at: Timestamp,
     /// Whether its root stands on baked values where something was not verified.
-    pub conditional: bool,
+    pub(crate) conditional: bool,
     /// How contents were verified; none where there was no sweep.
-    pub sweep: Option<SweepMode>,
+    pub(crate) sweep: Option<SweepMode>,
 }
 
 /// A finding and what it bears on.
@@ -110,7 +110,7 @@ impl PolicyInput {
     /// examples: first the first few of every [`Concern`], then the gravest.
     /// They keep their tree order. Lists in coverage and facts keep their first
     /// [`POLICY_GAPS`]; the summary has the number of gaps.
-    pub fn new(parts: InputParts<'_>) -> Self {
+    pub(crate) fn new(parts: InputParts<'_>) -> Self {
         Self {
             schema_version: INPUT_SCHEMA,
             subject: parts.subject,
@@ -128,22 +128,24 @@ impl PolicyInput {
     }
 
     /// What is judged.
-    pub fn subject(&self) -> &Subject {
+    pub(crate) fn subject(&self) -> &Subject {
         &self.subject
     }
 
     /// The state that is judged.
-    pub fn state(&self) -> State {
+    pub(crate) fn state(&self) -> State {
         self.state
     }
 
     /// Counts over all findings and gaps.
-    pub fn summary(&self) -> &Summary {
+    #[cfg(test)]
+    pub(super) fn summary(&self) -> &Summary {
         &self.summary
     }
 
     /// How many findings there are, also those that rules do not see.
-    pub fn findings_total(&self) -> u64 {
+    #[cfg(test)]
+    pub(super) fn findings_total(&self) -> u64 {
         self.findings_total
     }
 

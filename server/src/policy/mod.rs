@@ -7,6 +7,7 @@
 //! equal decision. What cannot be decided is a [`PolicyError`], never a verdict.
 //! It orders nothing and stores nothing.
 
+mod calls;
 mod concern;
 mod embedded;
 mod engine;
@@ -16,9 +17,10 @@ mod outcome;
 mod self_check;
 mod source;
 mod summary;
+mod syntax;
+#[cfg(test)]
+mod tests;
 
-pub use concern::Concern;
-pub use engine::{ENGINE, Policy};
-pub use error::PolicyError;
-pub use input::{InputParts, POLICY_FINDINGS, POLICY_GAPS, PolicyInput, ReportFacts, Subject};
-pub use summary::{GapCounts, Summary};
+pub(crate) use engine::Policy;
+pub(crate) use error::PolicyError;
+pub(crate) use input::{InputParts, PolicyInput, ReportFacts, Subject};

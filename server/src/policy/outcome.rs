@@ -22,14 +22,18 @@ pub(super) fn decision(outcome: Json) -> Result<Decision, PolicyError> {
         let action = escape(action.as_bytes()).chars().take(100).collect();
         return Err(PolicyError::UnknownAction { action });
     }
+    // An array of the members' values would pass for the object otherwise.
+    if !outcome.is_object() {
+        return Err(PolicyError::Shape { message: "it is not an object".to_owned() });
+    }
     let mut decision: Decision =
         serde_json::from_value(outcome).map_err(|error| PolicyError::Shape { message: error.to_string() })?;
-    decision.reasons = list("reasons", decision.reasons)?;
-    decision.controls = list("controls", decision.controls)?;
+    decision.reasons = list("reasons", &decision.reasons)?;
+    decision.controls = list("controls", &decision.controls)?;
     Ok(decision)
 }
 
-fn list(name: &str, items: Vec<String>) -> Result<Vec<String>, PolicyError> {
+fn list(name: &str, items: &[String]) -> Result<Vec<String>, PolicyError> {
     let shape = |message| Err(PolicyError::Shape { message });
     if items.len() > MAX_ITEMS {
         return shape(format!("it has {} {name}; at most {MAX_ITEMS} are taken", items.len()));

@@ -14,32 +14,32 @@ use super::concern::Concern;
 /// with 0, so that a rule never meets an undefined count.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Summary {
+pub(crate) struct Summary {
     /// Findings by how the path differs.
-    pub by_change: BTreeMap<Change, u64>,
+    pub(crate) by_change: BTreeMap<Change, u64>,
     /// Findings by the contract's class.
-    pub by_class: BTreeMap<Class, u64>,
+    pub(crate) by_class: BTreeMap<Class, u64>,
     /// Findings by what they bear on; one finding may count several times.
-    pub bears_on: BTreeMap<Concern, u64>,
+    pub(crate) bears_on: BTreeMap<Concern, u64>,
     /// Findings that bear on nothing in particular.
-    pub bears_on_nothing: u64,
+    pub(crate) bears_on_nothing: u64,
     /// What could not be verified.
-    pub gaps: GapCounts,
+    pub(crate) gaps: GapCounts,
 }
 
 /// How many paths could not be verified, by why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct GapCounts {
+pub(crate) struct GapCounts {
     /// They could not be read.
-    pub unreadable: u64,
+    pub(crate) unreadable: u64,
     /// They changed while they were read.
-    pub unstable: u64,
+    pub(crate) unstable: u64,
 }
 
 impl Summary {
     /// Counts.
-    pub fn of(findings: &[Finding], coverage: Option<&Coverage>) -> Self {
+    pub(crate) fn of(findings: &[Finding], coverage: Option<&Coverage>) -> Self {
         let changes =
             [Change::Added, Change::Removed, Change::Modified, Change::Replaced, Change::MountedOver];
         let classes = [Class::Immutable, Class::Ephemeral, Class::Reserved];
@@ -76,7 +76,7 @@ impl GapCounts {
     }
 
     /// Of all kinds together.
-    pub fn total(&self) -> u64 {
+    pub(crate) fn total(&self) -> u64 {
         self.unreadable + self.unstable
     }
 }

@@ -1,0 +1,37 @@
+# The findings, by what they bear on.
+#
+# Counts come from input.summary, which is over all findings. input.findings
+# may be only the first of many: take them for examples, never for verdicts.
+package congruent.lib.findings
+
+import data.congruent.lib.text
+
+# How many findings bear on `concern`.
+total(concern) := input.summary.bears_on[concern]
+
+# Whether any finding bears on one of `concerns`.
+any_bears_on(concerns) if {
+	some concern in concerns
+	total(concern) > 0
+}
+
+# Findings that bear on `concern`, described, in tree order.
+described(concern) := [describe(finding) |
+	some finding in input.findings
+	concern in finding.bears_on
+]
+
+# Findings that bear on nothing in particular, described.
+described_others := [describe(finding) |
+	some finding in input.findings
+	count(finding.bears_on) == 0
+]
+
+# A finding in a few words: "/usr/bin/su (modified: content, mode)".
+describe(finding) := sprintf("%s (%s)", [text.shorten(finding.path, text.most_path), how(finding)])
+
+how(finding) := finding.change if count(finding.fields) == 0
+
+how(finding) := text.shorten(sprintf("%s: %s", [finding.change, concat(", ", finding.fields)]), 80) if {
+	count(finding.fields) > 0
+}
