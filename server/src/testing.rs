@@ -4,6 +4,9 @@
 use std::io::Cursor;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
 
 use congruent_protocol::contract::{Class, Contract};
 use congruent_protocol::digest::{Algorithm, Digest};
@@ -20,6 +23,7 @@ use congruent_protocol::verification::{
 };
 use jiff::Timestamp;
 
+use crate::clock::Clock;
 use crate::config::Config;
 
 pub(crate) const WEBHOOK_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -235,4 +239,35 @@ url = "http://127.0.0.1:9/hook"
 secret-file = "platform.secret"
 "#
     )
+}
+
+/// A clock that stands until it is set.
+#[derive(Clone)]
+pub(crate) struct StandingClock(Arc<AtomicI64>);
+
+impl StandingClock {
+    pub(crate) fn at(text: &str) -> Self {
+        Self(Arc::new(AtomicI64::new(time(text).as_microsecond())))
+    }
+
+    pub(crate) fn set(&self, text: &str) {
+        self.0.store(time(text).as_microsecond(), Ordering::SeqCst);
+    }
+
+    pub(crate) fn clock(&self) -> Clock {
+        let now = Arc::clone(&self.0);
+        Arc::new(move || Timestamp::from_microsecond(now.load(Ordering::SeqCst)).unwrap())
+    }
+}
+
+/// Looks again and again until `look` has something; fails after a minute.
+pub(crate) async fn wait_for<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }

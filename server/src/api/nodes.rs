@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::Api;
 use super::answer::{API_SCHEMA, Problem};
 use super::list::{ListQuery, cut};
-use crate::config::{Config, Group, Mode, Protected};
+use crate::config::{Accepted, Config, Group, Mode, Protected};
 use crate::record::{ActionRecord, ChainNote, DecisionRecord, RefusalRecord, ReportRecord, Transition};
 use crate::store::{ActionFilter, NodeRow, ReportRow, StoreError, View};
 
@@ -137,7 +137,7 @@ fn summarise(
         since: node.map(|node| node.since),
         last_seen: node.and_then(|node| node.last_seen),
         verified_at: verified.map(|row| row.report.received_at),
-        protected: accepted.map(|accepted| accepted.protected()),
+        protected: accepted.map(Accepted::protected),
         manifest,
         findings_total: report.map_or(0, |row| row.report.findings_total),
         verdict: decided.as_ref().map(|decision| decision.action),

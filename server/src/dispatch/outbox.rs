@@ -65,8 +65,10 @@ impl<D: Driver> Outbox<D> {
         let now = (self.clock)();
         let room = AT_ONCE.saturating_sub(u32::try_from(under_way.len()).unwrap_or(u32::MAX));
         // Reads first, so that an idle collector writes nothing.
-        let next = self.store.read("look for deliveries", |view| view.next_delivery_at()).await?;
-        let Some(next) = next.filter(|_| room > 0) else { return Ok(LONGEST_SLEEP) };
+        let looking = self
+            .store
+            .read("look for deliveries", move |view| Ok(view.next_delivery_at()?.filter(|_| room > 0)));
+        let Some(next) = looking.await? else { return Ok(LONGEST_SLEEP) };
         if next > now {
             let wait = Duration::try_from(next.duration_since(now)).unwrap_or_default();
             return Ok(wait.min(LONGEST_SLEEP));

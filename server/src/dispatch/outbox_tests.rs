@@ -1,1 +1,146 @@
+use std::collections::VecDeque;
+use std::sync::Mutex;
 
+use congruent_protocol::action::ActionState;
+use congruent_protocol::decision::Verdict as PolicyVerdict;
+use congruent_protocol::digest::Algorithm;
+use congruent_protocol::verification::State;
+
+use super::*;
+use crate::clock;
+use crate::record::ActionRecord;
+use crate::store::{NewAction, NewDecision};
+use crate::testing::wait_for;
+
+/// A platform that answers as the script says, and keeps what it got.
+struct Script {
+    answers: Mutex<VecDeque<Outcome>>,
+    got: Mutex<Vec<Order>>,
+}
+
+impl Driver for Script {
+    async fn deliver(&self, _target: &str, order: Order, _at: Timestamp) -> Outcome {
+        self.got.lock().unwrap().push(order);
+        let answer = self.answers.lock().unwrap().pop_front();
+        match answer {
+            Some(answer) => answer,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+fn failed() -> Outcome {
+    Outcome::Failed { why: "the platform answered 500".to_owned(), retry_after: None }
+}
+
+fn accepted() -> Outcome {
+    Outcome::Accepted { answer: "the platform answered 200".to_owned() }
+}
+
+/// A store with one proposed action, whose order is due.
+async fn store(path: &std::path::Path) -> Store {
+    let store = Store::open(path).unwrap();
+    let now = (clock::system())();
+    let putting = store.write("put in an order", move |tx| {
+        let decision = NewDecision {
+            node: "web-1".to_owned(),
+            group: "web".to_owned(),
+            at: now,
+            report_id: None,
+            state: State::Divergent,
+            outcome: Err("none".to_owned()),
+            policy_digest: Algorithm::Blake3.digest(b""),
+            engine: "none".to_owned(),
+            input_digest: Algorithm::Blake3.digest(b""),
+        };
+        let decision_id = tx.insert_decision(&decision, b"{}")?;
+        let action = NewAction {
+            id: "act_1",
+            node: "web-1",
+            group: "web",
+            verdict: PolicyVerdict::Replace,
+            decision_id,
+        };
+        tx.insert_action(&action, ActionState::Proposed, "confirmed", now)?;
+        tx.insert_order("act_1", "platform", b"{\"order\":1}", now)
+    });
+    putting.await.unwrap();
+    store
+}
+
+struct Running {
+    store: Store,
+    driver: Arc<Script>,
+    stop: watch::Sender<bool>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+fn run(store: &Store, answers: Vec<Outcome>) -> Running {
+    let driver = Arc::new(Script { answers: Mutex::new(answers.into()), got: Mutex::default() });
+    let (stop, stopping) = watch::channel(false);
+    let outbox = Arc::new(Outbox {
+        store: store.clone(),
+        driver: Arc::clone(&driver),
+        schedule: vec![Duration::ZERO, Duration::from_millis(1), Duration::from_millis(2)],
+        clock: clock::system(),
+        random: || 0.0,
+        signals: Signals::default(),
+    });
+    Running { store: store.clone(), driver, stop, task: tokio::spawn(outbox.run(stopping)) }
+}
+
+impl Running {
+    async fn until(&self, state: ActionState) -> ActionRecord {
+        wait_for(state.name(), || async {
+            let reading = self.store.read("read", |view| {
+                let row = view.action("act_1")?.expect("it was put in");
+                ActionRecord::read(view, row)
+            });
+            Some(reading.await.unwrap()).filter(|action| action.state == state)
+        })
+        .await
+    }
+}
+
+async fn check(answers: Vec<Outcome>, state: ActionState, outcomes: &[&str], reason: &str) {
+    let dir = tempfile::tempdir().unwrap();
+    let running = run(&store(&dir.path().join("db")).await, answers);
+    let action = running.until(state).await;
+    let said: Vec<_> = action.deliveries.iter().map(|delivery| delivery.outcome.as_str()).collect();
+    assert_eq!((said.as_slice(), action.reason.as_str()), (outcomes, reason));
+    let order = Order { id: "act_1".to_owned(), body: b"{\"order\":1}".to_vec() };
+    assert!(running.driver.got.lock().unwrap().iter().all(|got| *got == order), "the same at every try");
+    running.stop.send_replace(true);
+    running.task.await.unwrap();
+}
+
+#[tokio::test]
+async fn deliveries_end_as_the_platform_says() {
+    let (no, yes) = ("the platform answered 500", "the platform answered 200");
+    check(vec![accepted()], ActionState::Dispatched, &[yes], yes).await;
+    check(vec![failed(), failed(), accepted()], ActionState::Dispatched, &[no, no, yes], yes).await;
+    let last = "the platform answered 500; that was try 3, the last";
+    check(vec![failed(), failed(), failed()], ActionState::Failed, &[no, no, last], last).await;
+    let gone = Outcome::Gone { why: "the platform answered 410".to_owned() };
+    let why = "the platform answered 410";
+    check(vec![failed(), gone], ActionState::Failed, &[no, why], why).await;
+}
+
+/// Killed while a delivery is under way: the next collector sends it again,
+/// under the same id, and it has lost no try.
+#[tokio::test]
+async fn what_was_under_way_is_sent_again_under_the_same_id() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(&dir.path().join("db")).await;
+    let first = run(&store, vec![]);
+    wait_for("the delivery to begin", || async { first.driver.got.lock().unwrap().first().cloned() }).await;
+    first.task.abort();
+    let under_way = store.read("read", |view| view.action("act_1")).await.unwrap().unwrap();
+    assert!(under_way.in_flight, "it was noted before it was sent");
+    store.write("resume", |tx| tx.resume_deliveries().map(|()| true)).await.unwrap();
+    let second = run(&store, vec![accepted()]);
+    let action = second.until(ActionState::Dispatched).await;
+    assert_eq!(action.deliveries.iter().map(|delivery| delivery.attempt).collect::<Vec<_>>(), [1]);
+    assert_eq!(*first.driver.got.lock().unwrap(), *second.driver.got.lock().unwrap());
+    second.task.abort();
+}

@@ -1,1 +1,261 @@
+use std::sync::Arc;
 
+use congruent_protocol::verification::{Hidden, Mount, MountTreatment, SweepMode, Verification};
+
+use super::*;
+use crate::testing::{Fixture, StandingClock, added, path, report, root_of, sweep, tampered, tree, verified};
+
+struct Bench {
+    ingest: Ingest,
+    clock: StandingClock,
+    _fixture: Fixture,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let fixture = Fixture::new("report-only");
+        let clock = StandingClock::at("2026-03-01T00:00:20Z");
+        let config = Arc::new(fixture.config());
+        let store = Store::open(&config.database).unwrap();
+        let ingest = Ingest { config, store, clock: clock.clock(), judge: Arc::default() };
+        Self { ingest, clock, _fixture: fixture }
+    }
+
+    async fn bytes(&self, body: impl Into<Vec<u8>>) -> Result<Acknowledgement, Refused> {
+        self.ingest.take(&self.ingest.config.nodes["web-1"], body.into()).await
+    }
+
+    async fn send(&self, report: &Report) -> Result<Acknowledgement, Refused> {
+        self.bytes(serde_json::to_vec(report).unwrap()).await
+    }
+
+    async fn node(&self) -> Option<crate::store::NodeRow> {
+        self.ingest.store.read("read a node", |view| view.node("web-1")).await.unwrap()
+    }
+
+    async fn chain_notes(&self) -> Vec<String> {
+        let notes = self.ingest.store.read("read notes", |view| view.chain_notes("web-1", 9)).await.unwrap();
+        notes.into_iter().map(|note| note.note).collect()
+    }
+}
+
+/// An honest verification, changed.
+fn changed(change: impl FnOnce(&mut Verification)) -> Report {
+    let mut verification = verified(tampered(), &[]);
+    change(&mut verification);
+    report("web-1", 1, Outcome::Verified(Box::new(verification)))
+}
+
+#[tokio::test]
+async fn honest_reports_are_stored_with_their_state() {
+    let bench = Bench::new();
+    let gaps = verified(vec![], &["/etc/motd"]);
+    let both = verified(tampered(), &["/etc/motd"]);
+    for (sequence, outcome, state) in [
+        (1, Outcome::Verified(Box::new(verified(vec![], &[]))), State::Congruent),
+        (2, Outcome::Verified(Box::new(verified(tampered(), &[]))), State::Divergent),
+        (3, Outcome::Verified(Box::new(gaps)), State::Incomplete),
+        (4, Outcome::Verified(Box::new(both)), State::Divergent),
+        (5, Outcome::NoManifest("it is gone".to_owned()), State::Unknown),
+    ] {
+        let answer = bench.send(&report("web-1", sequence, outcome)).await.unwrap();
+        assert_eq!((answer.sequence, answer.state, answer.duplicate), (sequence, state, false));
+    }
+    let node = bench.node().await.unwrap();
+    assert_eq!(node.note.as_deref(), Some("the agent has no usable manifest: it is gone"));
+    let verified = bench.ingest.store.read("read", move |view| view.report(node.verified_report_id.unwrap()));
+    assert_eq!(verified.await.unwrap().unwrap().report.sequence, 1);
+}
+
+#[tokio::test]
+async fn reports_that_do_not_hold_are_refused_recorded_and_no_sign_of_life() {
+    let root = root_of(&[]);
+    let shown = root.to_string();
+    let mount = |at: &str, content| Mount { path: path(at), content, filesystem: None, source: None };
+    let table: Vec<(Report, &str, u16, &str)> = vec![
+        (
+            Report { node: "web-2".to_owned(), ..changed(|_| {}) },
+            "wrong-node",
+            403,
+            "the token of node \"web-1\"",
+        ),
+        (Report { schema_version: 2, ..changed(|_| {}) }, "unsupported-version", 400, "schema version 2"),
+        (changed(|v| v.schema_version = 7), "unsupported-version", 400, "schema version 7"),
+        (Report { sequence: 0, ..changed(|_| {}) }, "malformed", 400, "numbered from 1"),
+        (Report { sequence: u64::MAX, ..changed(|_| {}) }, "malformed", 400, "numbered from 1"),
+        (changed(|v| v.manifest.version = "1.4.3".into()), "manifest-mismatch", 422, "is web 1.4.2"),
+        (changed(|v| v.state = State::Congruent), "state-mismatch", 422, "claims the state congruent"),
+        (changed(|v| v.conditional = true), "state-mismatch", 422, "conditional = true"),
+        (changed(|v| v.observed_root = root), "root-mismatch", 422, &shown),
+        (
+            changed(|v| v.findings = vec![added("/bin/new")]),
+            "root-mismatch",
+            422,
+            "its findings and the manifest give",
+        ),
+        (changed(|v| v.findings.push(added("/a"))), "finding-refused", 422, "tree order"),
+        (changed(|v| v.findings[0].fields.clear()), "finding-refused", 422, "/bin/tool does not hold"),
+        (
+            changed(|v| v.findings[0].observed.as_mut().unwrap().uid = None),
+            "finding-refused",
+            422,
+            "usable uid",
+        ),
+        (changed(|v| v.coverage.entries_expected = 1), "coverage-refused", 422, "the manifest has 8"),
+        (
+            changed(|v| v.findings[0].observed.as_mut().unwrap().content = None),
+            "coverage-refused",
+            422,
+            "was not read, and is no gap",
+        ),
+        (
+            changed(|v| v.coverage.mounts = vec![mount("/bin", MountTreatment::Hide)]),
+            "coverage-refused",
+            422,
+            "the mount at /bin",
+        ),
+        (
+            changed(|v| v.coverage.mounts = vec![mount("/etc", MountTreatment::Unnamed)]),
+            "coverage-refused",
+            422,
+            "the unnamed mount at /etc is no finding",
+        ),
+        (
+            changed(|v| v.coverage.hidden = vec![Hidden { path: path("/bin"), entries: 2 }]),
+            "coverage-refused",
+            422,
+            "hides /bin",
+        ),
+    ];
+    let bench = Bench::new();
+    for (report, code, status, says) in table {
+        let refused = bench.send(&report).await.unwrap_err();
+        assert_eq!((refused.code(), refused.status()), (code, status), "{refused}");
+        assert!(chain_of(&refused).contains(says), "{refused}");
+        let last = bench.ingest.store.read("read", |view| view.refusals("web-1", 1)).await.unwrap();
+        assert_eq!(last[0].code, code);
+    }
+    for body in ["", "{", "[]", "{\"schema_version\":1}"] {
+        let refused = bench.bytes(body).await.unwrap_err();
+        assert_eq!((refused.code(), refused.status()), ("malformed", 400), "{body}");
+    }
+    assert_eq!(bench.node().await, None);
+}
+
+#[tokio::test]
+async fn a_named_mount_may_hide_what_is_beneath() {
+    let mut verification = verified(vec![], &[]);
+    verification.coverage.mounts = vec![Mount {
+        path: path("/proc"),
+        content: MountTreatment::Hide,
+        filesystem: Some("proc".to_owned()),
+        source: None,
+    }];
+    verification.coverage.hidden = vec![Hidden { path: path("/proc"), entries: 1 }];
+    let answer = Bench::new().send(&report("web-1", 1, Outcome::Verified(Box::new(verification)))).await;
+    assert_eq!(answer.unwrap().state, State::Congruent);
+}
+
+#[tokio::test]
+async fn a_manifest_that_is_not_accepted_is_unknown() {
+    let bench = Bench::new();
+    let stranger = Algorithm::Blake3.digest(b"another root");
+    let answer = bench.send(&changed(|v| v.manifest.root = stranger)).await.unwrap();
+    assert_eq!(answer.state, State::Unknown);
+    let note = format!("the manifest with the root {stranger} is not accepted for the group web");
+    assert_eq!(answer.note, Some(note));
+}
+
+#[tokio::test]
+async fn everything_may_be_sent_twice_and_counts_once() {
+    let bench = Bench::new();
+    let first = sweep("web-1", 1, vec![]);
+    let stored = bench.send(&first).await.unwrap();
+    bench.clock.set("2026-03-01T00:10:00Z");
+    let again = bench.send(&first).await.unwrap();
+    assert_eq!((again.duplicate, again.digest, again.state), (true, stored.digest, State::Congruent));
+    let seen = bench.node().await.unwrap().last_seen;
+    assert_eq!(seen, Some(crate::testing::time("2026-03-01T00:00:20Z")), "a copy is no sign of life");
+    let other = bench.send(&sweep("web-1", 1, tampered())).await.unwrap_err();
+    assert_eq!((other.code(), other.status()), ("sequence-conflict", 409));
+    assert!(other.to_string().contains("the newest is 1, so the next is 2"), "{other}");
+}
+
+#[tokio::test]
+async fn late_reports_and_gaps_are_kept_and_change_nothing() {
+    let bench = Bench::new();
+    let first = bench.send(&sweep("web-1", 1, vec![])).await.unwrap();
+    bench.send(&Report { previous: Some(first.digest), ..sweep("web-1", 4, vec![]) }).await.unwrap();
+    let late = bench.send(&sweep("web-1", 3, tampered())).await.unwrap();
+    assert_eq!((late.state, late.duplicate), (State::Congruent, false));
+    assert!(late.note.unwrap().contains("a later report"));
+    assert_eq!(bench.node().await.unwrap().state, State::Congruent);
+    let looking = bench
+        .ingest
+        .store
+        .read("read", |view| Ok(view.next_unjudged_report()?.map(|row| row.report.sequence)));
+    assert_eq!(looking.await.unwrap(), Some(1), "the late one is not judged");
+    assert_eq!(bench.chain_notes().await, ["reports 2 to 3 are missing"]);
+}
+
+#[tokio::test]
+async fn a_replaced_node_begins_a_new_chain() {
+    let bench = Bench::new();
+    for sequence in 1..=3 {
+        bench.send(&sweep("web-1", sequence, tampered())).await.unwrap();
+    }
+    let reborn = Report { boot: "boot-2".to_owned(), ..sweep("web-1", 1, vec![]) };
+    assert_eq!(bench.send(&reborn).await.unwrap().state, State::Congruent);
+    assert_eq!(bench.node().await.unwrap().state, State::Congruent);
+    let second = Report { boot: "boot-2".to_owned(), ..sweep("web-1", 2, vec![]) };
+    assert!(!bench.send(&second).await.unwrap().duplicate);
+    assert!(bench.chain_notes().await.iter().any(|note| note.contains("new chain")));
+}
+
+#[tokio::test]
+async fn quick_sweeps_verify_nothing_for_the_cmdb() {
+    let bench = Bench::new();
+    let mut verification = verified(vec![], &[]);
+    verification.coverage.mode = SweepMode::Quick;
+    bench.send(&report("web-1", 1, Outcome::Verified(Box::new(verification)))).await.unwrap();
+    let node = bench.node().await.unwrap();
+    assert_eq!((node.state, node.verified_report_id), (State::Congruent, None));
+}
+
+/// A clean sweep is not held to the entries again; what that skips is exactly
+/// the root that was computed when the manifest was accepted.
+#[test]
+fn without_findings_the_root_is_the_baked_one() {
+    let fixture = Fixture::new("report-only");
+    let config = fixture.config();
+    let accepted = &config.groups["web"].manifests[0];
+    assert_eq!(accepted.recompute(&[]).unwrap(), accepted.root());
+    assert_eq!(accepted.root(), root_of(&[]));
+    assert_eq!(accepted.entries_count(), tree().len() as u64);
+    assert_eq!(accepted.recompute(&tampered()).unwrap(), root_of(&tampered()));
+}
+
+/// Another file in the manifest's place changes nothing: the one that was
+/// verified is still open.
+#[test]
+fn the_accepted_manifest_is_the_one_that_was_verified() {
+    let fixture = Fixture::new("report-only");
+    let config = fixture.config();
+    std::fs::remove_file(fixture.path("web.manifest")).unwrap();
+    fixture.write("web.manifest", b"another");
+    let accepted = &config.groups["web"].manifests[0];
+    assert_eq!(accepted.recompute(&tampered()).unwrap(), root_of(&tampered()));
+}
+
+/// What can no longer be read is our trouble and not the agent's: 503, no evidence.
+#[test]
+fn a_manifest_that_cannot_be_read_is_no_verdict() {
+    let fixture = Fixture::new("report-only");
+    let config = fixture.config();
+    let file = std::fs::OpenOptions::new().write(true).open(fixture.path("web.manifest")).unwrap();
+    file.set_len(700).unwrap();
+    let report = changed(|_| {});
+    let refused = check::stand(&report, &config.groups["web"]).unwrap_err();
+    assert_eq!((refused.code(), refused.status()), ("manifest-unavailable", 503));
+    assert!(!refused.is_evidence());
+}

@@ -52,7 +52,7 @@ impl Conclusion {
     pub(super) fn log(&self, node: &str) {
         match &self.decision {
             Some((decision, Ok(verdict))) => {
-                info!(node, decision, verdict = verdict.name(), "decision recorded")
+                info!(node, decision, verdict = verdict.name(), "decision recorded");
             }
             Some((decision, Err(error))) => warn!(node, decision, "policy failed: {error}"),
             None => {}

@@ -22,12 +22,12 @@ use tokio::time::MissedTickBehavior;
 use tracing::{error, info};
 
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, Mode};
 use crate::ingest::{NEVER_REPORTED, chain_of, not_accepted};
 use crate::policy::Policy;
 use crate::serve::stopped;
 use crate::silence::{falls_silent, silent_for};
-use crate::store::{Store, StoreError, Tx};
+use crate::store::{NodeRow, Store, StoreError, Tx};
 
 use case::Case;
 use conclude::Context;
@@ -127,19 +127,27 @@ impl Judge {
 
     /// Judges the nodes whose actions are held, whose reason may be gone.
     async fn judge_held(&self) -> Result<(), StoreError> {
-        let held = self.store.read("read the held actions", |view| view.held_nodes()).await?;
+        let config = Arc::clone(&self.config);
+        let reading = self.store.read("read the held actions", move |view| {
+            let may_order =
+                |node: &String| config.group_of(node).is_some_and(|group| group.mode == Mode::Replace);
+            Ok(view.held_nodes()?.into_iter().filter(may_order).collect())
+        });
+        let held = reading.await?;
         self.judge_nodes(held).await
     }
 
     /// Finds the nodes that have become silent, and judges them.
     pub(crate) async fn find_silent(&self) -> Result<(), StoreError> {
         let (config, now, ready) = (Arc::clone(&self.config), (self.clock)(), self.ready);
-        let nodes = self.store.read("read the nodes", |view| view.nodes()).await?;
-        let quiet = |node: &crate::store::NodeRow| {
-            let quiet = silent_for(now, node.last_seen, ready);
-            config.nodes.contains_key(&node.node) && falls_silent(node.state, quiet, config.silent_after)
-        };
-        for node in nodes.into_iter().filter(quiet) {
+        let reading = self.store.read("look for silent nodes", move |view| {
+            let is_quiet = |node: &NodeRow| {
+                let quiet = silent_for(now, node.last_seen, ready);
+                config.nodes.contains_key(&node.node) && falls_silent(node.state, quiet, config.silent_after)
+            };
+            Ok(view.nodes()?.into_iter().filter(is_quiet).collect::<Vec<_>>())
+        });
+        for node in reading.await? {
             let (id, generation) = (node.node.clone(), node.generation);
             let note = match node.last_seen {
                 Some(seen) => format!("no report since {seen}"),

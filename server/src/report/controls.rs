@@ -73,7 +73,7 @@ pub(super) fn by_control(evidence: &Evidence, swept: &BTreeSet<&str>) -> Vec<Con
     for control in named.flat_map(|decision| &decision.controls) {
         known.entry(control.clone()).or_insert(None);
     }
-    known.into_iter().map(|(id, control)| of_control(id, control, evidence, swept)).collect()
+    known.into_iter().map(|(id, control)| of_control(id, control.as_ref(), evidence, swept)).collect()
 }
 
 fn table() -> Vec<Control> {
@@ -83,11 +83,11 @@ fn table() -> Vec<Control> {
 
 fn of_control(
     id: String,
-    control: Option<Control>,
+    control: Option<&Control>,
     evidence: &Evidence,
     swept: &BTreeSet<&str>,
 ) -> ControlEvidence {
-    let bears = |kind| control.as_ref().is_some_and(|control| control.evidence.contains(&kind));
+    let bears = |kind| control.is_some_and(|control| control.evidence.contains(&kind));
     let all = |wanted: bool| evidence.nodes.keys().filter(move |_| wanted);
     let is_swept = |node: &&String| swept.contains(node.as_str());
     let manifests =
@@ -104,7 +104,7 @@ fn of_control(
         manifests: manifests.into_iter().collect(),
         decisions: evidence.decisions.iter().filter(names_it).map(|decision| decision.id).collect(),
         actions: actions.map(|action| action.id.clone()).collect(),
-        asks: control.as_ref().map(|control| control.asks.clone()),
+        asks: control.map(|control| control.asks.clone()),
         status: Status::NotCovered,
         control: id,
     };

@@ -180,7 +180,7 @@ fn place<'a>(id: &str, evidence: &'a Evidence) -> (&'a str, &'a str) {
 /// The distinct findings of a node's sweeps in the period, in tree order.
 fn findings<'a>(node: &'a NodeEvidence, period: Period) -> Vec<FindingRecord<'a>> {
     let within = || node.sweeps.iter().filter(|sweep| sweep.received_at >= period.from);
-    let last_set = within().last().map(|sweep| sweep.findings_digest);
+    let last_set = within().next_back().map(|sweep| sweep.findings_digest);
     let mut distinct: BTreeMap<String, FindingRecord<'a>> = BTreeMap::new();
     for sweep in within().filter(|sweep| sweep.state == State::Divergent) {
         for finding in node.findings.get(&sweep.findings_digest).into_iter().flatten() {

@@ -1,1 +1,161 @@
+use congruent_protocol::decision::{Decision, Severity, Verdict};
+use congruent_protocol::digest::Algorithm;
+use congruent_protocol::verification::ManifestId;
+use serde_json::Value;
 
+use super::*;
+use crate::config::{Mode, Protected};
+use crate::scope::{ScopeGroup, ScopeManifest, ScopeNode};
+use crate::store::{StateRow, SweepTimes};
+use crate::testing::{added, root_of, tampered, time};
+
+fn scope() -> Scope {
+    let manifest = ManifestId {
+        name: "web".to_owned(),
+        version: "1.4.2".to_owned(),
+        root: root_of(&[]),
+        signed_by: vec!["sha256:00".to_owned()],
+    };
+    let node = |id: &str| ScopeNode { id: id.to_owned(), group: "web".to_owned() };
+    Scope {
+        policy_digest: Algorithm::Blake3.digest(b"policy"),
+        engine: "regorus".to_owned(),
+        silent_after_seconds: 900,
+        groups: vec![ScopeGroup {
+            name: "web".to_owned(),
+            environment: "prod".to_owned(),
+            mode: Mode::ReportOnly,
+            manifests: vec![ScopeManifest { id: manifest, protected: Protected { entries: 6, of: 8 } }],
+        }],
+        nodes: vec![node("web-1"), node("web-2")],
+    }
+}
+
+fn state(at: &str, state: State) -> StateRow {
+    StateRow { node: "web-1".to_owned(), at: time(at), state, note: None, report_id: None }
+}
+
+fn sweep(report_id: i64, at: &str, findings: &[Finding]) -> SweepTimes {
+    SweepTimes {
+        report_id,
+        received_at: time(at),
+        state: if findings.is_empty() { State::Congruent } else { State::Divergent },
+        findings_digest: congruent_protocol::report::findings_digest(findings),
+    }
+}
+
+/// A month in which `web-1` was congruent, then divergent in two ways, and
+/// `web-2` never reported.
+fn evidence() -> Evidence {
+    let (one, two) = (tampered(), vec![added("/bin/new"), tampered().remove(0)]);
+    let digest = |findings: &[Finding]| congruent_protocol::report::findings_digest(findings);
+    let web_1 = NodeEvidence {
+        states: vec![
+            state("2026-02-01T00:00:00Z", State::Unknown),
+            state("2026-02-01T00:01:00Z", State::Congruent),
+            state("2026-03-10T00:00:00Z", State::Divergent),
+        ],
+        sweeps: vec![
+            sweep(1, "2026-02-28T00:00:00Z", &[]),
+            sweep(2, "2026-03-02T00:00:00Z", &[]),
+            sweep(3, "2026-03-10T00:00:00Z", &one),
+            sweep(4, "2026-03-11T00:00:00Z", &two),
+            sweep(5, "2026-03-12T00:00:00Z", &one),
+        ],
+        findings: [(digest(&one), one), (digest(&two), two)].into(),
+    };
+    let decision = Decision {
+        action: Verdict::Observe,
+        severity: Severity::High,
+        reasons: vec![],
+        controls: vec!["OWN-1".to_owned(), "PCI-DSS-11.5.2".to_owned()],
+    };
+    let decision = DecisionRecord {
+        id: 7,
+        at: time("2026-03-10T00:00:00Z"),
+        node: "web-1".to_owned(),
+        group: "web".to_owned(),
+        state: State::Divergent,
+        sequence: Some(3),
+        decision: Some(decision),
+        policy_error: None,
+        policy_digest: Algorithm::Blake3.digest(b"policy"),
+        engine: "regorus".to_owned(),
+        input_digest: Algorithm::Blake3.digest(b"input"),
+    };
+    Evidence {
+        scopes: vec![(time("2026-02-01T00:00:00Z"), scope())],
+        nodes: [("web-1".to_owned(), web_1), ("web-2".to_owned(), NodeEvidence::default())].into(),
+        decisions: vec![decision],
+        actions: vec![],
+        refusals: vec![],
+    }
+}
+
+fn rendered(evidence: &Evidence, now: &str) -> Value {
+    let period = Period { from: time("2026-03-01T00:00:00Z"), to: time("2026-04-01T00:00:00Z") };
+    serde_json::to_value(Document::of(evidence, period, time(now))).unwrap()
+}
+
+#[test]
+fn every_node_is_shown_with_state_coverage_and_findings() {
+    let report = rendered(&evidence(), "2026-05-01T00:00:00Z");
+    let (one, two) = (&report["nodes"][0], &report["nodes"][1]);
+    assert_eq!(
+        (&one["id"], &one["state"], &one["group"]),
+        (&"web-1".into(), &"divergent".into(), &"web".into())
+    );
+    assert_eq!(one["coverage"]["sweeps"], 4);
+    assert_eq!(one["coverage"]["last_sweep_at"], "2026-03-12T00:00:00Z");
+    assert_eq!(one["coverage"]["largest_gap_seconds"], 20 * 86400, "from the last sweep to the end");
+    assert_eq!(one["states"].as_array().unwrap().len(), 1);
+    let findings = one["findings"].as_array().unwrap();
+    let seen: Vec<_> = findings
+        .iter()
+        .map(|f| [&f["path"], &f["first_seen"], &f["last_seen"]].map(|value| value.as_str().unwrap()))
+        .collect();
+    let (tenth, eleventh, twelfth) = ("2026-03-10T00:00:00Z", "2026-03-11T00:00:00Z", "2026-03-12T00:00:00Z");
+    assert_eq!(seen, [["/bin/new", eleventh, eleventh], ["/bin/tool", tenth, twelfth]]);
+    assert_eq!((&findings[0]["in_last_sweep"], &findings[1]["in_last_sweep"]), (&false.into(), &true.into()));
+    assert_ne!(findings[1]["expected"]["content"], findings[1]["observed"]["content"]);
+    assert_eq!((&two["state"], &two["coverage"]["sweeps"]), (&"unknown".into(), &0.into()));
+    assert_eq!(two["coverage"]["largest_gap_seconds"], 31 * 86400);
+    assert_eq!(report["totals"]["nodes_by_state"], serde_json::json!({"divergent": 1, "unknown": 1}));
+    assert_eq!(
+        (&report["totals"]["nodes_without_sweep"], &report["totals"]["findings"]),
+        (&1.into(), &2.into())
+    );
+}
+
+#[test]
+fn a_period_that_is_not_over_is_reported_as_of_now() {
+    let report = rendered(&evidence(), "2026-03-12T01:00:00Z");
+    assert_eq!(report["period"]["as_of"], "2026-03-12T01:00:00Z");
+    assert_eq!(report["nodes"][0]["coverage"]["largest_gap_seconds"], 8 * 86400);
+}
+
+#[test]
+fn controls_name_their_evidence_and_those_without_are_not_covered() {
+    let report = rendered(&evidence(), "2026-05-01T00:00:00Z");
+    let control = |id: &str| {
+        let controls = report["controls"].as_array().unwrap();
+        controls.iter().find(|control| control["control"] == id).unwrap().clone()
+    };
+    let pci = control("PCI-DSS-11.5.2");
+    assert_eq!((&pci["status"], &pci["decisions"]), (&"covered".into(), &serde_json::json!([7])));
+    assert_eq!(pci["nodes"], serde_json::json!(["web-1"]));
+    assert_eq!(pci["nodes_without_evidence"], serde_json::json!(["web-2"]));
+    assert_eq!(control("PCI-DSS-10.3.4")["status"], "not covered");
+    assert_eq!(control("NIST-800-53-SI-7(5)")["status"], "not covered", "nothing was ordered");
+    assert_eq!(control("NIST-800-53-SI-7(15)")["manifests"][0], root_of(&[]).to_string());
+    let own = control("OWN-1");
+    assert_eq!((&own["asks"], &own["status"]), (&Value::Null, &"covered".into()));
+}
+
+#[test]
+fn the_scope_names_manifests_and_signers() {
+    let report = rendered(&evidence(), "2026-05-01T00:00:00Z");
+    let manifest = &report["scope"][0]["groups"][0]["manifests"][0];
+    assert_eq!((&manifest["name"], &manifest["signed_by"][0]), (&"web".into(), &"sha256:00".into()));
+    assert_eq!(report["policy_digest"], report["scope"][0]["policy_digest"]);
+}

@@ -1,1 +1,110 @@
+use super::*;
+use crate::testing::{time, wait_for};
 
+fn database() -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("congruent.db");
+    (dir, path)
+}
+
+fn pragma(path: &Path, name: &str) -> String {
+    let connection = Connection::open(path).unwrap();
+    connection
+        .query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, rusqlite::types::Value>(0))
+        .map(|value| format!("{value:?}"))
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_new_database_is_made_and_opened_again() {
+    let (_dir, path) = database();
+    let store = Store::open(&path).unwrap();
+    store
+        .write("put in a node", |tx| tx.insert_node("web-1", time("2026-03-01T00:00:00Z"), "new"))
+        .await
+        .unwrap();
+    assert_eq!(pragma(&path, "user_version"), format!("Integer({})", schema::VERSION));
+    assert_eq!(pragma(&path, "journal_mode"), "Text(\"wal\")");
+    drop(store);
+    // The writer's thread lets go of the lock a moment later.
+    let store = wait_for("the lock", || async { Store::open(&path).ok() }).await;
+    let nodes = store.read("count the nodes", |view| Ok(view.nodes()?.len())).await.unwrap();
+    assert_eq!(nodes, 1);
+}
+
+#[tokio::test]
+async fn what_is_acknowledged_is_synced() {
+    let (_dir, path) = database();
+    let store = Store::open(&path).unwrap();
+    let synchronous = store
+        .write("read a setting", |tx| tx.row("read a setting", "PRAGMA synchronous", [], |row| row.get(0)))
+        .await
+        .unwrap();
+    assert_eq!(synchronous, Some(2), "2 is FULL");
+}
+
+#[test]
+fn a_database_from_a_newer_version_is_refused() {
+    let (_dir, path) = database();
+    let newer = schema::VERSION + 1;
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", newer).unwrap();
+    for error in [Store::open(&path).err().unwrap(), read_only(&path, "read", |_| Ok(())).unwrap_err()] {
+        let error = error.to_string();
+        assert!(error.contains(&format!("is of version {newer}, from a newer congruent-server")), "{error}");
+        assert!(error.contains("run the newer one, or restore a backup"), "{error}");
+    }
+}
+
+#[test]
+fn a_database_that_was_never_served_is_not_read() {
+    let (_dir, path) = database();
+    let error = read_only(&path, "read", |_| Ok(())).unwrap_err().to_string();
+    assert!(error.contains("is not there"), "{error}");
+    assert!(!path.exists());
+    Connection::open(&path).unwrap().execute_batch("CREATE TABLE other (id INTEGER)").unwrap();
+    let error = read_only(&path, "read", |_| Ok(())).unwrap_err().to_string();
+    assert!(error.contains("start `congruent-server serve` once"), "{error}");
+}
+
+#[tokio::test]
+async fn two_collectors_on_one_database_are_refused_and_readers_are_not() {
+    let (_dir, path) = database();
+    let store = Store::open(&path).unwrap();
+    let error = Store::open(&path).err().unwrap().to_string();
+    assert!(error.contains("another collector uses the database"), "{error}");
+    store
+        .write("put in a node", |tx| tx.insert_node("web-1", time("2026-03-01T00:00:00Z"), "new"))
+        .await
+        .unwrap();
+    assert_eq!(read_only(&path, "count the nodes", |view| Ok(view.nodes()?.len())).unwrap(), 1);
+}
+
+#[tokio::test]
+async fn work_that_fails_writes_nothing() {
+    let (_dir, path) = database();
+    let store = Store::open(&path).unwrap();
+    let failed = store.write("fail", |tx| {
+        tx.insert_node("web-1", time("2026-03-01T00:00:00Z"), "new")?;
+        Err::<(), _>(StoreError::Stopped { action: "fail" })
+    });
+    assert!(failed.await.is_err());
+    assert_eq!(store.read("count the nodes", |view| Ok(view.nodes()?.len())).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn equal_refusals_in_a_row_are_counted() {
+    let (_dir, path) = database();
+    let store = Store::open(&path).unwrap();
+    let refusals =
+        [("web-1", "a"), ("web-1", "a"), ("web-2", "a"), ("web-1", "a"), ("web-1", "b"), ("web-1", "a")];
+    for (at, (node, message)) in refusals.into_iter().enumerate() {
+        let at = time(&format!("2026-03-01T00:00:0{at}Z"));
+        store
+            .write("record a refusal", move |tx| tx.insert_refusal(node, at, "malformed", message))
+            .await
+            .unwrap();
+    }
+    let rows = store.read("read refusals", |view| view.refusals("web-1", 9)).await.unwrap();
+    let rows: Vec<_> = rows.iter().map(|row| (row.message.as_str(), row.count)).collect();
+    assert_eq!(rows, [("a", 1), ("b", 1), ("a", 3)]);
+}
