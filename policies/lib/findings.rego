@@ -15,17 +15,19 @@ any_bears_on(concerns) if {
 	total(concern) > 0
 }
 
-# Findings that bear on `concern`, described, in tree order.
-described(concern) := [describe(finding) |
+# The first few findings that bear on `concern`, described.
+described(concern) := few([finding |
 	some finding in input.findings
 	concern in finding.bears_on
-]
+])
 
-# Findings that bear on nothing in particular, described.
-described_others := [describe(finding) |
+# The first few findings that bear on nothing in particular, described.
+described_others := few([finding |
 	some finding in input.findings
 	count(finding.bears_on) == 0
-]
+])
+
+few(list) := [describe(finding) | some finding in array.slice(list, 0, text.most_examples)]
 
 # A finding in a few words: "/usr/bin/su (modified: content, mode)".
 describe(finding) := sprintf("%s (%s)", [text.shorten(finding.path, text.most_path), how(finding)])

@@ -21,7 +21,7 @@ pub(crate) const ENGINE: &str = "regorus 0.14.1";
 const ENTRY_POINT: &str = "data.congruent.decision";
 /// How long one decision may take: hundreds of times what the shipped policy
 /// needs at most, on a machine that is busy.
-const TIME_LIMIT: Duration = Duration::from_secs(10);
+pub(super) const TIME_LIMIT: Duration = Duration::from_secs(10);
 /// Steps between looks at the clock.
 const CHECK_INTERVAL: NonZeroU32 = NonZeroU32::new(1000).expect("it is not zero");
 
@@ -108,7 +108,8 @@ impl Policy {
     }
 }
 
-fn new_engine(limit: Duration) -> Engine {
+/// An engine as policies are evaluated on, without rules.
+pub(super) fn new_engine(limit: Duration) -> Engine {
     let mut engine = Engine::new();
     engine.set_strict_builtin_errors(true);
     // A policy's print goes nowhere: our standard error is a log for programs.
@@ -126,7 +127,8 @@ fn new_engine(limit: Duration) -> Engine {
     engine
 }
 
-fn add(engine: &mut Engine, source: &Source) -> Result<(), PolicyError> {
+/// Adds a source to an engine.
+pub(super) fn add(engine: &mut Engine, source: &Source) -> Result<(), PolicyError> {
     if source.is_data() {
         return add_data(engine, source);
     }

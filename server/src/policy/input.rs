@@ -111,6 +111,7 @@ impl PolicyInput {
     /// They keep their tree order. Lists in coverage and facts keep their first
     /// [`POLICY_GAPS`]; the summary has the number of gaps.
     pub(crate) fn new(parts: InputParts<'_>) -> Self {
+        let bears_on: Vec<_> = parts.findings.iter().map(Concern::of).collect();
         Self {
             schema_version: INPUT_SCHEMA,
             subject: parts.subject,
@@ -119,8 +120,8 @@ impl PolicyInput {
             manifest: parts.manifest,
             report: parts.report,
             silent_for_seconds: parts.silent_for_seconds,
-            summary: Summary::of(parts.findings, parts.coverage),
-            findings: select(parts.findings),
+            summary: Summary::of(parts.findings, &bears_on, parts.coverage),
+            findings: select(parts.findings, bears_on),
             findings_total: parts.findings.len() as u64,
             coverage: parts.coverage.map(cut_coverage),
             facts: parts.facts.map(cut_facts),
@@ -164,21 +165,19 @@ impl PolicyInput {
     }
 }
 
-/// At most [`POLICY_FINDINGS`] of them, in their order.
-fn select(findings: &[Finding]) -> Vec<JudgedFinding> {
+/// At most [`POLICY_FINDINGS`] of them, in their order, with what each bears on.
+fn select(findings: &[Finding], bears_on: Vec<Vec<Concern>>) -> Vec<JudgedFinding> {
     let mut seen = [0_usize; Concern::ALL.len() + 1];
-    let mut ranked: Vec<_> = findings
-        .iter()
+    let mut ranked: Vec<_> = bears_on
+        .into_iter()
         .enumerate()
-        .map(|(at, finding)| {
-            let bears_on = Concern::of(finding);
-            (rank(&bears_on, &mut seen), at, bears_on)
-        })
+        .map(|(at, bears_on)| (rank(&bears_on, &mut seen), at, bears_on))
         .collect();
-    // Where nothing is cut this changes nothing: they end in their own order.
-    ranked.sort_unstable();
-    ranked.truncate(POLICY_FINDINGS);
-    ranked.sort_unstable_by_key(|&(_, at, _)| at);
+    if ranked.len() > POLICY_FINDINGS {
+        ranked.sort_unstable();
+        ranked.truncate(POLICY_FINDINGS);
+        ranked.sort_unstable_by_key(|&(_, at, _)| at);
+    }
     ranked
         .into_iter()
         .map(|(_, at, bears_on)| JudgedFinding { finding: findings[at].clone(), bears_on })

@@ -38,8 +38,8 @@ pub(crate) struct GapCounts {
 }
 
 impl Summary {
-    /// Counts.
-    pub(crate) fn of(findings: &[Finding], coverage: Option<&Coverage>) -> Self {
+    /// Counts findings, given what each of them bears on, and gaps.
+    pub(super) fn of(findings: &[Finding], bears_on: &[Vec<Concern>], coverage: Option<&Coverage>) -> Self {
         let changes =
             [Change::Added, Change::Removed, Change::Modified, Change::Replaced, Change::MountedOver];
         let classes = [Class::Immutable, Class::Ephemeral, Class::Reserved];
@@ -50,18 +50,17 @@ impl Summary {
             bears_on_nothing: 0,
             gaps: GapCounts::of(coverage),
         };
-        findings.iter().for_each(|finding| summary.count(finding));
+        findings.iter().zip(bears_on).for_each(|(finding, concerns)| summary.count(finding, concerns));
         summary
     }
 
-    fn count(&mut self, finding: &Finding) {
+    fn count(&mut self, finding: &Finding, concerns: &[Concern]) {
         *self.by_change.entry(finding.change).or_default() += 1;
         *self.by_class.entry(finding.class).or_default() += 1;
-        let concerns = Concern::of(finding);
         if concerns.is_empty() {
             self.bears_on_nothing += 1;
         }
-        for concern in concerns {
+        for &concern in concerns {
             *self.bears_on.entry(concern).or_default() += 1;
         }
     }

@@ -8,7 +8,9 @@ use regorus::unstable::{Rule, RuleHead};
 use regorus::{Engine, Value};
 
 use super::cases::folder;
-use crate::policy::source;
+use super::chain;
+use crate::policy::engine::{TIME_LIMIT, add, new_engine};
+use crate::policy::source::{self, Source};
 use crate::policy::syntax;
 
 /// All `_test.rego` files beneath `folder`.
@@ -48,15 +50,13 @@ fn test_rules(engine: &mut Engine) -> Vec<String> {
 #[test]
 fn every_test_rule_holds() {
     let folder = folder();
-    let mut engine = Engine::new();
-    engine.set_strict_builtin_errors(true);
-    for source in source::read_folder(&folder).unwrap() {
-        if !source.is_data() {
-            engine.add_policy(source.path, source.text).unwrap();
-        }
-    }
-    for path in tests(&folder) {
-        engine.add_policy(path.display().to_string(), fs::read_to_string(&path).unwrap()).unwrap();
+    let mut engine = new_engine(TIME_LIMIT);
+    let tests = tests(&folder).into_iter().map(|path| {
+        let text = fs::read_to_string(&path).unwrap();
+        Source { path: path.display().to_string(), text }
+    });
+    for source in source::read_folder(&folder).unwrap().into_iter().chain(tests) {
+        add(&mut engine, &source).unwrap_or_else(|error| panic!("{}", chain(&error)));
     }
     let rules = test_rules(&mut engine);
     let own = std::env::var_os("CONGRUENT_POLICY").is_some();
