@@ -5,4 +5,10 @@ mod bad_input;
 #[cfg(test)]
 mod command_line;
 #[cfg(test)]
+mod end_to_end;
+#[cfg(test)]
+mod killed;
+#[cfg(test)]
 mod mutation;
+#[cfg(test)]
+mod watch;

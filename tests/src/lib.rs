@@ -17,5 +17,6 @@ pub mod receiver;
 pub mod sandbox;
 pub mod signature;
 pub mod site;
+pub mod swallower;
 pub mod tree;
 pub mod wait;

@@ -1,0 +1,258 @@
+//! Killed at the worst moments: nothing is lost, nothing is sent twice under
+//! another id, nothing counts twice.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::TcpListener;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use congruent_protocol::action::ActionState;
+use congruent_protocol::digest::Algorithm;
+use congruent_protocol::report::{Acknowledgement, Report};
+use congruent_tests::program;
+use congruent_tests::receiver::{Answer, WebhookReceiver};
+use congruent_tests::site::{Settings, Site};
+use congruent_tests::swallower::Swallower;
+use congruent_tests::wait::{PATIENCE, wait_for};
+use serde_json::json;
+
+use crate::watch::{actions, count, node, settle, sweep, wait_for_action};
+
+/// An agent that sweeps once, running.
+fn start_sweep(site: &Site) -> Result<Child> {
+    let mut command = site.agent("web-1")?;
+    command.arg("--once").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().context("cannot start the agent")
+}
+
+/// The chain at the collector must be whole: every number once, each naming the
+/// one before.
+fn check_chain(site: &Site, reports: i64) -> Result<()> {
+    for (query, expected) in [
+        ("SELECT count(*) FROM reports", reports),
+        ("SELECT count(DISTINCT sequence) FROM reports", reports),
+        ("SELECT max(sequence) FROM reports", reports),
+        ("SELECT max(chain) FROM reports", 1),
+        ("SELECT count(*) FROM chain_notes", 0),
+        ("SELECT count(*) FROM refusals", 0),
+    ] {
+        assert_eq!(count(site, query)?, expected, "{query}");
+    }
+    let spool = fs::read_dir(site.state("web-1").join("spool"))?.count();
+    assert_eq!(spool, 0, "the agent still has reports");
+    Ok(())
+}
+
+#[test]
+fn a_collector_killed_while_the_platform_hangs_sends_the_same_order_again() -> Result<()> {
+    let site = Site::small(&["web-1"])?;
+    let receiver = WebhookReceiver::start(site.secret.clone(), Answer::Hang)?;
+    let settings = Settings::replacing(receiver.url());
+    let collector = site.collect(&settings)?;
+    site.tamper("web-1")?;
+    sweep(&site, "web-1", 1)?;
+    sweep(&site, "web-1", 1)?;
+    receiver.wait_for(1, PATIENCE)?;
+    collector.kill();
+
+    receiver.set_answer(Answer::Status(200));
+    let collector = site.collect(&settings)?;
+    let deliveries = receiver.wait_for(2, PATIENCE)?;
+    assert_eq!(deliveries[0].id, deliveries[1].id);
+    assert_eq!(deliveries[0].body, deliveries[1].body);
+    assert!(deliveries.iter().all(|delivery| delivery.fault.is_none()), "{deliveries:?}");
+    let action = wait_for_action(&collector, ActionState::Dispatched)?;
+    assert_eq!(action["id"], deliveries[0].id.as_str());
+
+    // The platform has it: a third start sends nothing.
+    collector.kill();
+    let collector = site.collect(&settings)?;
+    sweep(&site, "web-1", 1)?;
+    assert_eq!((actions(&collector)?.len(), receiver.deliveries().len()), (1, 2));
+    check_chain(&site, 3)
+}
+
+#[test]
+fn a_collector_killed_while_the_platform_is_down_delivers_when_it_is_up() -> Result<()> {
+    let site = Site::small(&["web-1"])?;
+    let address = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?;
+    let mut settings = Settings::replacing(format!("http://{address}/hook"));
+    settings.more = "retry-schedule = [\"0s\", \"1s\", \"1s\", \"1s\", \"1s\", \"1s\", \"1s\", \"1s\"]\n";
+    let collector = site.collect(&settings)?;
+    site.tamper("web-1")?;
+    sweep(&site, "web-1", 1)?;
+    sweep(&site, "web-1", 1)?;
+    let action = wait_for("a delivery to fail", PATIENCE, || {
+        let tried =
+            |action: &serde_json::Value| action["deliveries"].as_array().is_some_and(|all| !all.is_empty());
+        Ok(actions(&collector)?.into_iter().next().filter(tried))
+    })?;
+    collector.kill();
+
+    let receiver = WebhookReceiver::start_on(address, site.secret.clone(), Answer::Status(200))?;
+    let collector = site.collect(&settings)?;
+    let delivery = receiver.wait_for(1, PATIENCE)?.remove(0);
+    assert_eq!(action["id"], delivery.id.as_str());
+    assert_eq!(delivery.fault, None);
+    assert_eq!(wait_for_action(&collector, ActionState::Dispatched)?["id"], action["id"]);
+    assert_eq!(actions(&collector)?.len(), 1);
+    Ok(())
+}
+
+/// What the platform says decides: try again, or never again.
+#[test]
+fn a_platform_that_refuses_is_asked_again_and_one_that_is_gone_is_not() -> Result<()> {
+    for (status, state, deliveries) in [(500, ActionState::Failed, 3), (410, ActionState::Failed, 1)] {
+        let site = Site::small(&["web-1"])?;
+        let receiver = WebhookReceiver::start(site.secret.clone(), Answer::Status(status))?;
+        let mut settings = Settings::replacing(receiver.url());
+        settings.more = "retry-schedule = [\"0s\", \"10ms\", \"10ms\"]\n";
+        let collector = site.collect(&settings)?;
+        site.tamper("web-1")?;
+        sweep(&site, "web-1", 1)?;
+        sweep(&site, "web-1", 1)?;
+        let action = wait_for_action(&collector, state)?;
+        let received = receiver.deliveries();
+        assert_eq!(received.len(), deliveries, "{status}: {action}");
+        assert!(received.iter().all(|delivery| action["id"] == delivery.id.as_str()), "{status}");
+    }
+    Ok(())
+}
+
+#[test]
+fn an_agent_killed_before_the_answer_sends_the_same_report_again() -> Result<()> {
+    for reached in [false, true] {
+        let site = Site::small(&["web-1"])?;
+        let collector = site.collect(&Settings::default())?;
+        let swallower = Swallower::start(reached.then(|| collector.url().to_owned()))?;
+        site.write_agent("web-1", Some(&swallower.url()))?;
+        let mut agent = start_sweep(&site)?;
+        let swallowed = swallower.wait()?;
+        program::end(&mut agent);
+        let sent: Report = serde_json::from_slice(&swallowed.body)?;
+        assert_eq!((sent.sequence, sent.previous), (1, None));
+        assert_eq!(count(&site, "SELECT count(*) FROM reports")?, i64::from(reached));
+
+        site.write_agent("web-1", Some(collector.url()))?;
+        sweep(&site, "web-1", 0)?;
+        check_chain(&site, 2)?;
+        let first = count(
+            &site,
+            &format!(
+                "SELECT count(*) FROM reports WHERE sequence = 1 AND digest = '{}'",
+                Algorithm::Blake3.digest(&swallowed.body)
+            ),
+        )?;
+        assert_eq!(first, 1, "the first report came with other bytes");
+    }
+    Ok(())
+}
+
+#[test]
+fn what_is_sent_twice_counts_once() -> Result<()> {
+    let site = Site::small(&["web-1"])?;
+    let collector = site.collect(&Settings::default())?;
+    let swallower = Swallower::start(Some(collector.url().to_owned()))?;
+    site.write_agent("web-1", Some(&swallower.url()))?;
+    let mut agent = start_sweep(&site)?;
+    let swallowed = swallower.wait()?;
+    program::end(&mut agent);
+    let first: Acknowledgement = swallowed.answer.context("the report was not handed on")?.json()?;
+    assert!(!first.duplicate);
+    for _ in 0..3 {
+        let again = collector.post(&congruent_tests::site::token("web-1"), &swallowed.body)?;
+        let again: Acknowledgement = again.json()?;
+        assert_eq!(again, Acknowledgement { duplicate: true, ..first.clone() });
+    }
+    assert_eq!(count(&site, "SELECT count(*) FROM reports")?, 1);
+    Ok(())
+}
+
+#[test]
+fn reports_wait_for_a_collector_that_is_down() -> Result<()> {
+    let site = Site::small(&["web-1"])?;
+    let collector = site.collect(&Settings::default())?;
+    let settings = Settings { port: collector.port(), ..Settings::default() };
+    collector.kill();
+    for sweeps in 1..=3 {
+        let ended = site.sweep("web-1")?;
+        assert_eq!(ended.code, Some(2), "{}", ended.stderr);
+        assert!(ended.stderr.contains("spooled"), "{}", ended.stderr);
+        assert_eq!(fs::read_dir(site.state("web-1").join("spool"))?.count(), sweeps);
+    }
+    let collector = site.collect(&settings)?;
+    sweep(&site, "web-1", 0)?;
+    assert_eq!(node(&collector, "web-1")?["report"]["sequence"], 4);
+    check_chain(&site, 4)
+}
+
+#[test]
+fn one_agent_at_a_time_owns_a_state_directory() -> Result<()> {
+    let site = Site::small(&["web-1"])?;
+    let swallower = Swallower::start(None)?;
+    site.write_agent("web-1", Some(&swallower.url()))?;
+    let mut first = start_sweep(&site)?;
+    swallower.wait()?;
+    let second = site.sweep("web-1");
+    program::end(&mut first);
+    let second = second?;
+    assert_eq!(second.code, Some(2), "{}", second.stderr);
+    assert!(second.stderr.contains("another agent runs with the state directory"), "{}", second.stderr);
+    Ok(())
+}
+
+#[test]
+fn a_restart_keeps_what_is_known() -> Result<()> {
+    let site = Site::small(&["web-1", "web-2", "web-3"])?;
+    let collector = site.collect(&Settings::default())?;
+    sweep(&site, "web-1", 0)?;
+    site.tamper("web-2")?;
+    sweep(&site, "web-2", 1)?;
+    let look = |collector: &congruent_tests::collector::Collector| -> Result<_> {
+        let nodes = ["web-1", "web-2", "web-3"].map(|id| node(collector, id));
+        Ok((nodes.into_iter().collect::<Result<Vec<_>>>()?, actions(collector)?))
+    };
+    let before = look(&collector)?;
+    assert_eq!(
+        before.0.iter().map(|node| node["state"].clone()).collect::<Vec<_>>(),
+        ["congruent", "divergent", "unknown"].map(|state| json!(state))
+    );
+    assert_eq!(collector.stop()?, Some(0));
+    let collector = site.collect(&Settings::default())?;
+    assert_eq!(look(&collector)?, before);
+    collector.kill();
+    let collector = site.collect(&Settings::default())?;
+    assert_eq!(look(&collector)?, before);
+    Ok(())
+}
+
+/// The collector is killed again and again, a little later each time, while an
+/// agent reports drift to it.
+#[test]
+fn killed_at_any_moment_nothing_is_lost_or_doubled() -> Result<()> {
+    const ROUNDS: u32 = 12;
+    let site = Site::small(&["web-1"])?;
+    let receiver = WebhookReceiver::start(site.secret.clone(), Answer::Status(200))?;
+    let settings = Settings::replacing(receiver.url());
+    site.tamper("web-1")?;
+    for round in 0..ROUNDS {
+        let collector = site.collect(&settings)?;
+        let begun = Instant::now();
+        let mut agent = start_sweep(&site)?;
+        let moment = Duration::from_millis(15) * round;
+        wait_for("the moment to kill", PATIENCE, || Ok((begun.elapsed() >= moment).then_some(())))?;
+        collector.kill();
+        // It ends by itself: with an answer, or with its report spooled.
+        wait_for("the agent to end", PATIENCE, || Ok(agent.try_wait()?))?;
+    }
+    let collector = site.collect(&settings)?;
+    sweep(&site, "web-1", 1)?;
+    let action = wait_for_action(&collector, ActionState::Dispatched)?;
+    settle(&site)?;
+    assert_eq!(actions(&collector)?.len(), 1);
+    let ids: BTreeSet<_> = receiver.deliveries().into_iter().map(|delivery| delivery.id).collect();
+    assert_eq!(ids, BTreeSet::from([action["id"].as_str().unwrap_or_default().to_owned()]));
+    check_chain(&site, i64::from(ROUNDS) + 1)
+}
