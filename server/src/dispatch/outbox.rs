@@ -7,7 +7,7 @@ use congruent_protocol::action::ActionState;
 use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tracing::{error, info, warn};
+use tracing::{Instrument, error, info, info_span, warn};
 
 use super::schedule::delay_after;
 use super::{Driver, Order, Outcome};
@@ -76,7 +76,9 @@ impl<D: Driver> Outbox<D> {
         let due = self.store.write("begin deliveries", move |tx| tx.begin_deliveries(now, room)).await?;
         for delivery in due {
             let outbox = Arc::clone(self);
-            under_way.spawn(async move { outbox.deliver(delivery).await });
+            let DueDelivery { action_id: id, webhook, attempt, .. } = &delivery;
+            let span = info_span!("action", id, webhook, attempt);
+            under_way.spawn(async move { outbox.deliver(delivery).await }.instrument(span));
         }
         Ok(Duration::ZERO)
     }
@@ -85,7 +87,7 @@ impl<D: Driver> Outbox<D> {
         let order = Order { id: delivery.action_id.clone(), body: delivery.body.clone() };
         let outcome = self.driver.deliver(&delivery.webhook, order, (self.clock)()).await;
         let verdict = Verdict::of(&outcome, delivery.attempt, &self.schedule, (self.random)());
-        verdict.log(&delivery);
+        verdict.log();
         let (now, is_over) = ((self.clock)(), matches!(verdict, Verdict::Over { .. }));
         let recording = self.store.write("record a delivery", move |tx| verdict.record(tx, &delivery, now));
         match recording.await {
@@ -119,19 +121,12 @@ impl Verdict {
         }
     }
 
-    fn log(&self, delivery: &DueDelivery) {
-        let DueDelivery { action_id: action, webhook, attempt, .. } = delivery;
+    fn log(&self) {
         match self {
-            Self::Dispatched { reason } => info!(action, webhook, attempt, "order delivered: {reason}"),
-            Self::Over { reason } => error!(action, webhook, attempt, "order given up: {reason}"),
+            Self::Dispatched { reason } => info!("order delivered: {reason}"),
+            Self::Over { reason } => error!("order given up: {reason}"),
             Self::Again { why, after } => {
-                warn!(
-                    action,
-                    webhook,
-                    attempt,
-                    next_in_seconds = after.as_secs(),
-                    "order not delivered: {why}"
-                );
+                warn!(next_in_seconds = after.as_secs(), "order not delivered: {why}");
             }
         }
     }

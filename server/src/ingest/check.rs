@@ -7,7 +7,7 @@
 use congruent_protocol::contract::MountContent;
 use congruent_protocol::drift::{Change, Finding};
 use congruent_protocol::entry::Kind;
-use congruent_protocol::path::TreePath;
+use congruent_protocol::path::{TreePath, escape};
 use congruent_protocol::report::{Outcome, REPORT_SCHEMA, Report};
 use congruent_protocol::verification::{
     Coverage, ManifestId, MountTreatment, State, VERIFICATION_SCHEMA, Verification,
@@ -56,7 +56,7 @@ pub(super) fn stand(report: &Report, group: &Group) -> Result<Standing, Refused>
     let verification = match &report.outcome {
         Outcome::Verified(verification) => verification,
         Outcome::NoManifest(why) => {
-            let note = format!("the agent has no usable manifest: {why}");
+            let note = format!("the agent has no usable manifest: {}", escape(why.as_bytes()));
             return Ok(Standing { state: State::Unknown, note: Some(note), manifest: None });
         }
     };

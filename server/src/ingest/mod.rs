@@ -18,7 +18,7 @@ use congruent_protocol::report::{Acknowledgement, Outcome, REPORT_SCHEMA, Report
 use congruent_protocol::verification::State;
 use jiff::Timestamp;
 use tokio::sync::Notify;
-use tracing::{info, warn};
+use tracing::{Instrument, info, info_span, warn};
 
 use crate::clock::Clock;
 use crate::config::{Config, Node};
@@ -55,15 +55,19 @@ enum Stored {
 impl Ingest {
     /// Takes the bytes that `node`, by its token, sent as a report.
     pub(crate) async fn take(&self, node: &Node, body: Vec<u8>) -> Result<Acknowledgement, Refused> {
-        let taken = self.try_take(node, body).await;
-        match &taken {
-            Ok(answer) => {
-                let (sequence, state, duplicate) = (answer.sequence, answer.state.name(), answer.duplicate);
-                info!(node = node.id, sequence, state, duplicate, "report stored");
+        let taking = async {
+            let taken = self.try_take(node, body).await;
+            match &taken {
+                Ok(answer) => {
+                    let (sequence, state, duplicate) =
+                        (answer.sequence, answer.state.name(), answer.duplicate);
+                    info!(sequence, state, duplicate, "stored");
+                }
+                Err(refused) => self.note_refusal(node, refused).await,
             }
-            Err(refused) => self.note_refusal(node, refused).await,
-        }
-        taken
+            taken
+        };
+        taking.instrument(info_span!("report", node = node.id)).await
     }
 
     /// Records and logs that a report of `node` was refused.

@@ -50,6 +50,11 @@ impl Case {
         Ok(Some(Self { node, report, is_about_report: false }))
     }
 
+    /// The number of the report in the case; for logs.
+    pub(super) fn sequence(&self) -> Option<u64> {
+        self.report.as_ref().map(|(row, _)| row.report.sequence)
+    }
+
     /// The state that is judged, and why it is what it is.
     pub(super) fn standing(&self, group: &Group) -> (State, Option<String>) {
         let Some((row, _)) = self.report.as_ref().filter(|_| self.is_about_report) else {

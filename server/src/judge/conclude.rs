@@ -49,16 +49,16 @@ impl Conclusion {
     }
 
     /// Says what was recorded.
-    pub(super) fn log(&self, node: &str) {
+    pub(super) fn log(&self) {
         match &self.decision {
             Some((decision, Ok(verdict))) => {
-                info!(node, decision, verdict = verdict.name(), "decision recorded");
+                info!(decision, verdict = verdict.name(), "decision recorded");
             }
-            Some((decision, Err(error))) => warn!(node, decision, "policy failed: {error}"),
+            Some((decision, Err(error))) => warn!(decision, "policy failed: {error}"),
             None => {}
         }
         if let Some(Step { action, state, reason, .. }) = &self.step {
-            info!(node, action, state = state.name(), "action: {reason}");
+            info!(action, state = state.name(), "action: {reason}");
         }
     }
 }
@@ -198,7 +198,16 @@ impl Actor<'_> {
                 self.put_order(&step.action)?;
                 Ok(Some(step))
             }
-            (Plan::Withdraw { reason }, live) => self.step(live, ActionState::Withdrawn, reason).map(Some),
+            (Plan::Withdraw { reason }, Some(live)) => {
+                let reason = match self.tx.deliveries(&live.id)?.len() {
+                    0 => reason,
+                    // A platform that did not answer may yet have understood.
+                    tries => {
+                        format!("{reason}; the platform had confirmed none of {tries} tries to order it")
+                    }
+                };
+                self.step(Some(live), ActionState::Withdrawn, reason).map(Some)
+            }
         }
     }
 

@@ -19,7 +19,7 @@ use congruent_protocol::verification::State;
 use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 use tokio::time::MissedTickBehavior;
-use tracing::{error, info};
+use tracing::{Instrument, error, info, info_span};
 
 use crate::clock::Clock;
 use crate::config::{Config, Mode};
@@ -171,6 +171,11 @@ impl Judge {
 
     /// Asks policy about a case, and records what follows.
     async fn judge(&self, case: Case) -> Result<(), StoreError> {
+        let span = info_span!("judgement", node = case.node.node, sequence = case.sequence());
+        self.try_judge(case).instrument(span).await
+    }
+
+    async fn try_judge(&self, case: Case) -> Result<(), StoreError> {
         let node = case.node.node.clone();
         let (config, policy) = (Arc::clone(&self.config), Arc::clone(&self.policy));
         let (now, ready) = ((self.clock)(), self.ready);
@@ -190,7 +195,7 @@ impl Judge {
             conclude::conclude(tx, &judgement, &Context { config: &config, now, new_id })
         });
         let conclusion = concluding.await?;
-        conclusion.log(&node);
+        conclusion.log();
         if conclusion.has_order() {
             self.signals.order.notify_one();
         }
@@ -204,7 +209,7 @@ impl Judge {
     /// hold up those of others.
     async fn skip(&self, node: &str) -> Result<(), StoreError> {
         let id = node.to_owned();
-        error!(node, "cannot judge the node: it is not configured, or evaluation panicked");
+        error!("cannot judge the node: it is not configured, or evaluation panicked");
         self.store.write("skip a node's reports", move |tx| tx.skip_reports(&id)).await
     }
 }

@@ -9,22 +9,24 @@ use congruent_protocol::strict_toml;
 use serde::{Deserialize, Serialize};
 
 use super::evidence::Evidence;
+use crate::record::DecisionRecord;
 
-/// The controls that we know.
-const CONTROLS: &str = include_str!("controls.toml");
+/// The controls that we know, and what they ask.
+const CONTROLS: &str = include_str!("../../../policies/controls/controls.json");
+/// Which of our records bear on them.
+const RECORDS: &str = include_str!("records.toml");
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Table {
-    control: Vec<Control>,
+    controls: Vec<Control>,
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Control {
     id: String,
+    framework: String,
+    title: String,
     asks: String,
-    evidence: Vec<Kind>,
 }
 
 /// A kind of record that bears on a control.
@@ -33,31 +35,33 @@ struct Control {
 enum Kind {
     Sweeps,
     Manifests,
-    Decisions,
     Actions,
 }
 
 /// A control, and what bears on it in a period.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct ControlEvidence {
-    pub(super) control: String,
-    /// None for a control that policy names and we do not know.
-    pub(super) asks: Option<String>,
-    pub(super) status: Status,
+    control: String,
+    /// None, like the two after it, for a control that policy names and we do
+    /// not know.
+    framework: Option<String>,
+    title: Option<String>,
+    asks: Option<String>,
+    status: Status,
     /// Nodes that were swept in the period.
-    pub(super) nodes: Vec<String>,
+    nodes: Vec<String>,
     /// Nodes in scope that were not. Without them the others prove little.
-    pub(super) nodes_without_evidence: Vec<String>,
+    nodes_without_evidence: Vec<String>,
     /// Roots of accepted manifests.
-    pub(super) manifests: Vec<Digest>,
+    manifests: Vec<Digest>,
     /// Decisions that name the control.
-    pub(super) decisions: Vec<i64>,
-    pub(super) actions: Vec<String>,
+    decisions: Vec<i64>,
+    actions: Vec<String>,
 }
 
 /// Whether there is any evidence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub(super) enum Status {
+enum Status {
     #[serde(rename = "covered")]
     Covered,
     #[serde(rename = "not covered")]
@@ -67,55 +71,83 @@ pub(super) enum Status {
 /// Every control that we know or that a decision names, by its id. `swept` are
 /// the nodes with a sweep in the period.
 pub(super) fn by_control(evidence: &Evidence, swept: &BTreeSet<&str>) -> Vec<ControlEvidence> {
-    let mut known: BTreeMap<String, Option<Control>> =
-        table().into_iter().map(|control| (control.id.clone(), Some(control))).collect();
-    let named = evidence.decisions.iter().filter_map(|decision| decision.decision.as_ref());
-    for control in named.flat_map(|decision| &decision.controls) {
-        known.entry(control.clone()).or_insert(None);
+    let mut controls: BTreeMap<String, Option<Control>> =
+        known().into_iter().map(|control| (control.id.clone(), Some(control))).collect();
+    for control in evidence.decisions.iter().flat_map(controls_of) {
+        controls.entry(control.clone()).or_insert(None);
     }
-    known.into_iter().map(|(id, control)| of_control(id, control.as_ref(), evidence, swept)).collect()
+    let records = records();
+    let bears = |id: &str, kind| records.get(id).is_some_and(|kinds| kinds.contains(&kind));
+    let of = |(id, control): (String, Option<Control>)| {
+        let found = ControlEvidence::new(id, control, evidence);
+        let found =
+            if bears(&found.control, Kind::Sweeps) { found.with_nodes(evidence, swept) } else { found };
+        let found =
+            if bears(&found.control, Kind::Manifests) { found.with_manifests(evidence) } else { found };
+        let found = if bears(&found.control, Kind::Actions) { found.with_actions(evidence) } else { found };
+        found.judged()
+    };
+    controls.into_iter().map(of).collect()
 }
 
-fn table() -> Vec<Control> {
-    let table: Table = strict_toml::from_str(CONTROLS).expect("the table of controls is tested");
-    table.control
+fn known() -> Vec<Control> {
+    let table: Table = serde_json::from_str(CONTROLS).expect("the table of controls is tested");
+    table.controls
 }
 
-fn of_control(
-    id: String,
-    control: Option<&Control>,
-    evidence: &Evidence,
-    swept: &BTreeSet<&str>,
-) -> ControlEvidence {
-    let bears = |kind| control.is_some_and(|control| control.evidence.contains(&kind));
-    let all = |wanted: bool| evidence.nodes.keys().filter(move |_| wanted);
-    let is_swept = |node: &&String| swept.contains(node.as_str());
-    let manifests =
-        evidence.scopes.iter().flat_map(|(_, scope)| &scope.groups).flat_map(|group| &group.manifests);
-    let manifests: BTreeSet<Digest> =
-        manifests.filter(|_| bears(Kind::Manifests)).map(|manifest| manifest.id.root).collect();
-    let names_it = |decision: &&crate::record::DecisionRecord| {
-        decision.decision.as_ref().is_some_and(|decision| decision.controls.contains(&id))
-    };
-    let actions = evidence.actions.iter().filter(|_| bears(Kind::Actions));
-    let mut found = ControlEvidence {
-        nodes: all(bears(Kind::Sweeps)).filter(is_swept).cloned().collect(),
-        nodes_without_evidence: all(bears(Kind::Sweeps)).filter(|node| !is_swept(node)).cloned().collect(),
-        manifests: manifests.into_iter().collect(),
-        decisions: evidence.decisions.iter().filter(names_it).map(|decision| decision.id).collect(),
-        actions: actions.map(|action| action.id.clone()).collect(),
-        asks: control.map(|control| control.asks.clone()),
-        status: Status::NotCovered,
-        control: id,
-    };
-    let nothing = found.nodes.is_empty()
-        && found.manifests.is_empty()
-        && found.decisions.is_empty()
-        && found.actions.is_empty();
-    if !nothing {
-        found.status = Status::Covered;
+fn records() -> BTreeMap<String, Vec<Kind>> {
+    strict_toml::from_str(RECORDS).expect("the table of records is tested")
+}
+
+fn controls_of(decision: &DecisionRecord) -> &[String] {
+    decision.decision.as_ref().map_or(&[], |decision| &decision.controls)
+}
+
+impl ControlEvidence {
+    fn new(id: String, control: Option<Control>, evidence: &Evidence) -> Self {
+        let names_it = |decision: &&DecisionRecord| controls_of(decision).contains(&id);
+        let decisions = evidence.decisions.iter().filter(names_it).map(|decision| decision.id).collect();
+        let (framework, rest) = control.map(|c| (c.framework, (c.title, c.asks))).unzip();
+        let (title, asks) = rest.unzip();
+        Self {
+            control: id,
+            framework,
+            title,
+            asks,
+            status: Status::NotCovered,
+            nodes: Vec::new(),
+            nodes_without_evidence: Vec::new(),
+            manifests: Vec::new(),
+            decisions,
+            actions: Vec::new(),
+        }
     }
-    found
+
+    fn with_nodes(self, evidence: &Evidence, swept: &BTreeSet<&str>) -> Self {
+        let (nodes, nodes_without_evidence) =
+            evidence.nodes.keys().cloned().partition(|node| swept.contains(node.as_str()));
+        Self { nodes, nodes_without_evidence, ..self }
+    }
+
+    fn with_manifests(self, evidence: &Evidence) -> Self {
+        let groups = evidence.scopes.iter().flat_map(|(_, scope)| &scope.groups);
+        let roots: BTreeSet<Digest> =
+            groups.flat_map(|group| &group.manifests).map(|manifest| manifest.id.root).collect();
+        Self { manifests: roots.into_iter().collect(), ..self }
+    }
+
+    fn with_actions(self, evidence: &Evidence) -> Self {
+        Self { actions: evidence.actions.iter().map(|action| action.id.clone()).collect(), ..self }
+    }
+
+    fn judged(self) -> Self {
+        let is_empty = self.nodes.is_empty()
+            && self.manifests.is_empty()
+            && self.decisions.is_empty()
+            && self.actions.is_empty();
+        let status = if is_empty { Status::NotCovered } else { Status::Covered };
+        Self { status, ..self }
+    }
 }
 
 #[cfg(test)]
@@ -123,9 +155,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_reads_and_without_evidence_nothing_is_covered() {
+    fn each_control_that_is_described_has_its_records_named() {
+        let described: Vec<String> = known().into_iter().map(|control| control.id).collect();
+        let distinct: BTreeSet<&String> = described.iter().collect();
+        assert_eq!(distinct.len(), described.len(), "an id stands twice");
+        assert_eq!(distinct, records().keys().collect::<BTreeSet<_>>());
+    }
+
+    #[test]
+    fn without_evidence_nothing_is_covered_and_nothing_vanishes() {
         let controls = by_control(&Evidence::default(), &BTreeSet::new());
-        assert_eq!(controls.len(), table().len(), "an id stands twice");
+        assert_eq!(controls.len(), known().len());
         assert!(controls.iter().all(|control| control.status == Status::NotCovered));
     }
 }
