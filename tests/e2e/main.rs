@@ -11,4 +11,10 @@ mod killed;
 #[cfg(test)]
 mod mutation;
 #[cfg(test)]
+mod policy_schemas;
+#[cfg(test)]
+mod real_report;
+#[cfg(test)]
+mod three_users;
+#[cfg(test)]
 mod watch;

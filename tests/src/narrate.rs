@@ -47,10 +47,10 @@ fn change(finding: &Finding, field: &Field) -> String {
     }
 }
 
-/// A decision, one line each for verdict, reasons and controls.
+/// A decision, one line for the verdict, one for each reason, one for the controls.
 pub fn decision(decision: &Decision) -> Vec<String> {
     let mut lines = vec![format!("{}, severity {}", decision.action.name(), decision.severity.name())];
-    lines.extend(decision.reasons.iter().map(|reason| format!("because {reason}")));
+    lines.extend(decision.reasons.iter().map(|reason| format!("- {reason}")));
     if !decision.controls.is_empty() {
         lines.push(format!("bearing on {}", decision.controls.join(", ")));
     }

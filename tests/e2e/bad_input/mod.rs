@@ -2,7 +2,9 @@
 //! nothing is lost by it.
 
 mod bake;
+mod config;
 mod manifest;
+mod report;
 
 use congruent_tests::program::Ended;
 

@@ -29,16 +29,15 @@ fn main() -> Result<()> {
 
     title("2. Run: a collector, and an agent on the machine web-1");
     stage.start()?;
-    let node = stage.wait_for_state(State::Congruent)?;
+    let node = stage.wait_for(State::Congruent, 0)?;
     say(&format!("The collector says: web-1 is CONGRUENT, all of its {} entries verified.", node.entries));
 
     title("3. Change three things, as an intruder or a well-meaning colleague would");
-    for line in change::make(&stage.root())? {
-        say(&format!("- {line}"));
-    }
+    let changes = change::make(&stage.root())?;
+    changes.iter().for_each(|change| say(&format!("- {change}")));
 
     title("4. Found by the next sweep");
-    let node = stage.wait_for_state(State::Divergent)?;
+    let node = stage.wait_for(State::Divergent, changes.len())?;
     say(&format!("The collector says: web-1 is DIVERGENT, {} findings:", node.findings.len()));
     node.findings.iter().for_each(|finding| say(&format!("- {}", narrate::finding(finding))));
 

@@ -128,17 +128,18 @@ impl Stage {
         self.collector.as_ref().context("the collector was not started")
     }
 
-    /// Waits until the collector gives the machine this state.
-    pub(crate) fn wait_for_state(&self, state: State) -> Result<Node> {
+    /// Waits until the collector gives the machine this state with as many
+    /// findings at least: a sweep may come in the midst of changes.
+    pub(crate) fn wait_for(&self, state: State, findings: usize) -> Result<Node> {
         let collector = self.collector()?;
         wait_for(&format!("web-1 to be {}", state.name()), PATIENCE, || {
             let mut node = collector.json("/v1/nodes/web-1")?;
-            if node["state"] != state.name() {
+            let found: Vec<Finding> = serde_json::from_value(node["findings"].take())?;
+            if node["state"] != state.name() || found.len() < findings {
                 return Ok(None);
             }
-            let findings = serde_json::from_value(node["findings"].take())?;
             let entries = node["coverage"]["entries_seen"].as_u64().unwrap_or_default();
-            Ok(Some(Node { entries, findings }))
+            Ok(Some(Node { entries, findings: found }))
         })
         .with_context(|| self.logs())
     }
