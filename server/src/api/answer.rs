@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use congruent_protocol::report::Refusal;
 use tracing::error;
 
-use crate::ingest::{Refused, chain_of};
+use crate::ingest::{Refused, chain_of, shorten};
 use crate::store::StoreError;
 
 /// The version of the JSON that the API gives.
@@ -43,7 +43,7 @@ impl From<Refused> for Problem {
         let status = StatusCode::from_u16(refused.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         // Causes that are ours stay in our log; the caller's go back to the caller.
         let message = if status.is_client_error() { chain_of(&refused) } else { refused.to_string() };
-        Self::new(status, refused.code(), message)
+        Self::new(status, refused.code(), shorten(&message))
     }
 }
 

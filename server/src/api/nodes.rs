@@ -21,6 +21,8 @@ use crate::store::{ActionFilter, NodeRow, ReportRow, StoreError, View};
 
 /// How many of each kind of record a node is shown with; the lists have more.
 const RECENT: usize = 20;
+/// How many findings a node is shown with. The auditor's report has them all.
+const FINDINGS_SHOWN: usize = 1000;
 
 #[derive(Serialize)]
 pub(super) struct Nodes {
@@ -61,7 +63,9 @@ pub(super) struct OneNode {
     report: Option<ReportRecord>,
     facts: Option<Facts>,
     coverage: Option<Coverage>,
+    /// The first of them; `findings_total` says how many there are.
     findings: Vec<Finding>,
+    findings_truncated: bool,
     /// What policy says of it now.
     decision: Option<Decision>,
     decision_record: Option<DecisionRecord>,
@@ -151,10 +155,11 @@ fn detail(view: &View<'_>, config: &Config, id: &str) -> Result<OneNode, StoreEr
     let report = newest_report(view, node.as_ref())?;
     let body = report.as_ref().map(|row| view.report_body(row.id)).transpose()?;
     let (facts, outcome) = body.map(|body| (body.facts, body.outcome)).unzip();
-    let (coverage, findings) = match outcome {
+    let (coverage, mut findings) = match outcome {
         Some(Outcome::Verified(verification)) => (Some(verification.coverage), verification.findings),
         Some(Outcome::NoManifest(_)) | None => (None, Vec::new()),
     };
+    let findings_truncated = cut(&mut findings, FINDINGS_SHOWN);
     let decision = node.as_ref().and_then(|node| node.decision_id).map(|id| view.decision(id));
     let decision_record = decision.transpose()?.flatten().map(DecisionRecord::from);
     let filter = ActionFilter { node: Some(id), ..ActionFilter::default() };
@@ -166,6 +171,7 @@ fn detail(view: &View<'_>, config: &Config, id: &str) -> Result<OneNode, StoreEr
         facts,
         coverage,
         findings,
+        findings_truncated,
         decision: decision_record.as_ref().and_then(|record| record.decision.clone()),
         decision_record,
         actions: actions.collect::<Result<_, _>>()?,

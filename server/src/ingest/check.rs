@@ -17,6 +17,9 @@ use serde::Deserialize;
 use super::Refused;
 use crate::config::{Accepted, Group};
 
+/// The longest name, version or id in a report, in bytes. They end in columns,
+/// logs and messages; only findings and gaps may be many.
+const MAX_WORD_BYTES: usize = 1000;
 /// The highest number that the store can hold.
 const MAX_SEQUENCE: u64 = i64::MAX as u64;
 
@@ -29,6 +32,7 @@ pub(super) fn parse(body: &[u8]) -> Result<Report, Refused> {
     let head: Head = serde_json::from_slice(body).map_err(Refused::Malformed)?;
     check_version(head.schema_version, REPORT_SCHEMA)?;
     let report: Report = serde_json::from_slice(body).map_err(Refused::Malformed)?;
+    check_words(&report)?;
     if let Outcome::Verified(verification) = &report.outcome {
         check_version(verification.schema_version.into(), VERIFICATION_SCHEMA)?;
     }
@@ -38,8 +42,29 @@ pub(super) fn parse(body: &[u8]) -> Result<Report, Refused> {
     }
 }
 
+fn check_words(report: &Report) -> Result<(), Refused> {
+    let mut words =
+        vec![("node", &report.node), ("boot", &report.boot), ("agent_version", &report.agent_version)];
+    if let Outcome::Verified(verification) = &report.outcome {
+        let ManifestId { name, version, .. } = &verification.manifest;
+        words.extend([("manifest's name", name), ("manifest's version", version)]);
+    }
+    match words.into_iter().find(|(_, word)| word.len() > MAX_WORD_BYTES) {
+        Some((what, _)) => Err(Refused::TooLong { what, limit: MAX_WORD_BYTES }),
+        None => Ok(()),
+    }
+}
+
 fn check_version(found: u64, known: u32) -> Result<(), Refused> {
     if found == u64::from(known) { Ok(()) } else { Err(Refused::Version { found, known }) }
+}
+
+/// Text from outside at a length that a log line bears.
+pub(crate) fn shorten(text: &str) -> String {
+    match text.char_indices().nth(MAX_WORD_BYTES) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}…", &text[..end]),
+    }
 }
 
 /// The state that a report gives its node, and why, where the report alone does
@@ -56,7 +81,7 @@ pub(super) fn stand(report: &Report, group: &Group) -> Result<Standing, Refused>
     let verification = match &report.outcome {
         Outcome::Verified(verification) => verification,
         Outcome::NoManifest(why) => {
-            let note = format!("the agent has no usable manifest: {}", escape(why.as_bytes()));
+            let note = format!("the agent has no usable manifest: {}", shorten(&escape(why.as_bytes())));
             return Ok(Standing { state: State::Unknown, note: Some(note), manifest: None });
         }
     };

@@ -24,7 +24,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Node};
 use crate::store::{NewReport, Store, StoreError, Tx, View};
 
-pub(crate) use check::{Standing, not_accepted};
+pub(crate) use check::{Standing, not_accepted, shorten};
 pub(crate) use refused::Refused;
 
 use chain::{End, Known, Link, Place};
@@ -73,7 +73,7 @@ impl Ingest {
     /// Records and logs that a report of `node` was refused.
     pub(crate) async fn note_refusal(&self, node: &Node, refused: &Refused) {
         let code = refused.code();
-        let message = escape(chain_of(refused).as_bytes()).into_owned();
+        let message = shorten(&escape(chain_of(refused).as_bytes()));
         warn!(node = node.id, code, "report refused: {message}");
         if !refused.is_evidence() {
             return;

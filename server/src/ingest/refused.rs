@@ -19,6 +19,8 @@ pub(crate) enum Refused {
     Malformed(#[source] serde_json::Error),
     #[error("the report has the number {0}; reports are numbered from 1")]
     Number(u64),
+    #[error("the report's {what} is over {limit} bytes")]
+    TooLong { what: &'static str, limit: usize },
     #[error(
         "the report is of schema version {found}; this collector reads version {known}: upgrade the older of the two"
     )]
@@ -60,7 +62,7 @@ impl Refused {
         match self {
             Self::TooLarge { .. } => "body-too-large",
             Self::Cut => "incomplete-body",
-            Self::Malformed(_) | Self::Number(_) => "malformed",
+            Self::Malformed(_) | Self::Number(_) | Self::TooLong { .. } => "malformed",
             Self::Version { .. } => "unsupported-version",
             Self::WrongNode { .. } => "wrong-node",
             Self::Conflict { .. } => "sequence-conflict",
@@ -81,7 +83,7 @@ impl Refused {
         match self {
             Self::TooLarge { .. } => 413,
             Self::Cut => 408,
-            Self::Malformed(_) | Self::Number(_) | Self::Version { .. } => 400,
+            Self::Malformed(_) | Self::Number(_) | Self::TooLong { .. } | Self::Version { .. } => 400,
             Self::WrongNode { .. } => 403,
             Self::Conflict { .. } => 409,
             Self::OtherManifest { .. }

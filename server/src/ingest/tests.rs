@@ -83,6 +83,7 @@ async fn reports_that_do_not_hold_are_refused_recorded_and_no_sign_of_life() {
         (changed(|v| v.schema_version = 7), "unsupported-version", 400, "schema version 7"),
         (Report { sequence: 0, ..changed(|_| {}) }, "malformed", 400, "numbered from 1"),
         (Report { sequence: u64::MAX, ..changed(|_| {}) }, "malformed", 400, "numbered from 1"),
+        (Report { boot: "b".repeat(1001), ..changed(|_| {}) }, "malformed", 400, "boot is over 1000 bytes"),
         (changed(|v| v.manifest.version = "1.4.3".into()), "manifest-mismatch", 422, "is web 1.4.2"),
         (changed(|v| v.state = State::Congruent), "state-mismatch", 422, "claims the state congruent"),
         (changed(|v| v.conditional = true), "state-mismatch", 422, "conditional = true"),
@@ -135,10 +136,14 @@ async fn reports_that_do_not_hold_are_refused_recorded_and_no_sign_of_life() {
         let last = bench.ingest.store.read("read", |view| view.refusals("web-1", 1)).await.unwrap();
         assert_eq!(last[0].code, code);
     }
-    for body in ["", "{", "[]", "{\"schema_version\":1}"] {
+    let long = format!("{{\"schema_version\":1,\"outcome\":{{\"{}\":1}}}}", "\u{7f}".repeat(5000));
+    for body in ["", "{", "[]", "{\"schema_version\":1}", &long] {
         let refused = bench.bytes(body).await.unwrap_err();
         assert_eq!((refused.code(), refused.status()), ("malformed", 400), "{body}");
     }
+    let last = bench.ingest.store.read("read", |view| view.refusals("web-1", 1)).await.unwrap();
+    assert!(last[0].message.chars().count() <= 1001, "names from outside do not fill the store");
+    assert!(last[0].message.contains("\\x7f"), "nor reach a log as they are: {}", last[0].message);
     assert_eq!(bench.node().await, None);
 }
 

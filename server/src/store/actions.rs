@@ -85,8 +85,8 @@ impl StepRow {
 impl View<'_> {
     /// The newest action of a node, whatever became of it.
     pub(crate) fn newest_action(&self, node: &str) -> Result<Option<ActionRow>, StoreError> {
-        let filter = ActionFilter { node: Some(node), ..ActionFilter::default() };
-        Ok(self.actions(&filter, 1)?.pop())
+        let sql = format!("{SELECT} WHERE node = ?1 ORDER BY created_at DESC, actions.rowid DESC LIMIT 1");
+        self.row("read a node's newest action", &sql, [node], ActionRow::from_row)
     }
 
     /// The action with this id.
