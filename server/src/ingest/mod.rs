@@ -22,7 +22,7 @@ use tracing::{Instrument, info, info_span, warn};
 
 use crate::clock::Clock;
 use crate::config::{Config, Node};
-use crate::store::{NewReport, Store, StoreError, Tx, View};
+use crate::store::{NewReport, PackedBytes, Store, StoreError, Tx, View};
 
 pub(crate) use check::{Standing, not_accepted, shorten};
 pub(crate) use refused::Refused;
@@ -42,8 +42,9 @@ pub(crate) struct Ingest {
 struct Checked {
     report: Report,
     digest: Digest,
-    body: Vec<u8>,
+    body: PackedBytes,
     standing: Standing,
+    findings_digest: Digest,
 }
 
 /// What a transaction made of a report.
@@ -97,7 +98,9 @@ impl Ingest {
         let holding = tokio::task::spawn_blocking(move || {
             let group = config.group_of(&report.node).ok_or(Refused::Failed)?;
             let standing = check::stand(&report, group)?;
-            Ok(Checked { report, digest, body, standing })
+            let body = PackedBytes::of(&body).map_err(|_| Refused::Failed)?;
+            let findings_digest = findings_digest(report.findings());
+            Ok(Checked { report, digest, body, standing, findings_digest })
         });
         let checked = holding.await.map_err(|_| Refused::Failed)??;
         let (sequence, now) = (checked.report.sequence, (self.clock)());
@@ -142,7 +145,7 @@ fn read(owner: &str, body: Vec<u8>) -> Result<(Report, Digest, Vec<u8>), Refused
 
 /// Stores a report, and what follows from it for its node.
 fn store(tx: &Tx<'_>, checked: &Checked, now: Timestamp) -> Result<Stored, StoreError> {
-    let Checked { report, digest, body, standing: Standing { state, note, .. } } = checked;
+    let Checked { report, digest, body, standing: Standing { state, note, .. }, .. } = checked;
     let node = &report.node;
     let link = Link { sequence: report.sequence, digest: *digest, previous: report.previous };
     let (chain, late, chain_note) = match chain::place(link, &known(tx, node, &report.boot, report.sequence)?)
@@ -175,7 +178,7 @@ fn store(tx: &Tx<'_>, checked: &Checked, now: Timestamp) -> Result<Stored, Store
 pub(crate) const NEVER_REPORTED: &str = "it has never reported";
 
 fn row(checked: &Checked, chain: u64, late: bool, now: Timestamp) -> NewReport {
-    let Checked { report, digest, standing, .. } = checked;
+    let Checked { report, digest, standing, findings_digest, .. } = checked;
     let verification = match &report.outcome {
         Outcome::Verified(verification) => Some(verification),
         Outcome::NoManifest(_) => None,
@@ -197,7 +200,7 @@ fn row(checked: &Checked, chain: u64, late: bool, now: Timestamp) -> NewReport {
         manifest: standing.manifest.clone(),
         observed_root: verification.map(|verification| verification.observed_root),
         findings_total: report.findings().len() as u64,
-        findings_digest: findings_digest(report.findings()),
+        findings_digest: *findings_digest,
     }
 }
 

@@ -63,6 +63,23 @@ impl<T: DeserializeOwned> FromSql for Json<T> {
     }
 }
 
+/// Bytes that are compressed already. Large ones are, before they come to the
+/// writer, whose time is everybody's.
+pub(crate) struct PackedBytes(Vec<u8>);
+
+impl PackedBytes {
+    /// Compresses `bytes`.
+    pub(crate) fn of(bytes: &[u8]) -> std::io::Result<Self> {
+        zstd::encode_all(bytes, ZSTD_LEVEL).map(Self)
+    }
+}
+
+impl ToSql for PackedBytes {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        self.0.to_sql()
+    }
+}
+
 /// Bytes, compressed.
 pub(super) struct Packed<T>(pub(super) T);
 

@@ -29,6 +29,7 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use actions::{ActionFilter, ActionRow, NewAction, StepRow};
+pub(crate) use columns::PackedBytes;
 pub(crate) use decisions::{DecisionRow, NewDecision};
 pub(crate) use error::StoreError;
 pub(crate) use nodes::{NodeRow, StateRow};

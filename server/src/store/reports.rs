@@ -7,7 +7,7 @@ use congruent_protocol::verification::{ManifestId, State, SweepMode};
 use jiff::Timestamp;
 use rusqlite::{Row, params};
 
-use super::columns::{Json, Micros, Packed, Word};
+use super::columns::{Json, Micros, Packed, PackedBytes, Word};
 use super::error::to;
 use super::{StoreError, Tx, View};
 
@@ -131,7 +131,7 @@ fn select(condition: &str) -> String {
 
 impl Tx<'_> {
     /// Stores a report and its bytes; gives its id. A late one is not judged.
-    pub(crate) fn insert_report(&self, report: &NewReport, body: &[u8]) -> Result<i64, StoreError> {
+    pub(crate) fn insert_report(&self, report: &NewReport, body: &PackedBytes) -> Result<i64, StoreError> {
         let action = "store a report";
         let sql = "INSERT INTO reports (node, chain, sequence, digest, boot, agent_version, reported_at, \
              received_at, state, note, late, sweep, conditional, manifest, manifest_root, observed_root, \
@@ -160,7 +160,7 @@ impl Tx<'_> {
         ];
         let id = self.insert(action, sql, values)?;
         let sql = "INSERT INTO report_bodies (report_id, body) VALUES (?1, ?2)";
-        self.execute(action, sql, params![id, Packed(body)])?;
+        self.execute(action, sql, params![id, body])?;
         Ok(id)
     }
 
