@@ -17,4 +17,6 @@ mod real_report;
 #[cfg(test)]
 mod three_users;
 #[cfg(test)]
+mod unstable;
+#[cfg(test)]
 mod watch;

@@ -1,10 +1,11 @@
 //! Rows about what the contract lets change, and what it does not.
 
 use std::fs::{self, Permissions};
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
 
 use anyhow::Result;
+use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 
 use super::row::{Row, added, modified, nothing, removed, replaced, row};
 
@@ -54,6 +55,9 @@ pub(super) fn rows() -> Vec<Row> {
             |root| reserve(root, 0o4755),
             |_| ["/etc/congruent/web.manifest", "/var/lib/congruent/spool"].map(added).into(),
         ),
+        row("devices and programs deep in a reserved place", reserve_deep, |_| {
+            ["/var/lib/congruent/deep/device", "/var/lib/congruent/deep/program"].map(added).into()
+        }),
     ]
 }
 
@@ -108,4 +112,13 @@ fn reserve(root: &Path, mode: u32) -> Result<()> {
         fs::set_permissions(root.join(path), Permissions::from_mode(mode))?;
     }
     Ok(())
+}
+
+fn reserve_deep(root: &Path) -> Result<()> {
+    let deep = root.join("var/lib/congruent/deep");
+    fs::create_dir_all(&deep)?;
+    symlink("/usr/bin/su", deep.join("link"))?;
+    fs::write(deep.join("program"), "")?;
+    fs::set_permissions(deep.join("program"), Permissions::from_mode(0o700))?;
+    Ok(mknodat(CWD, deep.join("device"), FileType::BlockDevice, Mode::RUSR, makedev(7, 0))?)
 }

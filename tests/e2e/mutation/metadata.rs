@@ -65,6 +65,11 @@ fn owners() -> Vec<Row> {
             |_| vec![modified("/etc", &["uid", "gid"])],
         ),
         row(
+            "the root directory's owner",
+            |root| Ok(chown(root, Some(33), None)?),
+            |_| vec![modified("/", &["uid"])],
+        ),
+        row(
             "a link's owner",
             |root| Ok(lchown(root.join("opt/extras/link"), Some(33), None)?),
             |_| vec![modified("/opt/extras/link", &["uid"])],
@@ -101,6 +106,11 @@ fn xattrs() -> Vec<Row> {
             "user xattr on a directory",
             |root| set(root, "etc", "user.note", b"x"),
             |_| vec![modified("/etc", &["xattr:user.note"])],
+        ),
+        row(
+            "user xattr on the root directory",
+            |root| set(root, "", "user.note", b"x"),
+            |_| vec![modified("/", &["xattr:user.note"])],
         ),
         row("an xattr that is out of scope", |root| set(root, "etc/passwd", "trusted.note", b"x"), nothing),
         row(

@@ -91,6 +91,21 @@ fn named() -> Vec<Row> {
             ..row("a mount with baked content, intact", |_| Ok(()), nothing)
         },
         Row {
+            view: View::Mounted(
+                "mount --bind \"$ROOT/opt/extras\" \"$ROOT/opt/extras\"; \
+                 mount -t tmpfs none \"$ROOT/opt/extras/scratch/folder\"",
+            ),
+            hidden: |baked| {
+                let folder = "/opt/extras/scratch/folder";
+                vec![(folder, baked.count(folder))]
+            },
+            ..row(
+                "an unnamed mount in a named one",
+                |_| Ok(()),
+                |_| vec![mounted_over("/opt/extras/scratch/folder")],
+            )
+        },
+        Row {
             view: View::Mounted("mount --bind \"$ROOT/opt/extras\" \"$ROOT/opt/extras\""),
             ..row(
                 "a mount with baked content, changed",

@@ -1,17 +1,22 @@
 //! Rows that add, remove and rename, under names plain and odd.
 
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use anyhow::Result;
+use rustix::fs::{Mode, OFlags, mkdirat, openat};
 
 use super::row::{Row, added, modified, nothing, removed, row};
 
 /// A name as long as Linux allows.
 const LONGEST: [u8; 255] = [b'x'; 255];
+/// Deep enough that the whole path is over 4096 bytes.
+const DEPTH: usize = 50;
+const LEVEL: &str =
+    "a-directory-that-has-a-name-of-some-length-so-that-fifty-of-them-are-longer-than-four-thousand-bytes";
 const ODD: [&[u8]; 8] = [
     b" ",
     b"-rf",
@@ -44,6 +49,9 @@ pub(super) fn rows() -> Vec<Row> {
             |root| add(root, &odd(&LONGEST)),
             |_| vec![added([b"/", &odd(&LONGEST)[..]].concat())],
         ),
+        row("directories deeper than a path may be long", dig, |_| {
+            (1..=DEPTH).map(|depth| added(format!("/srv{}", format!("/{LEVEL}").repeat(depth)))).collect()
+        }),
         row("files added beside their neighbours in byte order", neighbours, |_| {
             ["/etc!", "/etc-", "/etc.d", "/etc/\u{1}", "/etc0"].map(added).into()
         }),
@@ -98,6 +106,16 @@ fn add(root: &Path, path: &[u8]) -> Result<()> {
 fn odd_folder(root: &Path) -> Result<()> {
     fs::create_dir(root.join("srv/a\nb"))?;
     Ok(symlink("nowhere", root.join("srv/a\nb/c"))?)
+}
+
+/// No path is that long for the kernel, so each level is made from the one above.
+fn dig(root: &Path) -> Result<()> {
+    let mut above = File::open(root.join("srv"))?.into();
+    for _ in 0..DEPTH {
+        mkdirat(&above, LEVEL, Mode::RWXU)?;
+        above = openat(&above, LEVEL, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    }
+    Ok(())
 }
 
 /// Whole-path order and tree order differ around a directory's name.
