@@ -12,12 +12,20 @@ use super::{ConfigError, Mode};
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct ConfigFile {
+    /// Where to listen; loopback only. Port 0 takes a free one.
     pub(super) listen: String,
+    /// The SQLite database; made where there is none.
     pub(super) database: PathBuf,
+    /// The bearer token for every `GET /v1/…`.
     pub(super) operator_token_file: PathBuf,
+    /// After how long without a report a node is silent, such as `"15m"`.
     pub(super) silent_after: SignedDuration,
+    /// The largest report taken; 64 MiB unless said otherwise.
     pub(super) max_body_bytes: Option<u64>,
+    /// A folder of Rego that replaces the embedded policy.
     pub(super) policy: Option<PathBuf>,
+    /// When deliveries are tried: after the order, and then after each failed
+    /// try, such as `["0s", "5s", "5m"]`. Standard Webhooks' unless said otherwise.
     pub(super) retry_schedule: Option<Vec<SignedDuration>>,
     #[serde(default)]
     pub(super) group: Vec<GroupTable>,
@@ -33,12 +41,16 @@ pub(super) struct ConfigFile {
 pub(super) struct GroupTable {
     pub(super) name: String,
     pub(super) environment: String,
+    /// `report-only` or `replace`.
     #[serde(default)]
     pub(super) mode: Mode,
+    /// What the group's nodes may be held to.
     #[serde(default)]
     pub(super) manifests: Vec<PathBuf>,
+    /// Public keys; each manifest must be signed by one of them.
     #[serde(default)]
     pub(super) trust: Vec<PathBuf>,
+    /// Which `[[webhook]]` takes the group's orders.
     pub(super) webhook: Option<String>,
 }
 
@@ -57,6 +69,7 @@ pub(super) struct NodeTable {
 pub(super) struct WebhookTable {
     pub(super) name: String,
     pub(super) url: String,
+    /// Holds `whsec_` and base64, as in Standard Webhooks.
     pub(super) secret_file: PathBuf,
 }
 
