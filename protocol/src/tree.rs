@@ -194,6 +194,7 @@ mod tests {
     use crate::entry::{Device, Timestamp};
 
     type Tree = Vec<(&'static str, Entry)>;
+    type Mutation = (&'static str, fn(&mut Tree));
 
     fn entry(node: Node, mode: u16) -> Entry {
         Entry { node, mode, uid: 0, gid: 0, mtime: Timestamp::default(), link_group: 0, xattrs: vec![] }
@@ -238,7 +239,7 @@ mod tests {
     #[test]
     fn every_attribute_counts_and_times_do_not() {
         let base = root_of(&sample());
-        let mutations: [(&str, fn(&mut Tree)); 9] = [
+        let mutations: [Mutation; 9] = [
             ("root's mode", |t| t[0].1.mode = 0o700),
             ("uid", |t| t[2].1.uid = 1),
             ("gid", |t| t[2].1.gid = 1),
