@@ -1,6 +1,10 @@
 //! Reports as a real agent writes them, to be sent again with changes.
 
+use std::fs;
+use std::process::Stdio;
+
 use anyhow::{Context, Result};
+use congruent_protocol::digest::Algorithm;
 use congruent_protocol::report::{Outcome, Report};
 use congruent_protocol::verification::Verification;
 use congruent_tests::program;
@@ -12,21 +16,19 @@ use congruent_tests::swallower::Swallower;
 pub(crate) fn capture(site: &Site, node: &str) -> Result<Report> {
     let swallower = Swallower::start(None)?;
     let config = site.write_agent(node, Some(&swallower.url()))?;
-    let before = site.state(node);
-    let mut agent = site.agent(node)?.arg("--once").stderr(std::process::Stdio::null()).spawn()?;
+    let mut agent = site.agent(node)?.arg("--once").stderr(Stdio::null()).spawn()?;
     let swallowed = swallower.wait();
     program::end(&mut agent);
-    std::fs::remove_dir_all(&before)?;
-    std::fs::remove_file(config)?;
+    fs::remove_dir_all(site.state(node))?;
+    fs::remove_file(config)?;
     serde_json::from_slice(&swallowed?.body).context("the agent sent no report")
 }
 
 /// The same look, as the report that comes `after` it.
 pub(crate) fn next(after: &Report, change: impl FnOnce(&mut Verification)) -> Result<Report> {
-    let bytes = serde_json::to_vec(after)?;
     let mut report = after.clone();
     report.sequence += 1;
-    report.previous = Some(congruent_protocol::digest::Algorithm::Blake3.digest(&bytes));
+    report.previous = Some(Algorithm::Blake3.digest(&to_json(after)?));
     changed(report, change)
 }
 
@@ -37,4 +39,9 @@ pub(crate) fn changed(mut report: Report, change: impl FnOnce(&mut Verification)
         Outcome::NoManifest(why) => anyhow::bail!("the agent had no manifest: {why}"),
     }
     Ok(report)
+}
+
+/// A report's bytes, as an agent sends them.
+pub(crate) fn to_json(report: &Report) -> Result<Vec<u8>> {
+    serde_json::to_vec(report).context("reports always serialise")
 }

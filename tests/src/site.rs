@@ -5,7 +5,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use congruent_protocol::report::Report;
 
 use crate::collector::Collector;
 use crate::program::{Ended, run};
@@ -227,12 +226,4 @@ impl Site {
 /// The token of a node, or of the operator.
 pub fn token(of: &str) -> String {
     format!("token-of-{of}-0123456789abcdef0123456789abcdef")
-}
-
-/// A report's bytes as an agent would send it.
-///
-/// # Errors
-/// Never, for a report.
-pub fn to_json(report: &Report) -> Result<Vec<u8>> {
-    serde_json::to_vec(report).context("reports always serialise")
 }

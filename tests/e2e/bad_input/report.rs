@@ -8,10 +8,10 @@ use congruent_protocol::drift::Field;
 use congruent_protocol::report::{Acknowledgement, Outcome, Refusal, Report};
 use congruent_protocol::verification::{State, Verification};
 use congruent_tests::collector::Collector;
-use congruent_tests::site::{GROUP, Settings, Site, to_json, token};
+use congruent_tests::site::{GROUP, Settings, Site, token};
 use serde_json::Value;
 
-use crate::real_report::{capture, changed};
+use crate::real_report::{capture, changed, to_json};
 use crate::watch::{count, node, settle, sweep};
 
 /// Two nodes; the first has drifted in two files, and its report is at hand.
