@@ -107,6 +107,13 @@ fn xattrs() -> Vec<Row> {
             |root| set(root, "etc", "user.note", b"x"),
             |_| vec![modified("/etc", &["xattr:user.note"])],
         ),
+        row("an xattr with an odd name", set_odd, |_| {
+            vec![modified("/etc/passwd", &[r"xattr:user.a\x0ab\xff"])]
+        }),
+        row("more xattrs than a short list holds", set_many, |_| {
+            let fields: Vec<String> = (0..MANY).map(many).map(|name| format!("xattr:{name}")).collect();
+            vec![modified("/etc/passwd", &fields.iter().map(String::as_str).collect::<Vec<_>>())]
+        }),
         row(
             "user xattr on the root directory",
             |root| set(root, "", "user.note", b"x"),
@@ -147,6 +154,21 @@ fn mode(root: &Path, path: &str, mode: u32) -> Result<()> {
 
 fn set(root: &Path, path: &str, name: &str, value: &[u8]) -> Result<()> {
     Ok(setxattr(root.join(path), name, value, XattrFlags::empty())?)
+}
+
+fn set_odd(root: &Path) -> Result<()> {
+    Ok(setxattr(root.join("etc/passwd"), &b"user.a\nb\xff"[..], b"x", XattrFlags::empty())?)
+}
+
+/// How many extended attributes [`set_many`] sets.
+const MANY: usize = 60;
+
+fn many(index: usize) -> String {
+    format!("user.one-of-many-{index:03}")
+}
+
+fn set_many(root: &Path) -> Result<()> {
+    (0..MANY).try_for_each(|index| set(root, "etc/passwd", &many(index), b"x"))
 }
 
 fn renamed_xattr(root: &Path) -> Result<()> {
