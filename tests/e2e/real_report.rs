@@ -34,10 +34,10 @@ pub(crate) fn next(after: &Report, change: impl FnOnce(&mut Verification)) -> Re
 
 /// A report with another verification.
 pub(crate) fn changed(mut report: Report, change: impl FnOnce(&mut Verification)) -> Result<Report> {
-    match &mut report.outcome {
-        Outcome::Verified(verification) => change(verification),
-        Outcome::NoManifest(why) => anyhow::bail!("the agent had no manifest: {why}"),
-    }
+    let Outcome::Verified(verification) = &mut report.outcome else {
+        anyhow::bail!("the agent verified nothing: {:?}", report.outcome);
+    };
+    change(verification);
     Ok(report)
 }
 
