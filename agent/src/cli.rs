@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 /// Proves that what runs is still exactly what was baked.
 ///
 /// Bake a manifest when an image is built, and verify against it wherever the
-/// image runs. Nothing that is looked at is ever changed.
+/// image runs. Nothing is ever written to what is looked at.
 #[derive(Parser)]
 #[command(name = "congruent", version, max_term_width = 100)]
 pub(crate) struct Cli {
@@ -129,7 +129,8 @@ pub(crate) struct Agent {
     #[arg(long, value_name = "FILE", default_value = "/etc/congruent/agent.toml")]
     pub(crate) config: PathBuf,
     /// Sweep and report once, then exit as verify does; with 2 when the report
-    /// could not be delivered. It stays spooled.
+    /// was not delivered. It stays spooled, unless the collector refused it for
+    /// good.
     #[arg(long)]
     pub(crate) once: bool,
 }

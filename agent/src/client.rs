@@ -20,6 +20,8 @@ pub(crate) enum Delivery {
     Acknowledged(Acknowledgement),
     /// It will never be taken, and why.
     Refused(String),
+    /// It is larger than the collector takes, and so will the next one be.
+    TooLarge(String),
 }
 
 /// The report is not delivered, and may be later.
@@ -85,6 +87,9 @@ impl Client {
             Err(_) => (String::new(), String::from_utf8_lossy(&answer[..answer.len().min(200)]).into_owned()),
         };
         let message = escape(message.as_bytes()).into_owned();
+        if status == StatusCode::PAYLOAD_TOO_LARGE && !code.is_empty() {
+            return Ok(Delivery::TooLarge(message));
+        }
         if is_final(status, &code) {
             return Ok(Delivery::Refused(message));
         }
@@ -97,9 +102,7 @@ impl Client {
 fn is_final(status: StatusCode, code: &str) -> bool {
     match status {
         StatusCode::BAD_REQUEST => code == "malformed",
-        StatusCode::CONFLICT | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY => {
-            !code.is_empty()
-        }
+        StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY => !code.is_empty(),
         _ => false,
     }
 }

@@ -11,6 +11,8 @@ use serde::Deserialize;
 
 const DEFAULT_STATE_DIRECTORY: &str = "/var/lib/congruent";
 const DEFAULT_INTERVAL: Duration = Duration::from_mins(15);
+/// A longer one than this is no interval any more.
+const MAX_INTERVAL: Duration = Duration::from_hours(24 * 31);
 /// A shorter interval than this is a slip of the pen, not a wish.
 const MIN_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -35,7 +37,7 @@ pub(crate) struct Collector {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct File {
-    node: String,
+    node: Option<String>,
     manifest: PathBuf,
     #[serde(default)]
     trust: Vec<PathBuf>,
@@ -85,8 +87,11 @@ impl Config {
             .map_err(|source| ConfigError::Toml { path: path.to_owned(), source })?;
         let invalid = |what: String| ConfigError::Invalid { path: path.to_owned(), what };
         let directory = path.parent().unwrap_or(Path::new(""));
-        if file.node.is_empty() || file.node.len() > 200 {
-            return Err(invalid("`node` must be 1 to 200 bytes long".to_owned()));
+        let node = file.node.unwrap_or_else(host_name);
+        if node.is_empty() || node.len() > 200 {
+            return Err(invalid(
+                "`node` (by default the host's name) must be 1 to 200 bytes long".to_owned(),
+            ));
         }
         if file.trust.is_empty() {
             let mend = "name the keys that sign manifests, such as trust = [\"signer.pub.pem\"]";
@@ -94,11 +99,11 @@ impl Config {
         }
         let interval = file.interval.map_or(Ok(DEFAULT_INTERVAL), |interval| {
             let interval = Duration::try_from(interval).unwrap_or_default();
-            let too_short = || invalid(format!("`interval` must be at least {MIN_INTERVAL:?}"));
-            (interval >= MIN_INTERVAL).then_some(interval).ok_or_else(too_short)
+            let bounds = || invalid("`interval` must be at least 100ms, and at most 31 days".to_owned());
+            (MIN_INTERVAL..=MAX_INTERVAL).contains(&interval).then_some(interval).ok_or_else(bounds)
         })?;
         Ok(Self {
-            node: file.node,
+            node,
             manifest: directory.join(file.manifest),
             trusted: file.trust.iter().map(|key| read_key(&directory.join(key))).collect::<Result<_, _>>()?,
             root: file.root.map(|root| directory.join(root)),
@@ -113,6 +118,11 @@ impl Config {
     }
 }
 
+/// One image serves many nodes, so its configuration need not name them.
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
 fn check_collector(
     file: FileCollector,
     directory: &Path,
@@ -122,6 +132,11 @@ fn check_collector(
         file.url.parse().map_err(|error| invalid(format!("collector.url {:?}: {error}", file.url)))?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err(invalid(format!("collector.url {:?} must begin with http:// or https://", file.url)));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(invalid(
+            "collector.url must not hold a user or password; the token says who this is".to_owned(),
+        ));
     }
     let path = directory.join(file.token_file);
     let token = read(&path)?.trim().to_owned();
@@ -176,10 +191,12 @@ mod tests {
             (format!("{base}trust = ['token']"), "not an Ed25519 public key"),
             (format!("{base}trust = ['k.pem']\nintervall = '1m'"), "did you mean `interval`?"),
             (format!("{base}trust = ['k.pem']\ninterval = '0s'"), "`interval` must be at least"),
+            (format!("{base}trust = ['k.pem']\ninterval = '99999h'"), "at most 31 days"),
             (format!("{base}trust = ['k.pem']\ninterval = 'soon'"), "line 4, column 12"),
+            (format!("{base}{collector}url = 'http://u:p@x'\ntoken-file = 'token'"), "must not hold a user"),
             (format!("{base}{collector}url = 'ftp://x'\ntoken-file = 'token'"), "must begin with http"),
             (format!("{base}{collector}url = 'http://x'\ntoken-file = 'empty'"), "is empty or not printable"),
-            ("manifest = 'm'".to_owned(), "missing field `node`"),
+            ("node = 'a'".to_owned(), "missing field `manifest`"),
         ] {
             let error = load(&text).err().unwrap();
             assert!(error.contains(says), "{error}");

@@ -19,6 +19,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
+use congruent_protocol::path::escape;
 
 fn main() -> ExitCode {
     let cli = match cli::Cli::try_parse() {
@@ -34,7 +35,8 @@ fn main() -> ExitCode {
         Ok(outcome) => ExitCode::from(outcome.exit_code()),
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(io::stderr(), "congruent: {error:#}");
+            // Messages quote what stands in foreign files.
+            let _ = writeln!(io::stderr(), "congruent: {}", escape(format!("{error:#}").as_bytes()));
             ExitCode::from(2)
         }
     }

@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread;
+use std::thread::{self, Thread};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -52,16 +52,17 @@ impl<'a> Progress<'a> {
                 Total::Beneath(root) => total.store(count_bytes(root, &done), Ordering::Relaxed),
             });
             let painter = threads.spawn(|| self.paint(&total, &done));
-            let outcome = work();
-            done.store(true, Ordering::Relaxed);
-            painter.thread().unpark();
-            outcome
+            // Dropped when the work ends, also by a panic: the scope waits for
+            // the threads, and they for this.
+            let _end = End { done: &done, painter: painter.thread().clone() };
+            work()
         })
     }
 
     fn paint(&self, total: &AtomicU64, done: &AtomicBool) {
         let style = |template| ProgressStyle::with_template(template).expect("the templates are constant");
-        let bar = ProgressBar::no_length().with_style(style(SPINNER)).with_prefix(self.what);
+        let bar =
+            ProgressBar::no_length().with_style(style(SPINNER)).with_prefix(self.what).with_message("0");
         while !done.load(Ordering::Relaxed) {
             match total.load(Ordering::Relaxed) {
                 0 => {}
@@ -76,6 +77,19 @@ impl<'a> Progress<'a> {
             thread::park_timeout(REFRESH);
         }
         bar.finish_and_clear();
+    }
+}
+
+/// Tells the other threads that the work is over.
+struct End<'a> {
+    done: &'a AtomicBool,
+    painter: Thread,
+}
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.done.store(true, Ordering::Relaxed);
+        self.painter.unpark();
     }
 }
 

@@ -12,6 +12,10 @@ pub(crate) fn write(outcome: &Outcome, has_collector: bool) {
             warn!(state = "unknown", %reason, "there is no usable manifest to hold this node to");
             return;
         }
+        Outcome::Withheld(reason) => {
+            warn!(state = "unknown", %reason, "what this look found cannot be reported");
+            return;
+        }
         Outcome::Verified(verification) => verification,
     };
     let coverage = &verification.coverage;

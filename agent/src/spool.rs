@@ -2,7 +2,8 @@
 //! them.
 //!
 //! A report gets its number when it is spooled and keeps it: after a crash the
-//! same bytes are sent again under the same number. A file is there whole or not
+//! same bytes are sent again under the same number. No report is forgotten before
+//! the chain's end is noted beyond it, so that no number is given twice. A file is there whole or not
 //! at all: written aside, synced, renamed, directory synced. One process owns
 //! the state directory at a time.
 
@@ -11,7 +12,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use congruent_protocol::digest::{Algorithm, Digest};
-use congruent_protocol::report::Report;
+use congruent_protocol::report::{Outcome, Report};
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
@@ -31,19 +32,30 @@ pub(crate) enum SpoolError {
     },
     #[error("another agent runs with the state directory {}; stop it, or give this one its own state-directory", .0.display())]
     Busy(PathBuf),
-    #[error("{} is damaged; if no report of this node must be kept, remove the state directory", .path.display())]
+    #[error(
+        "{} is damaged; remove it, and the node begins a new chain of reports, which the collector notes",
+        .path.display()
+    )]
     Damaged {
         path: PathBuf,
         #[source]
         source: serde_json::Error,
     },
+    #[error("the kernel gives no random numbers")]
+    Random(#[source] getrandom::Error),
+    #[error("{} is not a regular file", .0.display())]
+    Foreign(PathBuf),
 }
 
 /// The end of a node's chain of reports.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Chain {
+    /// Made at random when the chain begins.
+    id: String,
+    /// The newest report's number; 0 before the first.
     sequence: u64,
-    digest: Digest,
+    /// The newest report's digest.
+    digest: Option<Digest>,
 }
 
 /// A spooled report.
@@ -56,14 +68,21 @@ pub(crate) struct Spooled {
 impl Spooled {
     /// The report's bytes, as they are sent.
     pub(crate) fn read(&self) -> Result<Vec<u8>, SpoolError> {
-        fs::read(&self.path).map_err(|source| SpoolError::Use { path: self.path.clone(), source })
+        let failed = |source| SpoolError::Use { path: self.path.clone(), source };
+        // What else stands here was not spooled by us: a link to a secret, say.
+        if !fs::symlink_metadata(&self.path).map_err(failed)?.is_file() {
+            return Err(SpoolError::Foreign(self.path.clone()));
+        }
+        fs::read(&self.path).map_err(failed)
     }
 }
 
 /// The reports that the collector has not acknowledged.
 pub(crate) struct Spool {
     directory: PathBuf,
-    chain: Option<Chain>,
+    chain: Chain,
+    /// The number up to which the chain's end is noted on disk.
+    noted: u64,
     /// Held while this process owns the directory; the kernel lets go of it
     /// when the process ends, however it ends.
     _lock: File,
@@ -84,30 +103,44 @@ impl Spool {
         if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
             return Err(SpoolError::Busy(directory));
         }
-        let mut spool = Self { directory, chain: None, _lock: lock };
-        spool.chain = spool.read_chain()?;
+        let chain = read_chain(&directory)?;
+        let is_new = chain.is_none();
+        let chain = chain.map_or_else(Chain::begin, Ok)?;
+        let mut spool = Self { directory, noted: chain.sequence, chain, _lock: lock };
+        if is_new {
+            spool.note_chain()?;
+        }
         // Killed after a report was spooled and before the chain's end was noted.
-        if let Some(newest) = spool.pending()?.pop()
-            && spool.chain.is_none_or(|chain| chain.sequence < newest.sequence)
+        let newest = spool.pending()?.into_iter().rev().find_map(|spooled| spooled.parse());
+        if let Some((report, digest)) = newest
+            && report.chain == spool.chain.id
+            && report.sequence > spool.chain.sequence
         {
-            let digest = Algorithm::Blake3.digest(&newest.read()?);
-            spool.chain = Some(Chain { sequence: newest.sequence, digest });
+            spool.chain.sequence = report.sequence;
+            spool.chain.digest = Some(digest);
         }
         Ok(spool)
     }
 
     /// Numbers a report, chains it to the one before, and spools it.
     pub(crate) fn push(&mut self, mut report: Report) -> Result<Spooled, SpoolError> {
-        report.sequence = self.chain.map_or(1, |chain| chain.sequence + 1);
-        report.previous = self.chain.map(|chain| chain.digest);
+        report.chain.clone_from(&self.chain.id);
+        report.sequence = self.chain.sequence + 1;
+        report.previous = self.chain.digest;
         let bytes = serde_json::to_vec(&report).expect("a report always serialises");
         let spooled = Spooled { sequence: report.sequence, path: self.path_of(report.sequence) };
         write_durably(&spooled.path, &bytes)?;
-        let chain = Chain { sequence: report.sequence, digest: Algorithm::Blake3.digest(&bytes) };
-        self.chain = Some(chain);
-        let bytes = serde_json::to_vec(&chain).expect("a chain's end always serialises");
-        write_durably(&self.directory.join(CHAIN_FILE), &bytes)?;
+        self.chain.sequence = report.sequence;
+        self.chain.digest = Some(Algorithm::Blake3.digest(&bytes));
+        self.note_chain()?;
         Ok(spooled)
+    }
+
+    fn note_chain(&mut self) -> Result<(), SpoolError> {
+        let bytes = serde_json::to_vec(&self.chain).expect("a chain's end always serialises");
+        write_durably(&self.directory.join(CHAIN_FILE), &bytes)?;
+        self.noted = self.chain.sequence;
+        Ok(())
     }
 
     /// What is not acknowledged, oldest first.
@@ -119,7 +152,7 @@ impl Spool {
             let path = entry.map_err(failed)?.path();
             let number = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".json"));
             // What is still written aside has another suffix.
-            if let Some(sequence) = number.and_then(|number| number.parse().ok()) {
+            if let Some(sequence) = number.and_then(|number| number.parse().ok()).filter(|n| *n < u64::MAX) {
                 pending.push(Spooled { sequence, path });
             }
         }
@@ -128,13 +161,15 @@ impl Spool {
     }
 
     /// Forgets a report that the collector has acknowledged.
-    pub(crate) fn acknowledge(&self, spooled: &Spooled) -> Result<(), SpoolError> {
+    pub(crate) fn acknowledge(&mut self, spooled: &Spooled) -> Result<(), SpoolError> {
+        self.note_before_forgetting(spooled)?;
         fs::remove_file(&spooled.path)
             .map_err(|source| SpoolError::Use { path: spooled.path.clone(), source })
     }
 
     /// Sets a report aside that the collector will never take, for people to see.
-    pub(crate) fn set_aside(&self, spooled: &Spooled) -> Result<PathBuf, SpoolError> {
+    pub(crate) fn set_aside(&mut self, spooled: &Spooled) -> Result<PathBuf, SpoolError> {
+        self.note_before_forgetting(spooled)?;
         let name = format!("{:020}.json", spooled.sequence);
         let aside = self.directory.join(REFUSED_DIRECTORY).join(name);
         fs::rename(&spooled.path, &aside)
@@ -142,19 +177,45 @@ impl Spool {
         Ok(aside)
     }
 
+    fn note_before_forgetting(&mut self, spooled: &Spooled) -> Result<(), SpoolError> {
+        if self.noted < spooled.sequence { self.note_chain() } else { Ok(()) }
+    }
+
     fn path_of(&self, sequence: u64) -> PathBuf {
         self.directory.join(SPOOL_DIRECTORY).join(format!("{sequence:020}.json"))
     }
+}
 
-    fn read_chain(&self) -> Result<Option<Chain>, SpoolError> {
-        let path = self.directory.join(CHAIN_FILE);
-        match fs::read(&path) {
-            Ok(bytes) => {
-                serde_json::from_slice(&bytes).map_err(|source| SpoolError::Damaged { path, source })
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(SpoolError::Use { path, source }),
+impl Chain {
+    /// A new chain, with an id that no other has.
+    fn begin() -> Result<Self, SpoolError> {
+        let mut id = [0; 16];
+        getrandom::fill(&mut id).map_err(SpoolError::Random)?;
+        Ok(Self { id: format!("{:032x}", u128::from_le_bytes(id)), sequence: 0, digest: None })
+    }
+}
+
+impl Spooled {
+    /// Whether it is a report that another was withheld: the end of the line.
+    pub(crate) fn is_withheld(&self) -> bool {
+        self.parse().is_some_and(|(report, _)| matches!(report.outcome, Outcome::Withheld(_)))
+    }
+
+    /// The report and its digest, where it is one.
+    fn parse(&self) -> Option<(Report, Digest)> {
+        let bytes = self.read().ok()?;
+        Some((serde_json::from_slice(&bytes).ok()?, Algorithm::Blake3.digest(&bytes)))
+    }
+}
+
+fn read_chain(directory: &Path) -> Result<Option<Chain>, SpoolError> {
+    let path = directory.join(CHAIN_FILE);
+    match fs::read(&path) {
+        Ok(bytes) => {
+            serde_json::from_slice(&bytes).map(Some).map_err(|source| SpoolError::Damaged { path, source })
         }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(SpoolError::Use { path, source }),
     }
 }
 
@@ -173,7 +234,7 @@ fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), SpoolError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use congruent_protocol::report::{Facts, Outcome, REPORT_SCHEMA};
+    use congruent_protocol::report::{Facts, REPORT_SCHEMA};
     use jiff::Timestamp;
 
     fn report() -> Report {
@@ -181,6 +242,7 @@ mod tests {
             schema_version: REPORT_SCHEMA,
             node: "n".to_owned(),
             boot: "b".to_owned(),
+            chain: String::new(),
             sequence: 0,
             previous: None,
             agent_version: "0".to_owned(),
@@ -209,11 +271,43 @@ mod tests {
     #[test]
     fn a_crash_before_the_chain_is_noted_reuses_no_number() {
         let state = tempfile::tempdir().unwrap();
-        Spool::open(state.path()).unwrap().push(report()).unwrap();
-        fs::remove_file(state.path().join(CHAIN_FILE)).unwrap();
+        let chain_file = state.path().join(CHAIN_FILE);
+        let mut spool = Spool::open(state.path()).unwrap();
+        let before = fs::read(&chain_file).unwrap();
+        spool.push(report()).unwrap();
+        drop(spool);
+        fs::write(&chain_file, before).unwrap();
         fs::write(state.path().join("spool/x.partial"), "half").unwrap();
+        // Found again, delivered and forgotten, and then killed once more.
+        let mut spool = Spool::open(state.path()).unwrap();
+        let found = spool.pending().unwrap().remove(0);
+        spool.acknowledge(&found).unwrap();
+        drop(spool);
         let mut spool = Spool::open(state.path()).unwrap();
         assert_eq!(parse(&spool.push(report()).unwrap()).sequence, 2);
+    }
+
+    #[test]
+    fn a_lost_state_directory_begins_a_new_chain() {
+        let chain_of = || {
+            let state = tempfile::tempdir().unwrap();
+            parse(&Spool::open(state.path()).unwrap().push(report()).unwrap()).chain
+        };
+        assert_ne!(chain_of(), chain_of());
+    }
+
+    #[test]
+    fn what_was_not_spooled_is_not_sent() {
+        let state = tempfile::tempdir().unwrap();
+        let mut spool = Spool::open(state.path()).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", state.path().join("spool/7.json")).unwrap();
+        fs::create_dir(state.path().join("spool/8.json")).unwrap();
+        fs::write(state.path().join("spool/18446744073709551615.json"), "x").unwrap();
+        for foreign in spool.pending().unwrap() {
+            assert!(matches!(foreign.read(), Err(SpoolError::Foreign(_))));
+            spool.set_aside(&foreign).unwrap();
+        }
+        assert_eq!(parse(&spool.push(report()).unwrap()).sequence, 1);
     }
 
     #[test]
@@ -222,8 +316,10 @@ mod tests {
         let spool = Spool::open(state.path()).unwrap();
         assert!(matches!(Spool::open(state.path()), Err(SpoolError::Busy(_))));
         drop(spool);
-        fs::write(state.path().join(CHAIN_FILE), "{").unwrap();
-        assert!(matches!(Spool::open(state.path()), Err(SpoolError::Damaged { .. })));
+        for damage in ["{", "null", ""] {
+            fs::write(state.path().join(CHAIN_FILE), damage).unwrap();
+            assert!(matches!(Spool::open(state.path()), Err(SpoolError::Damaged { .. })), "{damage:?}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! manifest. The class of a path is a matter of its bytes alone; the last rule
 //! that matches wins; what no rule names is `immutable`.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
@@ -195,11 +196,15 @@ impl Contract {
                 .map_err(|message| TomlError::at(text, rule.class.span(), message))?;
             rules.push(Rule { path: rule.path.into_inner(), class });
         }
+        let mut named = BTreeSet::new();
         for mount in file.mount {
             let at = |message| TomlError::at(text, mount.path.span(), message);
             check_mount_path(mount.path.get_ref()).map_err(at)?;
+            let path = mount.path.get_ref().clone();
+            if !named.insert(path.clone()) {
+                return Err(at(format!("the mount `{}` is named twice", path.escape_debug())));
+            }
             // A contract's own word on a mount stands instead of its base's.
-            let path = mount.path.into_inner();
             mounts.retain(|known| known.path != path);
             let FileMount { content, filesystem, source, flags, .. } = mount;
             mounts.push(ExpectedMount { path, content, filesystem, source, flags });
@@ -261,6 +266,10 @@ impl TryFrom<WireContract> for Contract {
             return Err(format!("rule {:?} gives a class that no rule can give", rule.path));
         }
         wire.mounts.iter().try_for_each(|mount| check_mount_path(&mount.path))?;
+        let paths: BTreeSet<_> = wire.mounts.iter().map(|mount| &mount.path).collect();
+        if paths.len() < wire.mounts.len() {
+            return Err("a mount is named twice".to_owned());
+        }
         Self::new(wire.rules, wire.mounts)
     }
 }
@@ -292,7 +301,7 @@ fn glob(pattern: &str) -> Result<globset::Glob, String> {
                     "glob `{shown}` has `**` beside other characters; it must be a whole component"
                 ));
             }
-            _ => {}
+            _ => check_brackets(component).map_err(|why| format!("glob `{shown}` {why}"))?,
         }
     }
     GlobBuilder::new(pattern)
@@ -302,8 +311,36 @@ fn glob(pattern: &str) -> Result<globset::Glob, String> {
         .map_err(|error| format!("glob `{shown}` is not valid: {}", error.kind()))
 }
 
+/// Refuses the brackets that would match the separator, and so leave their
+/// component: negated ones, and ranges across it.
+fn check_brackets(component: &str) -> Result<(), &'static str> {
+    let mut chars = component.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => drop(chars.next()),
+            '[' => {
+                let class: Vec<char> = chars.by_ref().take_while(|&c| c != ']').collect();
+                if matches!(class.first(), Some('!' | '^')) {
+                    return Err("has a negated class, which would match `/` too; name what it may match");
+                }
+                if class.windows(3).any(|w| w[1] == '-' && (w[0]..=w[2]).contains(&'/')) {
+                    return Err("has a range that holds `/`; name what it may match");
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 fn check_mount_path(path: &str) -> Result<(), String> {
-    TreePath::new(path).map(drop).map_err(|error| format!("not a mount point: {error}"))
+    match TreePath::new(path) {
+        Ok(path) if path.is_root() => {
+            Err("not a mount point: the root itself is what is looked at".to_owned())
+        }
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!("not a mount point: {error}")),
+    }
 }
 
 #[cfg(test)]
@@ -360,6 +397,13 @@ mod tests {
             ("[[rule]]\npath = 'tmp/**'\nclass = 'ephemeral'", "line 2, column 8: glob `tmp/**` must start"),
             ("[[rule]]\npath = '/a[b'\nclass = 'ephemeral'", "line 2, column 8: glob `/a[b` is not valid"),
             ("[[rule]]\npath = '/a**'\nclass = 'ephemeral'", "must be a whole component"),
+            ("[[rule]]\npath = '/a[!b]'\nclass = 'ephemeral'", "has a negated class"),
+            ("[[rule]]\npath = '/a[+-9]'\nclass = 'ephemeral'", "has a range that holds `/`"),
+            (
+                "[[mount]]\npath='/x'\ncontent='hide'\n[[mount]]\npath='/x'\ncontent='hide'",
+                "line 5, column 6: the mount",
+            ),
+            ("[[mount]]\npath = '/'\ncontent = 'hide'", "the root itself"),
             ("[[rule]]\npath = '/a/../b'\nclass = 'ephemeral'", "component `..`"),
             ("[[rules]]\n", "did you mean `rule`?"),
             ("base = 'debian'\n", "there is no base `debian`"),

@@ -10,6 +10,8 @@ use ed25519_dalek::pkcs8::{
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
 use sha2::{Digest as _, Sha256};
 
+use crate::path::escape;
+
 /// A key's fingerprint: `sha256:` and the digest, in hexadecimal, of its SPKI in DER.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyId(String);
@@ -25,14 +27,27 @@ impl fmt::Display for KeyId {
 pub enum KeyError {
     /// Not a private key.
     #[error(
-        "not an Ed25519 private key in PKCS#8 PEM; `congruent keygen` and `openssl genpkey -algorithm ed25519` make one"
+        "{0}, not an Ed25519 private key in PKCS#8 PEM; `congruent keygen` and `openssl genpkey -algorithm ed25519` make one"
     )]
-    Secret(#[source] ed25519_dalek::pkcs8::Error),
+    Secret(String),
     /// Not a public key.
     #[error(
-        "not an Ed25519 public key in PEM; `openssl pkey -in KEY.pem -pubout` writes one from a private key"
+        "{0}, not an Ed25519 public key in PEM; `openssl pkey -in KEY.pem -pubout` writes one from a private key"
     )]
-    Public(#[source] ed25519_dalek::pkcs8::spki::Error),
+    Public(String),
+}
+
+/// What a text is instead of the key that was asked for, by its PEM label.
+fn describe(text: &str, wanted: &str) -> String {
+    let label = text.split("-----BEGIN ").nth(1).and_then(|rest| rest.split("-----").next());
+    match label {
+        None => "this is not PEM".to_owned(),
+        Some(label) if label == wanted && text.matches("-----BEGIN ").count() > 1 => {
+            "this holds more than one key".to_owned()
+        }
+        Some(label) if label == wanted => "this is a key of another algorithm, or damaged".to_owned(),
+        Some(label) => format!("this is a PEM of {:?}", escape(&label.as_bytes()[..label.len().min(60)])),
+    }
 }
 
 /// A key that signs.
@@ -49,7 +64,7 @@ impl SecretKey {
     /// # Errors
     /// When the text is anything else.
     pub fn from_pem(pem: &str) -> Result<Self, KeyError> {
-        SigningKey::from_pkcs8_pem(pem).map(Self).map_err(KeyError::Secret)
+        SigningKey::from_pkcs8_pem(pem).map(Self).map_err(|_| KeyError::Secret(describe(pem, "PRIVATE KEY")))
     }
 
     /// Writes PKCS#8 PEM, the same bytes that OpenSSL writes for this key: the
@@ -80,7 +95,9 @@ impl PublicKey {
     /// # Errors
     /// When the text is anything else.
     pub fn from_pem(pem: &str) -> Result<Self, KeyError> {
-        VerifyingKey::from_public_key_pem(pem).map(Self).map_err(KeyError::Public)
+        VerifyingKey::from_public_key_pem(pem)
+            .map(Self)
+            .map_err(|_| KeyError::Public(describe(pem, "PUBLIC KEY")))
     }
 
     /// Writes SPKI PEM.
@@ -121,8 +138,14 @@ mod tests {
 
     #[test]
     fn other_text_is_refused_with_the_mend() {
-        let error = SecretKey::from_pem(OPENSSL_PUBLIC).err().unwrap();
-        assert!(error.to_string().contains("congruent keygen"));
-        assert!(PublicKey::from_pem("nonsense").is_err());
+        let error = SecretKey::from_pem(OPENSSL_PUBLIC).err().unwrap().to_string();
+        assert!(error.starts_with("this is a PEM of \"PUBLIC KEY\"") && error.contains("congruent keygen"));
+        let two = [OPENSSL_PUBLIC, OPENSSL_PUBLIC].concat();
+        for (text, says) in
+            [("nonsense", "not PEM"), (&two, "more than one key"), (OPENSSL_SECRET, "PRIVATE KEY")]
+        {
+            let error = PublicKey::from_pem(text).err().unwrap().to_string();
+            assert!(error.contains(says), "{error}");
+        }
     }
 }

@@ -12,7 +12,7 @@ pub const REPORT_SCHEMA: u32 = 1;
 /// Where reports are posted.
 pub const REPORTS_PATH: &str = "/v1/reports";
 
-/// One look at one node. Reports of a node are numbered without gaps, also
+/// One look at one node. Reports of a chain are numbered without gaps, also
 /// across boots, and each names the digest of the one before it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
@@ -23,7 +23,10 @@ pub struct Report {
     pub node: String,
     /// The kernel's boot id.
     pub boot: String,
-    /// Counts up by one from 1.
+    /// Which chain the report belongs to: an id made with the agent's state
+    /// directory. A node that loses its state begins a new chain.
+    pub chain: String,
+    /// Counts up by one from 1 within its chain.
     pub sequence: u64,
     /// The digest of the node's report before this one, as it was sent.
     pub previous: Option<Digest>,
@@ -45,6 +48,9 @@ pub enum Outcome {
     Verified(Box<Verification>),
     /// The agent has no usable manifest; the text says why.
     NoManifest(String),
+    /// The sweep was completed, but what it found cannot be reported; the text
+    /// says why. Whatever it was, it was not seen to be congruent.
+    Withheld(String),
 }
 
 impl Report {
@@ -52,7 +58,7 @@ impl Report {
     pub fn state(&self) -> State {
         match &self.outcome {
             Outcome::Verified(verification) => verification.state,
-            Outcome::NoManifest(_) => State::Unknown,
+            Outcome::NoManifest(_) | Outcome::Withheld(_) => State::Unknown,
         }
     }
 
@@ -60,7 +66,7 @@ impl Report {
     pub fn findings(&self) -> &[Finding] {
         match &self.outcome {
             Outcome::Verified(verification) => &verification.findings,
-            Outcome::NoManifest(_) => &[],
+            Outcome::NoManifest(_) | Outcome::Withheld(_) => &[],
         }
     }
 }

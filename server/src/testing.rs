@@ -158,6 +158,7 @@ pub(crate) fn report(node: &str, sequence: u64, outcome: Outcome) -> Report {
         schema_version: REPORT_SCHEMA,
         node: node.to_owned(),
         boot: "boot-1".to_owned(),
+        chain: "chain-1".to_owned(),
         sequence,
         previous: None,
         agent_version: "0.1.0".to_owned(),

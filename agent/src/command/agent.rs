@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::fs;
-use std::io;
+use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,7 +47,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
 fn init_log() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("CONGRUENT_LOG");
     let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false).init();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
+    log.with_ansi(io::stderr().is_terminal()).init();
 }
 
 struct Agent {
@@ -65,6 +66,7 @@ impl Agent {
             Some(collector) => {
                 // Fails only where a provider is installed already.
                 let _ = rustls::crypto::ring::default_provider().install_default();
+                refuse_watched_state(&config)?;
                 Some((Spool::open(&config.state_directory)?, Client::new(collector)?))
             }
             None => None,
@@ -75,7 +77,8 @@ impl Agent {
     async fn once(&mut self) -> anyhow::Result<Outcome> {
         let state = self.look().await?;
         match self.deliver_all().await {
-            Ok(()) => Ok(Outcome::Looked(state)),
+            Ok(Delivered::All) => Ok(Outcome::Looked(state)),
+            Ok(Delivered::ButRefused) => Ok(Outcome::Undelivered),
             Err(error) => {
                 error!("the report is not delivered and stays spooled: {error:#}");
                 Ok(Outcome::Undelivered)
@@ -112,7 +115,7 @@ impl Agent {
                 }
             }
             let wake = match self.deliver_all().await {
-                Ok(()) => {
+                Ok(_) => {
                     retry = FIRST_RETRY;
                     next_look
                 }
@@ -136,11 +139,17 @@ impl Agent {
             Ok(looked) => looked?,
             Err(reason) => Looked::NoManifest(format!("{reason:#}")),
         };
+        self.report(outcome)
+    }
+
+    /// Logs what a look came to, and spools the report of it.
+    fn report(&mut self, outcome: Looked) -> anyhow::Result<State> {
         report_log::write(&outcome, self.delivery.is_some());
         let report = Report {
             schema_version: REPORT_SCHEMA,
             node: self.config.node.clone(),
             boot: self.boot.clone(),
+            chain: String::new(),
             sequence: 0,
             previous: None,
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -156,14 +165,38 @@ impl Agent {
     }
 
     /// Sends what is spooled, oldest first, until all is gone or one must wait.
-    async fn deliver_all(&self) -> anyhow::Result<()> {
-        let Some((spool, client)) = &self.delivery else { return Ok(()) };
-        for spooled in spool.pending()? {
-            let delivery = client.deliver(spooled.read()?).await?;
+    async fn deliver_all(&mut self) -> anyhow::Result<Delivered> {
+        let mut delivered = Delivered::All;
+        while let Some((spool, client)) = &mut self.delivery {
+            let Some(spooled) = spool.pending()?.into_iter().next() else { break };
+            let delivery = match spooled.read() {
+                Ok(report) => client.deliver(report).await?,
+                Err(error) => {
+                    Delivery::Refused(format!("it was never sent: {:#}", anyhow::Error::new(error)))
+                }
+            };
+            if !matches!(delivery, Delivery::Acknowledged(_)) {
+                delivered = Delivered::ButRefused;
+            }
+            // A set too large to report must not leave the last state standing.
+            let withheld = match &delivery {
+                Delivery::TooLarge(message) if !spooled.is_withheld() => Some(message.clone()),
+                _ => None,
+            };
             settle(spool, &spooled, delivery)?;
+            if let Some(message) = withheld {
+                self.report(Looked::Withheld(message))?;
+            }
         }
-        Ok(())
+        Ok(delivered)
     }
+}
+
+/// How a delivery of all that was spooled went, where nothing has to wait.
+enum Delivered {
+    All,
+    /// Some were refused for good, and set aside.
+    ButRefused,
 }
 
 /// The outer error says that there is no usable manifest, the inner one that the
@@ -185,12 +218,28 @@ fn verify(config: &Config) -> anyhow::Result<anyhow::Result<Looked>> {
     Ok(look())
 }
 
+/// Checks the state directory before it is made, where there is a manifest to
+/// check it by; each look does so again.
+fn refuse_watched_state(config: &Config) -> anyhow::Result<()> {
+    let manifest = open_manifest(&config.manifest)
+        .and_then(|mut file| Ok(Manifest::verify(&mut file, Some(&config.trusted))?));
+    match (manifest, Root::open(config.root.as_deref())) {
+        (Ok(manifest), Ok(root)) => {
+            check_state_directory(&config.state_directory, &root, &manifest.predicate().reserved)
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The agent writes nothing to what it watches: its state must lie in a reserved
 /// place or outside the root.
 fn check_state_directory(state: &Path, root: &Root, reserved: &[TreePath]) -> anyhow::Result<()> {
     let resolve =
         |path: &Path| fs::canonicalize(path).with_context(|| format!("cannot resolve {}", path.display()));
-    let (state, top) = (resolve(state)?, resolve(&root.path)?);
+    // What is not there yet will lie beneath what is.
+    let there = state.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(state);
+    let missing = state.strip_prefix(there).context("an ancestor is a prefix")?;
+    let (state, top) = (resolve(there)?.join(missing), resolve(&root.path)?);
     let Ok(inside) = state.strip_prefix(&top) else { return Ok(()) };
     let path = TreePath::new(Path::new("/").join(inside).as_os_str().as_encoded_bytes())?;
     if is_reserved(reserved, &path) {
@@ -204,7 +253,7 @@ fn check_state_directory(state: &Path, root: &Root, reserved: &[TreePath]) -> an
     )
 }
 
-fn settle(spool: &Spool, spooled: &Spooled, delivery: Delivery) -> Result<(), SpoolError> {
+fn settle(spool: &mut Spool, spooled: &Spooled, delivery: Delivery) -> Result<(), SpoolError> {
     let sequence = spooled.sequence;
     match delivery {
         Delivery::Acknowledged(acknowledgement) => {
@@ -215,7 +264,7 @@ fn settle(spool: &Spool, spooled: &Spooled, delivery: Delivery) -> Result<(), Sp
                 None => info!(sequence, state, "acknowledged"),
             }
         }
-        Delivery::Refused(message) => {
+        Delivery::Refused(message) | Delivery::TooLarge(message) => {
             let aside = spool.set_aside(spooled)?;
             error!(
                 sequence,

@@ -78,8 +78,12 @@ fn read_key(path: &Path) -> anyhow::Result<SecretKey> {
 /// A manifest inside the tree that it describes would be drift from the start,
 /// unless it lies where the tree has its reserved place for it.
 fn check_output(root: &Root, output: &Path, installed: &TreePath) -> anyhow::Result<()> {
-    if output.is_dir() {
+    if output.as_os_str().as_encoded_bytes().ends_with(b"/") || output.is_dir() {
         bail!("--output {} is a directory; name a file", output.display());
+    }
+    // What takes an output's place would take a device's or a link's place too.
+    if fs::symlink_metadata(output).is_ok_and(|there| !there.is_file()) {
+        bail!("--output {} is there and is not a regular file; name another", output.display());
     }
     let directory = output.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let directory = fs::canonicalize(directory)

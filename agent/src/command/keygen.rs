@@ -3,7 +3,7 @@
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use congruent_protocol::key::SecretKey;
@@ -12,7 +12,7 @@ use super::Outcome;
 use crate::cli::Keygen;
 
 pub(super) fn run(args: &Keygen) -> anyhow::Result<Outcome> {
-    let public = args.public.clone().unwrap_or_else(|| args.output.with_extension("pub.pem"));
+    let public = args.public.clone().unwrap_or_else(|| beside(&args.output));
     if public == args.output {
         bail!(
             "the private and the public key cannot both be {}; name another with --public",
@@ -35,6 +35,16 @@ pub(super) fn run(args: &Keygen) -> anyhow::Result<Outcome> {
     Ok(Outcome::Clean)
 }
 
+/// `signer.pem` → `signer.pub.pem`, `signer` → `signer.pub.pem`.
+fn beside(private: &Path) -> PathBuf {
+    let mut name = private.as_os_str().to_owned();
+    if private.extension().is_some_and(|extension| extension == "pem") {
+        name = private.with_extension("").into_os_string();
+    }
+    name.push(".pub.pem");
+    name.into()
+}
+
 fn write_new(path: &Path, mode: u32, text: &str) -> anyhow::Result<()> {
     let mut file = OpenOptions::new()
         .write(true)
@@ -42,7 +52,10 @@ fn write_new(path: &Path, mode: u32, text: &str) -> anyhow::Result<()> {
         .mode(mode)
         .open(path)
         .with_context(|| format!("cannot create {}", path.display()))?;
-    file.write_all(text.as_bytes())
-        .and_then(|()| file.sync_all())
-        .with_context(|| format!("cannot write {}", path.display()))
+    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+    if written.is_err() {
+        // Half a key is in the way of the next try.
+        let _ = std::fs::remove_file(path);
+    }
+    written.with_context(|| format!("cannot write {}", path.display()))
 }

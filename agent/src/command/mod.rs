@@ -7,11 +7,13 @@ mod show;
 mod verify;
 
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use congruent_protocol::key::PublicKey;
 use congruent_protocol::verification::State;
+use rustix::fs::{Mode, OFlags};
 
 use crate::cli::Command;
 
@@ -49,7 +51,16 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Outcome> {
 
 /// Opens a manifest. Its one descriptor serves the check and the comparison.
 fn open_manifest(path: &Path) -> anyhow::Result<File> {
-    File::open(path).with_context(|| format!("cannot open the manifest {}", path.display()))
+    let failed = || format!("cannot open the manifest {}", path.display());
+    // A pipe in its place must not stop us.
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = File::from(
+        rustix::fs::open(path, flags, Mode::empty()).map_err(io::Error::from).with_context(failed)?,
+    );
+    if !file.metadata().with_context(failed)?.is_file() {
+        bail!("the manifest {} is not a regular file; it is read twice, so copy it to one", path.display());
+    }
+    Ok(file)
 }
 
 /// Reads the keys to trust.

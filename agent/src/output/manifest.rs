@@ -24,7 +24,8 @@ pub(crate) fn text<R: Read>(
     let summary = &predicate.entries;
     writeln!(out, "  entries    {}, {} bytes of content", summary.count, summary.content_bytes)?;
     let baked = &predicate.baked;
-    writeln!(out, "  baked      {} by {} on {} with {}", baked.at, baked.by, baked.on, baked.with)?;
+    let [by, on, with] = [&baked.by, &baked.on, &baked.with].map(|text| escape(text.as_bytes()));
+    writeln!(out, "  baked      {} by {by} on {on} with {with}", baked.at)?;
     signers(out, manifest, was_checked)?;
     for place in &predicate.reserved {
         writeln!(out, "  reserved   {place}: outside the tree")?;
@@ -38,13 +39,9 @@ pub(crate) fn text<R: Read>(
             MountContent::Verify => "verified like the rest",
             MountContent::Hide => "hides what was baked beneath",
         };
-        let filesystem = mount.filesystem.as_deref().map(|fs| format!(" {}", escape(fs.as_bytes())));
-        writeln!(
-            out,
-            "  mount      {}{}: {how}",
-            escape(mount.path.as_bytes()),
-            filesystem.unwrap_or_default()
-        )?;
+        let wishes = mount.filesystem.iter().chain(&mount.source).chain(&mount.flags);
+        let wishes: String = wishes.map(|wish| format!(" {}", escape(wish.as_bytes()))).collect();
+        writeln!(out, "  mount      {}{wishes}: {how}", escape(mount.path.as_bytes()))?;
     }
     if let Some(entries) = entries {
         writeln!(out)?;

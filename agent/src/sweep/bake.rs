@@ -24,7 +24,8 @@ pub(crate) enum BakeError {
     #[error("cannot bake {path}: {reason}; what cannot be read cannot be promised")]
     Unverifiable { path: TreePath, reason: String },
     #[error(
-        "cannot bake {path}: it is a mount point{}; unmount it, or name it in the contract with content = \"verify\"",
+        "cannot bake {path}: it is a mount point{}; unmount it, or where what is mounted is part of the image, \
+         name it in the contract with content = \"verify\"",
         .filesystem.as_ref().map(|fs| format!(" ({fs})")).unwrap_or_default()
     )]
     Mount { path: TreePath, filesystem: Option<String> },

@@ -8,7 +8,7 @@ use std::io::{Read, Seek};
 
 use congruent_protocol::contract::{Class, Contract};
 use congruent_protocol::drift::{Attributes, Finding};
-use congruent_protocol::entry::{Entry, Node};
+use congruent_protocol::entry::{Entry, Node, xattr_can_be_asked_for as can_be_asked_for};
 use congruent_protocol::manifest::{EntriesError, EntriesReader, ListedEntry, Manifest};
 use congruent_protocol::normalise::with_baked_content;
 use congruent_protocol::path::TreePath;
@@ -223,7 +223,9 @@ impl<R: Read> Comparison<'_, R> {
             }
             Some(baked) => {
                 if xattrs_unread {
-                    observed.xattrs.clone_from(&baked.xattrs);
+                    let unread = baked.xattrs.iter().filter(|(name, _)| !can_be_asked_for(name));
+                    observed.xattrs.extend(unread.cloned());
+                    observed.xattrs.sort_unstable();
                 }
                 self.hasher.push(&path, Contribution::Entry(&with_baked_content(&observed, &baked)))?;
                 self.findings.extend(Finding::compare(&path, class, &baked, &observed));
@@ -242,7 +244,7 @@ impl<R: Read> Comparison<'_, R> {
         mount: Option<MountSeen>,
         baked: Option<&Entry>,
     ) -> Result<(), VerifyError> {
-        let is_named = mount.as_ref().is_some_and(|mount| mount.treatment == MountTreatment::Hide);
+        let is_named = is_expected(mount.as_ref());
         let kind = if is_named { CoverKind::NamedMount } else { CoverKind::UnnamedMount };
         if is_named {
             self.contribute_baked(&path, baked)?;
@@ -263,6 +265,9 @@ impl<R: Read> Comparison<'_, R> {
     /// Reserved places may hold what they like but nothing that runs or opens a
     /// device.
     fn take_reserved(&mut self, seen: Seen) {
+        if let Some(mount) = &seen.mount {
+            self.note_mount(&seen.path, mount);
+        }
         let place = self.coverage.reserved.last_mut().filter(|place| seen.path.starts_with(&place.path));
         match place {
             Some(place) => place.entries += 1,
@@ -279,6 +284,7 @@ impl<R: Read> Comparison<'_, R> {
                 }
             }
             Sight::Hidden(problem) => self.note_gap(seen.path, problem),
+            Sight::Mount if is_expected(seen.mount.as_ref()) => {}
             Sight::Mount => {
                 let (filesystem, source) = seen.mount.map(|m| (m.filesystem, m.source)).unwrap_or_default();
                 let attributes = Attributes::mount(filesystem, source);
@@ -324,6 +330,11 @@ impl<R: Read> Comparison<'_, R> {
             _ => self.coverage.hidden.push(Hidden { path: cover.path.clone(), entries: 1 }),
         }
     }
+}
+
+/// Whether the contract names a mount that is not looked into.
+fn is_expected(mount: Option<&MountSeen>) -> bool {
+    mount.is_some_and(|mount| mount.treatment == MountTreatment::Hide)
 }
 
 fn is_dangerous(entry: &Entry) -> bool {

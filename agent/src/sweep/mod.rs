@@ -16,6 +16,7 @@ mod read;
 mod root;
 mod sight;
 mod walk;
+mod xattrs;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -4,17 +4,18 @@
 //! read again, a few times; then it is *unstable*, and no digest is given.
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use congruent_protocol::contract::Class;
 use congruent_protocol::digest::{Algorithm, Digest, Hasher};
-use congruent_protocol::entry::{Device, Entry, Node, Timestamp, Xattrs, xattr_in_scope};
+use congruent_protocol::entry::{Device, Entry, Node, Timestamp};
 use congruent_protocol::verification::MountTreatment;
 use rustix::fs::{FileType, Mode, OFlags, Statx};
 use rustix::io::Errno;
 
 use super::sight::{Inode, MountSeen, Problem, ProblemKind, Seen, SeenEntry, Sight};
 use super::walk::{Directory, Job, Look, file_type, stat, stat_at};
+use super::xattrs::{self, ReadXattrs};
 use super::{Counters, Purpose, Root, Scope};
 
 /// How often a moving file is read before it is called unstable.
@@ -22,8 +23,6 @@ const READ_ATTEMPTS: usize = 3;
 /// How often a path that changes its kind while looked at is looked at anew.
 const LOOK_ATTEMPTS: usize = 3;
 const BUFFER_BYTES: usize = 256 << 10;
-/// The longest list of xattr names, and the largest value, that Linux has.
-const XATTR_BYTES: usize = 64 << 10;
 
 /// Looks at paths, one after another, with one buffer.
 pub(super) struct Reader<'a> {
@@ -147,16 +146,18 @@ impl<'a> Reader<'a> {
                 problem = Some(Problem { kind: ProblemKind::Unstable, reason });
             }
         }
-        let xattrs = read_xattrs(file);
-        Ok(Sight::Entry(Box::new(seen_entry(&before, file_node(&before, content), xattrs, problem))))
+        let node = file_node(&before, content);
+        Ok(Sight::Entry(Box::new(seen_entry(&before, node, xattrs::read(file), problem))))
     }
 
-    /// The digest of a file's content from its start.
+    /// The digest of the first `size` bytes of a file. What grows beyond shows in
+    /// the stat after, and is not run after.
     fn hash(&mut self, file: &OwnedFd, size: u64) -> Result<Digest, Errno> {
         self.hasher.reset();
         let mut offset = 0;
-        loop {
-            match rustix::io::pread(file, &mut self.buffer[..], offset) {
+        while offset < size {
+            let wanted = usize::try_from(size - offset).unwrap_or(usize::MAX).min(BUFFER_BYTES);
+            match rustix::io::pread(file, &mut self.buffer[..wanted], offset) {
                 Ok(0) => break,
                 Ok(count) => {
                     self.hasher.update(&self.buffer[..count]);
@@ -165,10 +166,6 @@ impl<'a> Reader<'a> {
                 }
                 Err(Errno::INTR) => {}
                 Err(errno) => return Err(errno),
-            }
-            // One read less for each file. Growth shows in the stat after.
-            if offset == size {
-                break;
             }
         }
         Ok(self.hasher.finish())
@@ -187,8 +184,22 @@ fn open_file(directory: &Directory, name: &CStr) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     match rustix::fs::openat(&directory.fd, name, flags | OFlags::NOATIME, Mode::empty()) {
         Err(Errno::PERM) => rustix::fs::openat(&directory.fd, name, flags, Mode::empty()),
+        Err(Errno::AGAIN) => open_leased(directory, name),
         opened => opened,
     }
+}
+
+/// Opens a file on which someone holds a lease, so that it cannot be kept from
+/// being read. That waits until the kernel has broken the lease, so it must not
+/// be done by name: what is opened is the file that was looked at.
+fn open_leased(directory: &Directory, name: &CStr) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let found = rustix::fs::openat(&directory.fd, name, flags, Mode::empty())?;
+    if file_type(&stat(&found)?) != FileType::RegularFile {
+        return Err(Errno::LOOP);
+    }
+    let path = format!("/proc/self/fd/{}", found.as_raw_fd());
+    rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
 }
 
 fn is_unmoved(before: &Statx, after: &Statx) -> bool {
@@ -200,20 +211,28 @@ fn is_unmoved(before: &Statx, after: &Statx) -> bool {
 
 /// An entry that is not opened: all but regular files, and those we may not open.
 fn unopened(look: &Look, stat: &Statx, node: Node, problem: Option<Problem>) -> Sight {
-    let xattrs = read_named_xattrs(&look.directory, &look.name);
+    let xattrs = xattrs::read_named(&look.directory, &look.name);
     Sight::Entry(Box::new(seen_entry(stat, node, xattrs, problem)))
 }
 
-fn seen_entry(
-    stat: &Statx,
-    node: Node,
-    xattrs: Result<Xattrs, Errno>,
-    problem: Option<Problem>,
-) -> SeenEntry {
-    let xattrs_unread = xattrs.is_err();
-    let problem = problem.or(xattrs.as_ref().err().map(|&e| Problem::unreadable("cannot read xattrs", e)));
-    let entry = entry_from(stat, node, xattrs.unwrap_or_default());
-    SeenEntry { entry, inode: inode_from(stat), problem, xattrs_unread }
+pub(super) fn seen_entry(stat: &Statx, node: Node, read: ReadXattrs, problem: Option<Problem>) -> SeenEntry {
+    let problem = problem.or(read.failed.map(|errno| Problem::unreadable("cannot read xattrs", errno)));
+    let mtime = Timestamp { seconds: stat.stx_mtime.tv_sec, nanoseconds: stat.stx_mtime.tv_nsec };
+    let entry = Entry {
+        node,
+        mode: stat.stx_mode & 0o7777,
+        uid: stat.stx_uid,
+        gid: stat.stx_gid,
+        mtime,
+        link_group: 0,
+        xattrs: read.xattrs,
+    };
+    let inode = Inode {
+        device: (stat.stx_dev_major, stat.stx_dev_minor),
+        number: stat.stx_ino,
+        links: stat.stx_nlink,
+    };
+    SeenEntry { entry, inode, problem, xattrs_unread: read.failed.is_some() }
 }
 
 fn file_node(stat: &Statx, content: Option<Digest>) -> Node {
@@ -239,78 +258,4 @@ fn node_from(look: &Look, stat: &Statx) -> Result<Node, LookError> {
         // The walk took it for something else, and has not listed it.
         FileType::Directory | FileType::Unknown => return Err(LookError::Swapped),
     })
-}
-
-pub(super) fn entry_from(stat: &Statx, node: Node, xattrs: Xattrs) -> Entry {
-    let mtime = Timestamp { seconds: stat.stx_mtime.tv_sec, nanoseconds: stat.stx_mtime.tv_nsec };
-    Entry {
-        node,
-        mode: stat.stx_mode & 0o7777,
-        uid: stat.stx_uid,
-        gid: stat.stx_gid,
-        mtime,
-        link_group: 0,
-        xattrs,
-    }
-}
-
-pub(super) fn inode_from(stat: &Statx) -> Inode {
-    Inode { device: (stat.stx_dev_major, stat.stx_dev_minor), number: stat.stx_ino, links: stat.stx_nlink }
-}
-
-/// The xattrs in scope of an open file or directory.
-pub(super) fn read_xattrs(fd: &impl AsFd) -> Result<Xattrs, Errno> {
-    collect_xattrs(
-        |list| rustix::fs::flistxattr(fd, list),
-        |name, value| rustix::fs::fgetxattr(fd, name, value),
-    )
-}
-
-/// The same of what cannot be opened. There is no call for a name relative to a
-/// directory before Linux 6.13, so the way leads through /proc.
-pub(super) fn read_named_xattrs(directory: &Directory, name: &CStr) -> Result<Xattrs, Errno> {
-    let mut path = format!("/proc/self/fd/{}/", directory.fd.as_raw_fd()).into_bytes();
-    path.extend_from_slice(name.to_bytes());
-    collect_xattrs(
-        |list| rustix::fs::llistxattr(&path[..], list),
-        |name, value| rustix::fs::lgetxattr(&path[..], name, value),
-    )
-}
-
-fn collect_xattrs(
-    list: impl Fn(&mut [u8]) -> Result<usize, Errno>,
-    get: impl Fn(&CStr, &mut [u8]) -> Result<usize, Errno>,
-) -> Result<Xattrs, Errno> {
-    // Nearly every entry has none or a few short ones.
-    let mut short = [0; 512];
-    let long;
-    let names = match list(&mut short) {
-        Ok(0) | Err(Errno::NOTSUP) => return Ok(Xattrs::new()),
-        Ok(length) => &short[..length],
-        Err(Errno::RANGE) => {
-            let mut buffer = vec![0; XATTR_BYTES];
-            let length = list(&mut buffer)?;
-            buffer.truncate(length);
-            long = buffer;
-            &long[..]
-        }
-        Err(errno) => return Err(errno),
-    };
-    let mut xattrs = Xattrs::new();
-    for name in names.split_inclusive(|&b| b == 0).filter_map(|name| CStr::from_bytes_with_nul(name).ok()) {
-        if !xattr_in_scope(name.to_bytes()) {
-            continue;
-        }
-        let mut value = vec![0; XATTR_BYTES];
-        match get(name, &mut value) {
-            Ok(length) => value.truncate(length),
-            // Removed since it was listed.
-            Err(Errno::NODATA) => continue,
-            Err(errno) => return Err(errno),
-        }
-        value.shrink_to_fit();
-        xattrs.push((name.to_bytes().to_vec(), value));
-    }
-    xattrs.sort_unstable();
-    Ok(xattrs)
 }

@@ -1,9 +1,11 @@
 //! The root that is looked at, and from whose point of view.
 
-use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 
 use super::mounts::MountTable;
 
@@ -25,7 +27,9 @@ pub(crate) enum RootError {
     },
     #[error("the root {} is not a directory; give the directory that holds the image's files", .0.display())]
     NotADirectory(PathBuf),
-    #[error("cannot see the root as PID 1 does; run as root, or name a directory with --root")]
+    #[error(
+        "cannot see the root as PID 1 does; run with CAP_SYS_PTRACE, as root mostly does, or name a root directory"
+    )]
     ForeignView(#[source] io::Error),
 }
 
@@ -41,11 +45,12 @@ impl Root {
 
     fn open_at(path: &Path, mountinfo: &str) -> Result<Self, RootError> {
         let open = |source| RootError::Open { path: path.to_owned(), source };
-        let file = File::open(path).map_err(open)?;
-        if !file.metadata().map_err(open)?.is_dir() {
-            return Err(RootError::NotADirectory(path.to_owned()));
-        }
-        Ok(Self { directory: file.into(), path: path.to_owned(), mounts: MountTable::new(mountinfo) })
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = match rustix::fs::open(path, flags, Mode::empty()) {
+            Err(Errno::NOTDIR) => return Err(RootError::NotADirectory(path.to_owned())),
+            opened => opened.map_err(|errno| open(errno.into()))?,
+        };
+        Ok(Self { directory, path: path.to_owned(), mounts: MountTable::new(mountinfo) })
     }
 }
 

@@ -9,6 +9,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use congruent_protocol::contract::Class;
+use congruent_protocol::entry::Node;
 use congruent_protocol::normalise::is_reserved;
 use congruent_protocol::path::TreePath;
 use congruent_protocol::verification::MountTreatment;
@@ -16,8 +17,9 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, Statx, StatxFlags};
 use rustix::io::Errno;
 
 use super::pool::{BATCH_JOBS, BatchQueue, Stopped};
-use super::read::{entry_from, inode_from, read_xattrs};
-use super::sight::{MountSeen, Problem, Seen, SeenEntry, Sight};
+use super::read::seen_entry;
+use super::sight::{MountSeen, Problem, Seen, Sight};
+use super::xattrs::{self, ReadXattrs};
 use super::{Purpose, Root, Scope};
 
 /// What is asked of statx(2) everywhere.
@@ -160,7 +162,7 @@ impl<'a> Walk<'a> {
             Err(Errno::NOENT) => Ok(()),
             Err(errno) => {
                 let problem = Problem::unreadable("cannot open the directory", errno);
-                let xattrs = self.named_xattrs(parent, &name);
+                let xattrs = xattrs::read_named(parent, &name);
                 self.seen_directory(&stat, class, mount, xattrs, Some(problem))
             }
         }
@@ -174,7 +176,7 @@ impl<'a> Walk<'a> {
         class: Class,
         mount: Option<MountSeen>,
     ) -> Result<(), Stopped> {
-        let xattrs = read_xattrs(&fd);
+        let xattrs = xattrs::read(&fd);
         let (names, problem) = match list(&fd, &mut self.buffer) {
             (names, None) => (names, None),
             (names, Some(errno)) => (names, Some(Problem::unreadable("cannot list the directory", errno))),
@@ -190,18 +192,14 @@ impl<'a> Walk<'a> {
         stat: &Statx,
         class: Class,
         mount: Option<MountSeen>,
-        xattrs: Result<congruent_protocol::entry::Xattrs, Errno>,
+        xattrs: ReadXattrs,
         problem: Option<Problem>,
     ) -> Result<(), Stopped> {
         if class == Class::Ephemeral && self.scope.purpose == Purpose::Verify {
             let (path, sight) = (self.path.clone(), problem.map_or(Sight::Anything, Sight::Hidden));
             return self.put(Job::Seen(Seen { path, class, mount, sight }));
         }
-        let xattrs_unread = xattrs.is_err();
-        let problem =
-            problem.or(xattrs.as_ref().err().map(|&e| Problem::unreadable("cannot read xattrs", e)));
-        let entry = entry_from(stat, congruent_protocol::entry::Node::Directory, xattrs.unwrap_or_default());
-        let seen = SeenEntry { entry, inode: inode_from(stat), problem, xattrs_unread };
+        let seen = seen_entry(stat, Node::Directory, xattrs, problem);
         let path = self.path.clone();
         self.put(Job::Seen(Seen { path, class, mount, sight: Sight::Entry(Box::new(seen)) }))
     }
@@ -231,14 +229,6 @@ impl<'a> Walk<'a> {
     fn mount_between(&self, parent: &Directory, stat: &Statx) -> Option<MountSeen> {
         (stat.stx_mnt_id != parent.mount_id)
             .then(|| self.root.mounts.treat(self.scope.contract, &self.path, stat.stx_mnt_id))
-    }
-
-    fn named_xattrs(
-        &self,
-        parent: &Directory,
-        name: &CStr,
-    ) -> Result<congruent_protocol::entry::Xattrs, Errno> {
-        super::read::read_named_xattrs(parent, name)
     }
 }
 

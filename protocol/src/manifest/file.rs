@@ -56,7 +56,7 @@ pub enum ManifestError {
     )]
     FutureVersion {
         /// The version it names.
-        found: u32,
+        found: String,
     },
     /// It ends before it is whole.
     #[error("the manifest is truncated in its {part}; copy or bake it again")]
@@ -91,6 +91,11 @@ pub enum ManifestError {
         /// Fingerprints of the trusted keys.
         trusted: Vec<String>,
     },
+    /// A signature names a trusted key, and is not that key's.
+    #[error(
+        "the manifest was altered after it was signed: its signature names the trusted key {0} and does not fit"
+    )]
+    Altered(String),
     /// The entries are malformed or not the stated ones.
     #[error(transparent)]
     Entries(#[from] EntriesError),
@@ -248,7 +253,10 @@ fn check_signatures(envelope: &Envelope, trusted: Option<&[PublicKey]>) -> Resul
     }
     let verified = envelope.signed_by(trusted)?;
     if verified.is_empty() {
-        let trusted = trusted.iter().map(|key| key.id().to_string()).collect();
+        let trusted: Vec<String> = trusted.iter().map(|key| key.id().to_string()).collect();
+        if let Some(key) = claimed.iter().find(|key| trusted.contains(key)) {
+            return Err(ManifestError::Altered(key.clone()));
+        }
         return Err(ManifestError::Untrusted { claimed, trusted });
     }
     Ok(SignedBy { verified, claimed })
@@ -270,11 +278,18 @@ fn read_version(input: &mut impl Read) -> Result<(), ManifestError> {
         }
     }
     let version = std::str::from_utf8(&line).ok().and_then(|line| line.strip_prefix(MAGIC));
-    match version.and_then(|version| version.parse::<u32>().ok()) {
-        Some(VERSION) => Ok(()),
-        Some(found) if found > VERSION => Err(ManifestError::FutureVersion { found }),
+    match version {
+        Some(version) if version == VERSION.to_string() => Ok(()),
+        Some(version) if is_number(version) => {
+            Err(ManifestError::FutureVersion { found: version.to_owned() })
+        }
         _ => Err(ManifestError::Foreign),
     }
+}
+
+/// Whether a version is in its only form: no sign, no leading zero.
+fn is_number(version: &str) -> bool {
+    version.bytes().all(|b| b.is_ascii_digit()) && version.bytes().next().is_some_and(|first| first != b'0')
 }
 
 fn read_array<const N: usize>(input: &mut impl Read, part: &'static str) -> Result<[u8; N], ManifestError> {
@@ -345,6 +360,8 @@ mod tests {
             (&future, "format version 2"),
             (&unsigned, "not signed"),
             (&signed, &stranger),
+            (b"congruent-manifest +1\n", "not a congruent manifest"),
+            (b"congruent-manifest 99999999999\n", "format version 99999999999"),
         ] {
             let error = verify(bytes).unwrap_err().to_string();
             assert!(error.contains(says), "{error}");

@@ -163,7 +163,7 @@ impl Statement {
 /// # Errors
 /// When it is empty, too long, holds `/` or what is not printable.
 pub fn check_name(what: &str, name: &str) -> Result<(), StatementError> {
-    if name.is_empty()
+    if matches!(name, "" | "." | "..")
         || name.chars().count() > MAX_NAME_CHARS
         || plain(name.as_bytes()).is_none()
         || name.contains('/')

@@ -157,7 +157,7 @@ fn detail(view: &View<'_>, config: &Config, id: &str) -> Result<OneNode, StoreEr
     let (facts, outcome) = body.map(|body| (body.facts, body.outcome)).unzip();
     let (coverage, mut findings) = match outcome {
         Some(Outcome::Verified(verification)) => (Some(verification.coverage), verification.findings),
-        Some(Outcome::NoManifest(_)) | None => (None, Vec::new()),
+        Some(Outcome::NoManifest(_) | Outcome::Withheld(_)) | None => (None, Vec::new()),
     };
     let findings_truncated = cut(&mut findings, FINDINGS_SHOWN);
     let decision = node.as_ref().and_then(|node| node.decision_id).map(|id| view.decision(id));

@@ -2,7 +2,8 @@
 //!
 //! Reports are numbered and each names the one before. A number that is taken
 //! is a conflict; a gap or another predecessor is noted, not refused, since an
-//! agent can lose its disk and what it says afterwards still counts.
+//! agent can lose its disk and what it says afterwards still counts. It then
+//! begins a new chain under another id; what comes of the old one is late.
 
 use congruent_protocol::digest::Digest;
 
@@ -21,8 +22,8 @@ pub(crate) struct Known {
     pub(crate) same_number: Vec<(u64, Digest)>,
     /// The newest report.
     pub(crate) newest: Option<End>,
-    /// Whether the node reported in the same boot before.
-    pub(crate) boot_is_known: bool,
+    /// Which of the node's chains the report's id is, where it is known.
+    pub(crate) chain: Option<u64>,
 }
 
 /// What arrives.
@@ -54,18 +55,19 @@ pub(crate) fn place(link: Link, known: &Known) -> Place {
     let Some(newest) = known.newest else {
         return Place::Newest { chain: 1, note: missing(0, link.sequence) };
     };
-    // A copy of a node that was replaced, or a node that lost its disk, begins
-    // again. It must have booted since: else number 1 is sent twice.
-    if link.sequence == 1 && link.previous.is_none() && !known.boot_is_known {
+    let Some(chain) = known.chain else {
         let note = format!(
-            "the node began a new chain of reports; the one before ended with number {}: \
+            "the node began a new chain of reports with number {}; the one before ended with number {}: \
              it was replaced, or lost its state directory",
-            newest.sequence
+            link.sequence, newest.sequence
         );
         return Place::Newest { chain: newest.chain + 1, note: Some(note) };
-    }
-    if known.same_number.iter().any(|(chain, _)| *chain == newest.chain) {
+    };
+    if known.same_number.iter().any(|(of, _)| *of == chain) {
         return Place::Conflict { newest: newest.sequence };
+    }
+    if chain != newest.chain {
+        return Place::Late { chain };
     }
     if link.sequence < newest.sequence {
         return Place::Late { chain: newest.chain };
@@ -96,11 +98,11 @@ mod tests {
     }
 
     /// Known are numbers 1 to 5 of chain 2, but for 3; digests are the numbers'.
-    fn check(sequence: u64, content: u64, previous: Option<u64>, boot_is_known: bool) -> Place {
+    fn check(chain: Option<u64>, sequence: u64, content: u64, previous: Option<u64>) -> Place {
         let known = Known {
             same_number: if [1, 2, 4, 5].contains(&sequence) { vec![(2, digest(sequence))] } else { vec![] },
             newest: Some(End { chain: 2, sequence: 5, digest: digest(5) }),
-            boot_is_known,
+            chain,
         };
         place(Link { sequence, digest: digest(content), previous: previous.map(digest) }, &known)
     }
@@ -111,27 +113,29 @@ mod tests {
 
     #[test]
     fn every_place() {
-        assert_eq!(check(5, 5, Some(4), true), Place::Duplicate);
-        assert_eq!(check(1, 1, None, false), Place::Duplicate);
-        assert_eq!(check(5, 99, Some(4), true), Place::Conflict { newest: 5 });
-        assert_eq!(check(1, 99, None, true), Place::Conflict { newest: 5 });
-        assert_eq!(check(3, 3, Some(2), true), Place::Late { chain: 2 });
-        assert_eq!(check(6, 6, Some(5), true), newest(2, None));
-        assert_eq!(check(6, 6, Some(5), false), newest(2, None));
-        assert_eq!(check(7, 7, Some(6), true), newest(2, Some("report 6 is missing")));
-        assert_eq!(check(9, 9, None, true), newest(2, Some("reports 6 to 8 are missing")));
+        let (old, same) = (Some(1), Some(2));
+        assert_eq!(check(same, 5, 5, Some(4)), Place::Duplicate);
+        assert_eq!(check(same, 5, 99, Some(4)), Place::Conflict { newest: 5 });
+        assert_eq!(check(same, 1, 99, None), Place::Conflict { newest: 5 });
+        assert_eq!(check(same, 3, 3, Some(2)), Place::Late { chain: 2 });
+        assert_eq!(check(old, 9, 9, Some(8)), Place::Late { chain: 1 });
+        assert_eq!(check(same, 6, 6, Some(5)), newest(2, None));
+        assert_eq!(check(same, 7, 7, Some(6)), newest(2, Some("report 6 is missing")));
+        assert_eq!(check(same, 9, 9, None), newest(2, Some("reports 6 to 8 are missing")));
         let other = "the report names another as the one before it than number 5";
-        assert_eq!(check(6, 6, Some(4), true), newest(2, Some(other)));
-        assert_eq!(check(6, 6, None, true), newest(2, Some(other)));
-        match check(1, 99, None, false) {
-            Place::Newest { chain: 3, note: Some(note) } => assert!(note.contains("ended with number 5")),
-            other => panic!("{other:?}"),
+        assert_eq!(check(same, 6, 6, Some(4)), newest(2, Some(other)));
+        assert_eq!(check(same, 6, 6, None), newest(2, Some(other)));
+        for (sequence, previous) in [(1, None), (9, Some(8))] {
+            match check(None, sequence, 99, previous) {
+                Place::Newest { chain: 3, note: Some(note) } => assert!(note.contains("ended with number 5")),
+                other => panic!("{other:?}"),
+            }
         }
     }
 
     #[test]
     fn the_first_report_of_all() {
-        let known = Known { same_number: vec![], newest: None, boot_is_known: false };
+        let known = Known { same_number: vec![], newest: None, chain: None };
         let first = |sequence| place(Link { sequence, digest: digest(1), previous: None }, &known);
         assert_eq!(first(1), newest(1, None));
         assert_eq!(first(4), newest(1, Some("reports 1 to 3 are missing")));

@@ -43,8 +43,12 @@ pub(super) fn parse(body: &[u8]) -> Result<Report, Refused> {
 }
 
 fn check_words(report: &Report) -> Result<(), Refused> {
-    let mut words =
-        vec![("node", &report.node), ("boot", &report.boot), ("agent_version", &report.agent_version)];
+    let mut words = vec![
+        ("node", &report.node),
+        ("boot", &report.boot),
+        ("chain", &report.chain),
+        ("agent_version", &report.agent_version),
+    ];
     if let Outcome::Verified(verification) = &report.outcome {
         let ManifestId { name, version, .. } = &verification.manifest;
         words.extend([("manifest's name", name), ("manifest's version", version)]);
@@ -80,6 +84,11 @@ pub(crate) struct Standing {
 pub(super) fn stand(report: &Report, group: &Group) -> Result<Standing, Refused> {
     let verification = match &report.outcome {
         Outcome::Verified(verification) => verification,
+        Outcome::Withheld(why) => {
+            let note =
+                format!("what the agent found cannot be reported: {}", shorten(&escape(why.as_bytes())));
+            return Ok(Standing { state: State::Unknown, note: Some(note), manifest: None });
+        }
         Outcome::NoManifest(why) => {
             let note = format!("the agent has no usable manifest: {}", shorten(&escape(why.as_bytes())));
             return Ok(Standing { state: State::Unknown, note: Some(note), manifest: None });

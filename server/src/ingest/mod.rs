@@ -117,10 +117,10 @@ impl Ingest {
     /// Answers what was sent before, so that it is not held to the manifest
     /// again. The transaction looks once more.
     async fn look_up(&self, report: &Report, digest: Digest) -> Result<Option<Acknowledgement>, Refused> {
-        let (node, boot, sequence) = (report.node.clone(), report.boot.clone(), report.sequence);
+        let (node, chain, sequence) = (report.node.clone(), report.chain.clone(), report.sequence);
         let link = Link { sequence, digest, previous: report.previous };
         let looking = self.store.read("look for a report", move |view| {
-            let place = chain::place(link, &known(view, &node, &boot, sequence)?);
+            let place = chain::place(link, &known(view, &node, &chain, sequence)?);
             let standing = standing(view, &node)?;
             Ok((place, standing))
         });
@@ -148,16 +148,16 @@ fn store(tx: &Tx<'_>, checked: &Checked, now: Timestamp) -> Result<Stored, Store
     let Checked { report, digest, body, standing: Standing { state, note, .. }, .. } = checked;
     let node = &report.node;
     let link = Link { sequence: report.sequence, digest: *digest, previous: report.previous };
-    let (chain, late, chain_note) = match chain::place(link, &known(tx, node, &report.boot, report.sequence)?)
-    {
-        Place::Conflict { newest } => return Ok(Stored::Conflict { newest }),
-        Place::Duplicate => {
-            let standing = standing(tx, node)?;
-            return Ok(Stored::Answer(acknowledge(report.sequence, *digest, true, standing)));
-        }
-        Place::Late { chain } => (chain, true, None),
-        Place::Newest { chain, note } => (chain, false, note),
-    };
+    let (chain, late, chain_note) =
+        match chain::place(link, &known(tx, node, &report.chain, report.sequence)?) {
+            Place::Conflict { newest } => return Ok(Stored::Conflict { newest }),
+            Place::Duplicate => {
+                let standing = standing(tx, node)?;
+                return Ok(Stored::Answer(acknowledge(report.sequence, *digest, true, standing)));
+            }
+            Place::Late { chain } => (chain, true, None),
+            Place::Newest { chain, note } => (chain, false, note),
+        };
     let id = tx.insert_report(&row(checked, chain, late, now), body)?;
     if let Some(chain_note) = chain_note {
         tx.insert_chain_note(node, now, report.sequence, &chain_note)?;
@@ -181,7 +181,7 @@ fn row(checked: &Checked, chain: u64, late: bool, now: Timestamp) -> NewReport {
     let Checked { report, digest, standing, findings_digest, .. } = checked;
     let verification = match &report.outcome {
         Outcome::Verified(verification) => Some(verification),
-        Outcome::NoManifest(_) => None,
+        Outcome::NoManifest(_) | Outcome::Withheld(_) => None,
     };
     NewReport {
         node: report.node.clone(),
@@ -189,6 +189,7 @@ fn row(checked: &Checked, chain: u64, late: bool, now: Timestamp) -> NewReport {
         sequence: report.sequence,
         digest: *digest,
         boot: report.boot.clone(),
+        chain_id: report.chain.clone(),
         agent_version: report.agent_version.clone(),
         reported_at: report.reported_at,
         received_at: now,
@@ -205,7 +206,7 @@ fn row(checked: &Checked, chain: u64, late: bool, now: Timestamp) -> NewReport {
 }
 
 /// What is known when a report arrives.
-fn known(view: &View<'_>, node: &str, boot: &str, sequence: u64) -> Result<Known, StoreError> {
+fn known(view: &View<'_>, node: &str, chain: &str, sequence: u64) -> Result<Known, StoreError> {
     let newest = view.newest_report(node)?.map(|newest| newest.report);
     Ok(Known {
         same_number: view.reports_numbered(node, sequence)?,
@@ -214,7 +215,7 @@ fn known(view: &View<'_>, node: &str, boot: &str, sequence: u64) -> Result<Known
             sequence: newest.sequence,
             digest: newest.digest,
         }),
-        boot_is_known: view.knows_boot(node, boot)?,
+        chain: view.chain_of(node, chain)?,
     })
 }
 

@@ -209,10 +209,10 @@ async fn a_replaced_node_begins_a_new_chain() {
     for sequence in 1..=3 {
         bench.send(&sweep("web-1", sequence, tampered())).await.unwrap();
     }
-    let reborn = Report { boot: "boot-2".to_owned(), ..sweep("web-1", 1, vec![]) };
+    let reborn = Report { chain: "chain-2".to_owned(), ..sweep("web-1", 1, vec![]) };
     assert_eq!(bench.send(&reborn).await.unwrap().state, State::Congruent);
     assert_eq!(bench.node().await.unwrap().state, State::Congruent);
-    let second = Report { boot: "boot-2".to_owned(), ..sweep("web-1", 2, vec![]) };
+    let second = Report { chain: "chain-2".to_owned(), ..sweep("web-1", 2, vec![]) };
     assert!(!bench.send(&second).await.unwrap().duplicate);
     assert!(bench.chain_notes().await.iter().any(|note| note.contains("new chain")));
 }

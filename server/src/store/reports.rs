@@ -19,6 +19,8 @@ pub(crate) struct NewReport {
     pub(crate) sequence: u64,
     pub(crate) digest: Digest,
     pub(crate) boot: String,
+    /// The chain's id, as the agent made it.
+    pub(crate) chain_id: String,
     pub(crate) agent_version: String,
     pub(crate) reported_at: Timestamp,
     pub(crate) received_at: Timestamp,
@@ -41,7 +43,7 @@ pub(crate) struct ReportRow {
     pub(crate) verdict: Option<Verdict>,
 }
 
-const COLUMNS: &str = "id, node, chain, sequence, digest, boot, agent_version, reported_at, received_at, state, \
+const COLUMNS: &str = "id, node, chain, sequence, digest, boot, chain_id, agent_version, reported_at, received_at, state, \
      note, late, sweep, conditional, manifest, observed_root, findings_total, findings_digest, verdict";
 
 impl ReportRow {
@@ -52,6 +54,7 @@ impl ReportRow {
             sequence: row.get("sequence")?,
             digest: row.get::<_, Word<_>>("digest")?.0,
             boot: row.get("boot")?,
+            chain_id: row.get("chain_id")?,
             agent_version: row.get("agent_version")?,
             reported_at: row.get::<_, Micros>("reported_at")?.0,
             received_at: row.get::<_, Micros>("received_at")?.0,
@@ -102,10 +105,10 @@ impl View<'_> {
         self.row("look for unjudged reports", &sql, [], ReportRow::from_row)
     }
 
-    /// Whether `node` ever reported in this boot.
-    pub(crate) fn knows_boot(&self, node: &str, boot: &str) -> Result<bool, StoreError> {
-        let sql = "SELECT 1 FROM reports WHERE node = ?1 AND boot = ?2 LIMIT 1";
-        Ok(self.row("look for a boot", sql, params![node, boot], |_| Ok(()))?.is_some())
+    /// Which of a node's chains has this id.
+    pub(crate) fn chain_of(&self, node: &str, id: &str) -> Result<Option<u64>, StoreError> {
+        let sql = "SELECT chain FROM reports WHERE node = ?1 AND chain_id = ?2 LIMIT 1";
+        self.row("look for a chain", sql, params![node, id], |row| row.get(0))
     }
 
     /// The newest full sweeps of `node` that were not late, the newest first.
@@ -133,10 +136,10 @@ impl Tx<'_> {
     /// Stores a report and its bytes; gives its id. A late one is not judged.
     pub(crate) fn insert_report(&self, report: &NewReport, body: &PackedBytes) -> Result<i64, StoreError> {
         let action = "store a report";
-        let sql = "INSERT INTO reports (node, chain, sequence, digest, boot, agent_version, reported_at, \
+        let sql = "INSERT INTO reports (node, chain, sequence, digest, boot, chain_id, agent_version, reported_at, \
              received_at, state, note, late, sweep, conditional, manifest, manifest_root, observed_root, \
              findings_total, findings_digest, judged) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?11)";
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?12)";
         let manifest = report.manifest.as_ref();
         let values = params![
             report.node,
@@ -144,6 +147,7 @@ impl Tx<'_> {
             report.sequence,
             Word(report.digest),
             report.boot,
+            report.chain_id,
             report.agent_version,
             Micros(report.reported_at),
             Micros(report.received_at),

@@ -19,6 +19,8 @@ CREATE TABLE reports (
     sequence        INTEGER NOT NULL,
     digest          TEXT    NOT NULL,
     boot            TEXT    NOT NULL,
+    -- The chain's id, as the agent made it.
+    chain_id        TEXT    NOT NULL,
     agent_version   TEXT    NOT NULL,
     reported_at     INTEGER NOT NULL,
     received_at     INTEGER NOT NULL,
@@ -42,7 +44,7 @@ CREATE TABLE reports (
 ) STRICT;
 CREATE INDEX reports_unjudged ON reports (id) WHERE judged = 0;
 CREATE INDEX reports_received ON reports (node, received_at);
-CREATE INDEX reports_boot ON reports (node, boot);
+CREATE INDEX reports_chain ON reports (node, chain_id);
 
 -- The bytes of each report as they were received, compressed with zstd.
 CREATE TABLE report_bodies (

@@ -1,0 +1,103 @@
+//! Extended attributes in scope, of what is open and of what is not.
+//!
+//! Where they cannot all be read, those whose names are known beforehand are
+//! still asked for: no heap of other attributes may hide a capability.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, AsRawFd};
+
+use congruent_protocol::entry::{XATTRS_KNOWN_BY_NAME, Xattrs, xattr_in_scope};
+use rustix::io::Errno;
+
+use super::walk::Directory;
+
+/// The longest list of xattr names, and the largest value, that Linux has.
+const XATTR_BYTES: usize = 64 << 10;
+
+/// What could be read.
+pub(super) struct ReadXattrs {
+    pub(super) xattrs: Xattrs,
+    /// Why it is not all; then it is those known by name.
+    pub(super) failed: Option<Errno>,
+}
+
+/// Those of an open file or directory.
+pub(super) fn read(fd: &impl AsFd) -> ReadXattrs {
+    collect(|list| rustix::fs::flistxattr(fd, list), |name, value| rustix::fs::fgetxattr(fd, name, value))
+}
+
+/// Those of what cannot be opened. There is no call for a name relative to a
+/// directory before Linux 6.13, so the way leads through /proc.
+pub(super) fn read_named(directory: &Directory, name: &CStr) -> ReadXattrs {
+    let mut path = format!("/proc/self/fd/{}/", directory.fd.as_raw_fd()).into_bytes();
+    path.extend_from_slice(name.to_bytes());
+    collect(
+        |list| rustix::fs::llistxattr(&path[..], list),
+        |name, value| rustix::fs::lgetxattr(&path[..], name, value),
+    )
+}
+
+fn collect(
+    list: impl Fn(&mut [u8]) -> Result<usize, Errno>,
+    get: impl Fn(&CStr, &mut [u8]) -> Result<usize, Errno>,
+) -> ReadXattrs {
+    let failed = match collect_listed(list, &get) {
+        Ok(xattrs) => return ReadXattrs { xattrs, failed: None },
+        Err(errno) => errno,
+    };
+    let mut xattrs = Xattrs::new();
+    for name in XATTRS_KNOWN_BY_NAME {
+        if let Ok(Some(value)) = value_of(name, &get) {
+            xattrs.push((name.to_bytes().to_vec(), value));
+        }
+    }
+    ReadXattrs { xattrs, failed: Some(failed) }
+}
+
+fn collect_listed(
+    list: impl Fn(&mut [u8]) -> Result<usize, Errno>,
+    get: &impl Fn(&CStr, &mut [u8]) -> Result<usize, Errno>,
+) -> Result<Xattrs, Errno> {
+    // Nearly every entry has none or a few short ones.
+    let mut short = [0; 512];
+    let long;
+    let names = match list(&mut short) {
+        Ok(0) | Err(Errno::NOTSUP) => return Ok(Xattrs::new()),
+        Ok(length) => &short[..length],
+        Err(Errno::RANGE) => {
+            let mut buffer = vec![0; XATTR_BYTES];
+            let length = list(&mut buffer)?;
+            buffer.truncate(length);
+            long = buffer;
+            &long[..]
+        }
+        Err(errno) => return Err(errno),
+    };
+    let mut xattrs = Xattrs::new();
+    for name in names.split_inclusive(|&b| b == 0).filter_map(|name| CStr::from_bytes_with_nul(name).ok()) {
+        if xattr_in_scope(name.to_bytes())
+            && let Some(value) = value_of(name, get)?
+        {
+            xattrs.push((name.to_bytes().to_vec(), value));
+        }
+    }
+    xattrs.sort_unstable();
+    Ok(xattrs)
+}
+
+/// An attribute's value; none where there is none, or it is gone meanwhile.
+fn value_of(
+    name: &CStr,
+    get: &impl Fn(&CStr, &mut [u8]) -> Result<usize, Errno>,
+) -> Result<Option<Vec<u8>>, Errno> {
+    let mut value = vec![0; XATTR_BYTES];
+    match get(name, &mut value) {
+        Ok(length) => {
+            value.truncate(length);
+            value.shrink_to_fit();
+            Ok(Some(value))
+        }
+        Err(Errno::NODATA | Errno::NOTSUP) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}
