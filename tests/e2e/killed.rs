@@ -34,7 +34,7 @@ fn check_chain(site: &Site, reports: i64) -> Result<()> {
         ("SELECT count(*) FROM reports", reports),
         ("SELECT count(DISTINCT sequence) FROM reports", reports),
         ("SELECT max(sequence) FROM reports", reports),
-        ("SELECT max(chain) FROM reports", 1),
+        ("SELECT count(DISTINCT chain) FROM reports", 1),
         ("SELECT count(*) FROM chain_notes", 0),
         ("SELECT count(*) FROM refusals", 0),
     ] {

@@ -56,6 +56,7 @@ fn go_through_all_states(site: &Site, collector: &Collector) -> Result<()> {
     fs::write(site.root("web-1").join("etc/a\nb\x1b"), "")?;
     fs::remove_dir_all(site.root("web-1").join("usr/share"))?;
     let mut divergent = capture(site, "web-1")?;
+    divergent.chain.clone_from(&congruent.chain);
     divergent.sequence = 3;
     divergent.previous = next(&incomplete, |_| {})?.previous;
     post(&divergent)?;
