@@ -164,13 +164,18 @@ fn a_body_over_the_limit_is_refused_with_the_limit() -> Result<()> {
     scene.check("a body one byte over", &token("web-1"), &large[..4097], 413, "body-too-large", &says)?;
     scene.check("a body at the limit", &token("web-1"), &large[..4096], 400, "malformed", &[])?;
 
-    // The agent keeps what was refused, says so, and can go on.
+    // The agent keeps what was refused, says so, and tells the collector that
+    // there was something: the last state must not stand.
     for index in 0..40 {
         fs::write(scene.site.root("web-2").join(format!("etc/{index}")), "")?;
     }
     let ended = scene.site.sweep("web-2")?;
+    assert_eq!(ended.code, Some(2), "{}", ended.stderr);
     assert!(ended.stderr.contains("over 4096 bytes"), "{}", ended.stderr);
     assert_eq!(fs::read_dir(scene.site.state("web-2").join("refused"))?.count(), 1);
+    let shown = node(&scene.collector, "web-2")?;
+    assert_eq!(shown["state"], "unknown", "{shown}");
+    assert!(shown["note"].as_str().is_some_and(|note| note.contains("4096")), "{}", shown["note"]);
     Ok(())
 }
 
