@@ -1,5 +1,6 @@
 //! The agent's configuration: read once, validated, then only used.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -139,6 +140,11 @@ fn check_collector(
         ));
     }
     let path = directory.join(file.token_file);
+    let mode = std::fs::metadata(&path).map_or(0, |metadata| metadata.permissions().mode());
+    if mode & 0o006 != 0 {
+        let shown = path.display();
+        return Err(invalid(format!("the token in {shown} is open to every user; run `chmod 600 {shown}`")));
+    }
     let token = read(&path)?.trim().to_owned();
     if token.is_empty() || !token.bytes().all(|b| b.is_ascii_graphic()) {
         return Err(invalid(format!("the token in {} is empty or not printable ASCII", path.display())));
@@ -165,6 +171,11 @@ mod tests {
             .unwrap();
         std::fs::write(directory.path().join("token"), "secret\n").unwrap();
         std::fs::write(directory.path().join("empty"), "\n").unwrap();
+        std::fs::write(directory.path().join("open"), "secret").unwrap();
+        for (name, mode) in [("token", 0o600), ("empty", 0o600), ("open", 0o644)] {
+            let mode = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(directory.path().join(name), mode).unwrap();
+        }
         let path = directory.path().join("agent.toml");
         std::fs::write(&path, text).unwrap();
         Config::load(&path).map_err(|error| format!("{:#}", anyhow::Error::new(error)))
@@ -196,6 +207,7 @@ mod tests {
             (format!("{base}{collector}url = 'http://u:p@x'\ntoken-file = 'token'"), "must not hold a user"),
             (format!("{base}{collector}url = 'ftp://x'\ntoken-file = 'token'"), "must begin with http"),
             (format!("{base}{collector}url = 'http://x'\ntoken-file = 'empty'"), "is empty or not printable"),
+            (format!("{base}{collector}url = 'http://x'\ntoken-file = 'open'"), "chmod 600"),
             ("node = 'a'".to_owned(), "missing field `manifest`"),
         ] {
             let error = load(&text).err().unwrap();

@@ -23,6 +23,8 @@ pub(crate) fn start(format: LogFormat) {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        // A reader of the log that goes away must not take us with it.
+        .log_internal_errors(false)
         .with_ansi(std::io::stderr().is_terminal());
     // Only a second call can fail, and then logs are already written.
     let _ = match format {

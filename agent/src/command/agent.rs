@@ -48,7 +48,8 @@ fn init_log() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("CONGRUENT_LOG");
     let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
-    log.with_ansi(io::stderr().is_terminal()).init();
+    // A reader of the log that goes away must not take us with it.
+    log.with_ansi(io::stderr().is_terminal()).log_internal_errors(false).init();
 }
 
 struct Agent {

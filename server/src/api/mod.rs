@@ -15,7 +15,8 @@ mod reports;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::http::StatusCode;
@@ -41,6 +42,9 @@ pub(crate) struct Api {
     clock: Clock,
     ingest: Ingest,
     room: Semaphore,
+    /// The nodes whose report is being taken. Each gets one place, so that none
+    /// keeps the others out by sending slowly.
+    senders: Mutex<HashSet<String>>,
     /// True once the collector stops.
     stop: watch::Receiver<bool>,
 }
@@ -54,6 +58,7 @@ impl Api {
             clock: Arc::clone(&ingest.clock),
             ingest,
             room: Semaphore::new(REPORTS_AT_ONCE),
+            senders: Mutex::default(),
             stop,
         }
     }

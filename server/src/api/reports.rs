@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use axum::Json;
@@ -29,6 +29,7 @@ pub(super) async fn take(
     body: Body,
 ) -> Result<Json<Acknowledgement>, Problem> {
     let node = auth::node(&api, &headers)?;
+    let _turn = Turn::take(&api, &node.id)?;
     let Ok(_room) = api.room.acquire().await else {
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the collector is stopping"));
     };
@@ -40,6 +41,29 @@ pub(super) async fn take(
             api.ingest.note_refusal(node, &refused).await;
             Err(refused.into())
         }
+    }
+}
+
+/// A node's turn to send: one report at a time.
+struct Turn<'a> {
+    api: &'a Api,
+    node: String,
+}
+
+impl<'a> Turn<'a> {
+    fn take(api: &'a Api, node: &str) -> Result<Self, Problem> {
+        let mut senders = api.senders.lock().unwrap_or_else(PoisonError::into_inner);
+        if senders.insert(node.to_owned()) {
+            return Ok(Self { api, node: node.to_owned() });
+        }
+        let message = "another report of this node is being taken; send one at a time";
+        Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "one-at-a-time", message))
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.api.senders.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.node);
     }
 }
 

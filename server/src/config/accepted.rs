@@ -82,6 +82,11 @@ impl Accepted {
         self.manifest.predicate().entries.count
     }
 
+    /// The places that it reserves.
+    pub(crate) fn reserved(&self) -> &[TreePath] {
+        &self.manifest.predicate().reserved
+    }
+
     /// How much of the tree it protects.
     pub(crate) fn protected(&self) -> Protected {
         self.protected

@@ -27,8 +27,10 @@ pub(crate) enum SecretError {
         #[source]
         source: std::io::Error,
     },
-    #[error("the secret file {0} can be read by every user of this machine; run `chmod 600 {0}`", .path.display())]
+    #[error("the secret file {0} can be read or written by every user of this machine; run `chmod 600 {0}`", .path.display())]
     WorldReadable { path: PathBuf },
+    #[error("the secret file {} is not a regular file of at most {MAX_SECRET_BYTES} bytes", .path.display())]
+    NotASecret { path: PathBuf },
     #[error("the secret file {} is empty; write the secret into it", .path.display())]
     Empty { path: PathBuf },
     #[error("the secret file {} must hold one word of printable ASCII and nothing else", .path.display())]
@@ -103,7 +105,11 @@ fn read_secret(path: &Path) -> Result<String, SecretError> {
     let path = path.to_owned();
     let read = |source| SecretError::Read { path: path.clone(), source };
     let file = File::open(&path).map_err(read)?;
-    if file.metadata().map_err(read)?.permissions().mode() & 0o004 != 0 {
+    let metadata = file.metadata().map_err(read)?;
+    if !metadata.is_file() || metadata.len() > MAX_SECRET_BYTES {
+        return Err(SecretError::NotASecret { path });
+    }
+    if metadata.permissions().mode() & 0o006 != 0 {
         return Err(SecretError::WorldReadable { path });
     }
     let mut text = String::new();
@@ -136,7 +142,9 @@ mod tests {
         assert_eq!(check("word", 0o640), Ok("word".to_owned()));
         for (content, mode, says) in [
             ("word", 0o604, "chmod 600"),
-            ("word", 0o644, "can be read by every user"),
+            ("word", 0o644, "can be read or written by every user"),
+            ("word", 0o602, "chmod 600"),
+            (&"x".repeat(5000), 0o600, "at most 4096 bytes"),
             (" \n", 0o600, "is empty"),
             ("two words", 0o600, "one word"),
         ] {

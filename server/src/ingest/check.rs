@@ -7,6 +7,7 @@
 use congruent_protocol::contract::MountContent;
 use congruent_protocol::drift::{Change, Finding};
 use congruent_protocol::entry::Kind;
+use congruent_protocol::normalise::is_reserved;
 use congruent_protocol::path::{TreePath, escape};
 use congruent_protocol::report::{Outcome, REPORT_SCHEMA, Report};
 use congruent_protocol::verification::{
@@ -138,6 +139,35 @@ fn hold(verification: &Verification, accepted: &Accepted) -> Result<(), Refused>
     Ok(())
 }
 
+/// Who looked at less than there must have been has not looked.
+fn check_counts(coverage: &Coverage, findings: &[Finding], accepted: &Accepted) -> Result<(), Refused> {
+    let refuse = |why: String| Err(Refused::Coverage(why));
+    let removed = findings.iter().filter(|finding| finding.change == Change::Removed).count() as u64;
+    let hidden = coverage.hidden.iter().fold(0_u64, |sum, hidden| sum.saturating_add(hidden.entries));
+    let accounted = coverage.entries_seen.saturating_add(removed).saturating_add(hidden);
+    // What may be anything may be gone; what could not be listed was not seen.
+    if !coverage.has_gaps() && accounted < accepted.protected().entries {
+        return refuse(format!(
+            "it saw {} entries, {removed} were removed and {hidden} hidden, but {} had to be there",
+            coverage.entries_seen,
+            accepted.protected().entries
+        ));
+    }
+    if hidden > accepted.entries_count() {
+        return refuse(format!(
+            "mounts hide {hidden} entries, the manifest has {}",
+            accepted.entries_count()
+        ));
+    }
+    if coverage.finished_at < coverage.started_at {
+        return refuse("its sweep ended before it began".to_owned());
+    }
+    match coverage.reserved.iter().find(|place| !is_reserved(accepted.reserved(), &place.path)) {
+        Some(place) => refuse(format!("the manifest does not reserve {}", place.path)),
+        None => Ok(()),
+    }
+}
+
 /// What was not looked at must be for a reason that the contract gives, or be a
 /// finding or a gap.
 fn check_coverage(coverage: &Coverage, findings: &[Finding], accepted: &Accepted) -> Result<(), Refused> {
@@ -149,6 +179,7 @@ fn check_coverage(coverage: &Coverage, findings: &[Finding], accepted: &Accepted
             accepted.entries_count()
         ));
     }
+    check_counts(coverage, findings, accepted)?;
     let named = |path: &TreePath| accepted.contract().mount_at(path).map(|mount| mount.content);
     let is_mounted_over = |path: &TreePath| {
         findings

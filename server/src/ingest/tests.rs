@@ -102,6 +102,13 @@ async fn reports_that_do_not_hold_are_refused_recorded_and_no_sign_of_life() {
             422,
             "usable uid",
         ),
+        (changed(|v| v.coverage.entries_seen = 0), "coverage-refused", 422, "had to be there"),
+        (
+            changed(|v| v.coverage.finished_at = crate::testing::time("2001-01-01T00:00:00Z")),
+            "coverage-refused",
+            422,
+            "ended before it began",
+        ),
         (changed(|v| v.coverage.entries_expected = 1), "coverage-refused", 422, "the manifest has 8"),
         (
             changed(|v| v.findings[0].observed.as_mut().unwrap().content = None),

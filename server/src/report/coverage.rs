@@ -1,6 +1,5 @@
 //! How well a node was watched in a period. Pure.
 
-use congruent_protocol::verification::State;
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -12,7 +11,7 @@ use crate::store::SweepTimes;
 pub(super) struct NodeCoverage {
     /// Sweeps in the period that were held to an accepted manifest.
     pub(super) sweeps: usize,
-    /// Those of them that could see everything.
+    /// Those of them that read every file and saw everything.
     pub(super) complete_sweeps: usize,
     /// The last sweep before the period's end.
     pub(super) last_sweep_at: Option<Timestamp>,
@@ -38,7 +37,7 @@ impl NodeCoverage {
         let gaps = edges.windows(2).map(|pair| pair[1].duration_since(pair[0]).as_secs());
         Self {
             sweeps: within.len(),
-            complete_sweeps: within.iter().filter(|sweep| sweep.state != State::Incomplete).count(),
+            complete_sweeps: within.iter().filter(|sweep| sweep.complete).count(),
             last_sweep_at: sweeps.last().map(|sweep| sweep.received_at),
             largest_gap_seconds: gaps.max().unwrap_or(0),
         }
@@ -50,6 +49,7 @@ mod tests {
     use super::*;
     use crate::testing::time;
     use congruent_protocol::digest::Algorithm;
+    use congruent_protocol::verification::State;
 
     fn check(sweeps: &[&str], in_scope_from: &str, as_of: &str) -> (usize, Option<String>, i64) {
         let sweeps: Vec<_> = sweeps
@@ -59,6 +59,7 @@ mod tests {
                 received_at: time(at),
                 state: State::Congruent,
                 findings_digest: Algorithm::Blake3.digest(b""),
+                complete: true,
             })
             .collect();
         let period = Period { from: time("2026-03-01T00:00:00Z"), to: time("2026-03-02T00:00:00Z") };

@@ -41,6 +41,7 @@ fn sweep(report_id: i64, at: &str, findings: &[Finding]) -> SweepTimes {
         received_at: time(at),
         state: if findings.is_empty() { State::Congruent } else { State::Divergent },
         findings_digest: congruent_protocol::report::findings_digest(findings),
+        complete: true,
     }
 }
 

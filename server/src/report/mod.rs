@@ -25,13 +25,17 @@ pub(crate) use period::{Edge, Period};
 pub(crate) enum ReportError {
     #[error("cannot read the evidence")]
     Read(#[source] StoreError),
-    #[error("the period ends at {to}, before it begins at {from}; give --from an earlier time than --to")]
+    #[error(
+        "the period ends at {to}, and does not begin before then but at {from}; give --from an earlier time than --to"
+    )]
     Period { from: Timestamp, to: Timestamp },
     #[error(
         "the database holds nothing about the time before {0}: no collector had served with it by then; \
          give --to a later time"
     )]
     NoScope(Timestamp),
+    #[error("the period begins at {0}, and that has not come yet; give --from an earlier time")]
+    Future(Timestamp),
     #[error("cannot write the report to {}", .path.display())]
     Write {
         path: PathBuf,
@@ -48,6 +52,9 @@ pub(crate) fn write(
     now: Timestamp,
     output: Option<&Path>,
 ) -> Result<(), ReportError> {
+    if period.from > now {
+        return Err(ReportError::Future(period.from));
+    }
     let evidence = read_only(database, "read the evidence of a period", |view| evidence::read(view, period))
         .map_err(ReportError::Read)?;
     if evidence.scopes.is_empty() {

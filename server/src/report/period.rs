@@ -76,8 +76,8 @@ mod tests {
         let hours = both("2026-01-01T11:00:00Z", "2026-01-01T12:30:00Z");
         assert_eq!(check("2026-01-01T12:00:00+01:00", "2026-01-01T12:30:00Z"), hours);
         for (from, to, says) in [
-            ("2026-01-02", "2026-01-01", "before it begins"),
-            ("2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z", "before it begins"),
+            ("2026-01-02", "2026-01-01", "does not begin before then"),
+            ("2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z", "does not begin before then"),
             ("yesterday", "2026-01-01", "write a date"),
             ("2026-01-01T12:00:00", "2026-01-02", "write a date"),
             ("2026-02-30", "2026-03-01", "write a date"),

@@ -36,6 +36,10 @@ pub(crate) enum StoreError {
         .path.display()
     )]
     Older { path: PathBuf, found: i64, known: i64 },
+    #[error("the database {} is not a regular file; give `database` the path of one", .0.display())]
+    NotAFile(PathBuf),
+    #[error("{} is not a database of congruent-server; give `database` another path", .0.display())]
+    Foreign(PathBuf),
     #[error("cannot bring the database to version {version}")]
     Migrate {
         version: i64,

@@ -21,7 +21,8 @@ mod tests;
 mod trouble;
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -60,7 +61,10 @@ impl Store {
     pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
         let lock = lock(path)?;
         let open = |source| StoreError::Open { path: path.to_owned(), source };
-        let mut writer = Connection::open(path).map_err(open)?;
+        // Without URIs: a path is a path.
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut writer = Connection::open_with_flags(path, flags).map_err(open)?;
+        schema::check_ours(&writer, path)?;
         prepare(&writer).map_err(open)?;
         schema::migrate(&mut writer, path)?;
         let reader = open_to_read(path)?;
@@ -132,13 +136,17 @@ impl<'a> std::ops::Deref for Tx<'a> {
     }
 }
 
-/// Takes the lock beside the database; it is held until the file is closed.
+/// Takes the lock on the database, whatever path it is reached by; held until
+/// the file is closed. SQLite's own locks are of another kind, and do not meet
+/// this one; but closing the file would let go of them, so it is closed last.
 fn lock(path: &Path) -> Result<File, StoreError> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".lock");
-    let beside = PathBuf::from(beside);
-    let failed = |source| StoreError::Lock { path: beside.clone(), source };
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&beside).map_err(failed)?;
+    let failed = |source| StoreError::Lock { path: path.to_owned(), source };
+    // It holds findings and facts of every host.
+    let mut options = OpenOptions::new();
+    let file = options.create(true).truncate(false).write(true).mode(0o600).open(path).map_err(failed)?;
+    if !file.metadata().map_err(failed)?.is_file() {
+        return Err(StoreError::NotAFile(path.to_owned()));
+    }
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(StoreError::InUse(path.to_owned())),

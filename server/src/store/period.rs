@@ -19,6 +19,8 @@ pub(crate) struct SweepTimes {
     pub(crate) received_at: Timestamp,
     pub(crate) state: State,
     pub(crate) findings_digest: Digest,
+    /// Whether every file was read, and nothing was left unverified.
+    pub(crate) complete: bool,
 }
 
 impl View<'_> {
@@ -51,7 +53,7 @@ impl View<'_> {
         from: Timestamp,
         until: Timestamp,
     ) -> Result<Vec<SweepTimes>, StoreError> {
-        let sql = "SELECT id, received_at, state, findings_digest FROM reports WHERE node = ?1 \
+        let sql = "SELECT id, received_at, state, findings_digest, sweep = 'full' AND NOT conditional FROM reports WHERE node = ?1 \
              AND state IN ('congruent', 'divergent', 'incomplete') AND received_at < ?3 AND received_at >= \
              coalesce((SELECT max(received_at) FROM reports WHERE node = ?1 AND received_at < ?2 \
              AND state IN ('congruent', 'divergent', 'incomplete')), ?2) ORDER BY received_at, id";
@@ -61,6 +63,7 @@ impl View<'_> {
                 received_at: row.get::<_, Micros>(1)?.0,
                 state: row.get::<_, Word<_>>(2)?.0,
                 findings_digest: row.get::<_, Word<_>>(3)?.0,
+                complete: row.get(4)?,
             })
         })
     }

@@ -14,6 +14,9 @@ const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_initial.sql")];
 /// The version that this program reads and writes.
 pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
 
+/// Marks a database as ours: "Cong".
+const APPLICATION_ID: i64 = 0x436f_6e67;
+
 /// Brings the database at `path` to [`VERSION`], one migration and transaction
 /// at a time.
 pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
@@ -25,14 +28,30 @@ pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), St
         let transaction =
             connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
         transaction.execute_batch(migration).map_err(failed)?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(failed)?;
         transaction.pragma_update(None, "user_version", version).map_err(failed)?;
         transaction.commit().map_err(failed)?;
     }
     Ok(())
 }
 
+/// Refuses a database that another program made: nothing is put into it.
+pub(super) fn check_ours(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    let foreign = || StoreError::Foreign(path.to_owned());
+    let number = |sql| match connection.query_row(sql, [], |row| row.get::<_, i64>(0)) {
+        Err(rusqlite::Error::SqliteFailure(error, _)) if error.code == rusqlite::ErrorCode::NotADatabase => {
+            Err(foreign())
+        }
+        read => read.map_err(to("look whose it is")),
+    };
+    let is_ours = number("PRAGMA application_id")? == APPLICATION_ID;
+    let is_new = number("SELECT count(*) FROM sqlite_schema")? == 0;
+    if is_ours || is_new { Ok(()) } else { Err(foreign()) }
+}
+
 /// Holds a database that is only read to [`VERSION`].
 pub(super) fn check(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    check_ours(connection, path)?;
     let found = version(connection)?;
     check_not_newer(found, path)?;
     if found < VERSION {

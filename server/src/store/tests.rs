@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 use super::*;
 use crate::testing::{time, wait_for};
 
@@ -61,9 +63,23 @@ fn a_database_that_was_never_served_is_not_read() {
     let error = read_only(&path, "read", |_| Ok(())).unwrap_err().to_string();
     assert!(error.contains("is not there"), "{error}");
     assert!(!path.exists());
-    Connection::open(&path).unwrap().execute_batch("CREATE TABLE other (id INTEGER)").unwrap();
+    std::fs::write(&path, "").unwrap();
     let error = read_only(&path, "read", |_| Ok(())).unwrap_err().to_string();
     assert!(error.contains("start `congruent-server serve` once"), "{error}");
+}
+
+#[test]
+fn what_others_made_is_left_alone() {
+    let (_dir, path) = database();
+    Connection::open(&path).unwrap().execute_batch("CREATE TABLE other (id INTEGER)").unwrap();
+    let before = std::fs::read(&path).unwrap();
+    for error in [Store::open(&path).err().unwrap(), read_only(&path, "read", |_| Ok(())).unwrap_err()] {
+        assert!(error.to_string().contains("is not a database of congruent-server"), "{error}");
+    }
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+    std::fs::write(&path, "x".repeat(5000)).unwrap();
+    let error = Store::open(&path).err().unwrap().to_string();
+    assert!(error.contains("is not a database of congruent-server"), "{error}");
 }
 
 #[tokio::test]
@@ -72,6 +88,12 @@ async fn two_collectors_on_one_database_are_refused_and_readers_are_not() {
     let store = Store::open(&path).unwrap();
     let error = Store::open(&path).err().unwrap().to_string();
     assert!(error.contains("another collector uses the database"), "{error}");
+    let (soft, hard) = (path.with_file_name("soft"), path.with_file_name("hard"));
+    std::os::unix::fs::symlink(&path, &soft).unwrap();
+    std::fs::hard_link(&path, &hard).unwrap();
+    for other in [soft, hard] {
+        assert!(matches!(Store::open(&other), Err(StoreError::InUse(_))), "{}", other.display());
+    }
     store
         .write("put in a node", |tx| tx.insert_node("web-1", time("2026-03-01T00:00:00Z"), "new"))
         .await
