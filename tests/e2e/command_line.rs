@@ -1,6 +1,6 @@
 //! `congruent` as it is typed: keys, signatures, trust, output, exit codes.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -76,6 +76,20 @@ fn equal_trees_have_equal_roots_whatever_their_times_and_inodes() -> Result<()> 
     let (ours, others) = (root(&scene.manifest)?, root(&manifest)?);
     assert!(ours.as_str().is_some_and(|root| root.starts_with("blake3:")), "{ours}");
     assert_eq!(ours, others);
+    Ok(())
+}
+
+/// An agent may be reading the manifest that is baked anew.
+#[test]
+fn an_earlier_manifest_is_replaced_whole() -> Result<()> {
+    let scene = Scene::new()?;
+    let (before, mut reader) = (fs::read(&scene.manifest)?, File::open(&scene.manifest)?);
+    fs::write(scene.root.join("etc/passwd"), "")?;
+    agent::bake(&scene.root, None, &scene.keys, &scene.manifest)?;
+    let mut seen = Vec::new();
+    reader.read_to_end(&mut seen)?;
+    assert_eq!(seen, before, "who had the earlier manifest open sees another");
+    assert_ne!(fs::read(&scene.manifest)?, before);
     Ok(())
 }
 
