@@ -3,7 +3,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup build lint test demo bench
+.PHONY: help setup build lint test demo bench fuzz
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
@@ -25,3 +25,6 @@ demo: ## See a machine being baked, changed, found out and replaced
 
 bench: ## Compare verify with the floor probe and b3sum
 	@scripts/bench
+
+fuzz: ## Fuzz every parser of foreign bytes, a minute each (needs a nightly toolchain)
+	@scripts/fuzz
