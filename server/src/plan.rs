@@ -6,7 +6,7 @@
 //! and says so. Nothing here talks to a platform.
 
 use congruent_protocol::action::ActionState;
-use congruent_protocol::decision::{Decision, Verdict};
+use congruent_protocol::decision::Verdict;
 use congruent_protocol::digest::Digest;
 use congruent_protocol::verification::State;
 use jiff::{SignedDuration, Timestamp};
@@ -25,15 +25,20 @@ pub(crate) struct Situation<'a> {
     pub(crate) group: &'a str,
     pub(crate) mode: Mode,
     pub(crate) state: State,
-    pub(crate) decision: &'a Decision,
+    /// What policy says; none where it failed.
+    pub(crate) verdict: Option<Verdict>,
     /// How old the newest report was when it arrived, by the node's clock.
     pub(crate) age_on_arrival: SignedDuration,
-    /// How old it may have been.
+    /// How long ago that was, by the collector's clock.
+    pub(crate) since_arrival: SignedDuration,
+    /// How old it may have been, and how long ago it may have arrived.
     pub(crate) fresh_within: SignedDuration,
     /// The node's newest full sweeps, the newest first; two count.
     pub(crate) full_sweeps: &'a [FullSweep],
     /// The node's newest action.
     pub(crate) action: Option<&'a Action>,
+    /// The node's newest action that failed.
+    pub(crate) failed: Option<&'a Action>,
     /// The open actions of the group's other nodes.
     pub(crate) others: &'a [Other],
 }
@@ -45,6 +50,8 @@ pub(crate) struct FullSweep {
     pub(crate) chain: u64,
     pub(crate) sequence: u64,
     pub(crate) state: State,
+    /// When it began and ended, by the node's clock.
+    pub(crate) swept: Option<(Timestamp, Timestamp)>,
     pub(crate) manifest_root: Option<Digest>,
     pub(crate) findings_digest: Digest,
     /// Whether policy called for an action.
@@ -55,6 +62,7 @@ pub(crate) struct FullSweep {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Action {
     pub(crate) id: String,
+    pub(crate) verdict: Verdict,
     pub(crate) state: ActionState,
     /// A delivery is under way: the platform may already have the order.
     pub(crate) in_flight: bool,
@@ -77,58 +85,69 @@ pub(crate) enum Plan {
     Hold { reason: String },
     /// The action is ordered.
     Order { reason: String },
-    /// The action is given up: the platform has not heard of it.
+    /// The action is given up: the platform has not confirmed it.
     Withdraw { reason: String },
 }
 
 /// Works out what is to be done about a node.
 pub(crate) fn plan(situation: &Situation<'_>) -> Plan {
     match situation.action {
-        // The platform has the order, or may have it: it is not taken back, and
-        // not given twice.
+        // The platform has the order, or is being told: it is not taken back,
+        // and not given twice.
         Some(Action { state: ActionState::Dispatched, .. } | Action { in_flight: true, .. }) => Plan::Nothing,
         Some(Action { state: ActionState::Proposed, .. }) => of_proposed(situation),
-        Some(Action { state: ActionState::Held, .. }) if !calls_for_action(situation) => withdraw(situation),
+        Some(Action { state: ActionState::Held, .. }) if !calls_for_action(situation) => {
+            withdraw(situation).unwrap_or(Plan::Nothing)
+        }
         _ if calls_for_action(situation) => of_call(situation),
         _ => Plan::Nothing,
     }
 }
 
-/// Of an action that the platform has not heard of.
+/// Of an order that waits. It goes out only while it is called for: what it was
+/// planned under may be another configuration than today's. What merely cannot
+/// be seen any more takes nothing back for good.
 fn of_proposed(situation: &Situation<'_>) -> Plan {
-    if !calls_for_action(situation) {
-        return withdraw(situation);
-    }
-    match report_only(situation) {
-        Some(reason) => Plan::Hold { reason },
-        None => Plan::Nothing,
-    }
+    let gates: [Gate; 5] = [report_only, ground, same_call, freshness, budget];
+    withdraw(situation)
+        .or_else(|| first_closed(&gates, situation).map(|reason| Plan::Hold { reason }))
+        .unwrap_or(Plan::Nothing)
 }
 
 /// An action is given up on evidence alone: that a node went silent, or could
-/// not be seen, does not make it whole.
-fn withdraw(situation: &Situation<'_>) -> Plan {
+/// not be seen, does not make it whole; nor does a policy that fails.
+fn withdraw(situation: &Situation<'_>) -> Option<Plan> {
+    let verdict = situation.verdict.filter(|verdict| !is_action(*verdict))?;
     let reason = match situation.state {
         State::Congruent => "the node is congruent again".to_owned(),
-        State::Divergent => {
-            format!("policy no longer calls for it: it says {}", situation.decision.action.name())
-        }
-        State::Incomplete | State::Silent | State::Unknown => return Plan::Nothing,
+        State::Divergent => format!("policy no longer calls for it: it says {}", verdict.name()),
+        State::Incomplete | State::Silent | State::Unknown => return None,
     };
-    Plan::Withdraw { reason }
+    Some(Plan::Withdraw { reason })
 }
 
 /// Of a call for an action that was not ordered: the first closed gate holds it.
 fn of_call(situation: &Situation<'_>) -> Plan {
-    let gates = [report_only, ground, freshness, cool_down, confirmation, budget];
-    match gates.iter().find_map(|gate| gate(situation)) {
+    let gates: [Gate; 6] = [report_only, ground, freshness, cool_down, confirmation, budget];
+    match first_closed(&gates, situation) {
         Some(reason) => Plan::Hold { reason },
         None => Plan::Order { reason: confirmed_by(situation.full_sweeps) },
     }
 }
 
+/// Says why not, where it is closed.
+type Gate = fn(&Situation<'_>) -> Option<String>;
+
+fn first_closed(gates: &[Gate], situation: &Situation<'_>) -> Option<String> {
+    gates.iter().find_map(|gate| gate(situation))
+}
+
 fn calls_for_action(situation: &Situation<'_>) -> bool {
-    situation.decision.action >= Verdict::Quarantine
+    situation.verdict.is_some_and(is_action)
+}
+
+fn is_action(verdict: Verdict) -> bool {
+    verdict >= Verdict::Quarantine
 }
 
 fn report_only(situation: &Situation<'_>) -> Option<String> {
@@ -141,18 +160,36 @@ fn ground(situation: &Situation<'_>) -> Option<String> {
         .then(|| format!("the node is {}, and only drift that was seen is acted on", situation.state.name()))
 }
 
-/// A report that waited in a spool tells of what was, not of what is.
+/// The order's bytes are fixed: what policy says of the node now must be what
+/// they say.
+fn same_call(situation: &Situation<'_>) -> Option<String> {
+    let ordered = situation.action?.verdict;
+    match situation.verdict {
+        None => Some("policy fails, and nothing is ordered without it".to_owned()),
+        Some(verdict) if verdict != ordered => {
+            Some(format!("policy says {} now, and the order was to {}", verdict.name(), ordered.name()))
+        }
+        Some(_) => None,
+    }
+}
+
+/// A report that waited in a spool, or came before the collector was down for
+/// long, tells of what was, not of what is.
 fn freshness(situation: &Situation<'_>) -> Option<String> {
-    (situation.age_on_arrival > situation.fresh_within).then(|| {
-        format!(
-            "the newest report was {:#} old when it arrived, by the node's clock; waiting for a fresh one",
-            SignedDuration::from_secs(situation.age_on_arrival.as_secs())
-        )
-    })
+    let is_old = |age: &SignedDuration| *age > situation.fresh_within;
+    let whole_seconds = |age: SignedDuration| SignedDuration::from_secs(age.as_secs());
+    if let Some(age) = Some(situation.age_on_arrival).filter(is_old) {
+        let age = whole_seconds(age);
+        return Some(format!(
+            "the newest report was {age:#} old when it arrived, by the node's clock; waiting for a fresh one"
+        ));
+    }
+    let age = Some(situation.since_arrival).filter(is_old).map(whole_seconds)?;
+    Some(format!("the newest report arrived {age:#} ago; waiting for a fresh one"))
 }
 
 fn cool_down(situation: &Situation<'_>) -> Option<String> {
-    let failed = situation.action.filter(|action| action.state == ActionState::Failed)?;
+    let failed = situation.failed?;
     let until = after(failed.updated_at, COOL_DOWN);
     (situation.now < until)
         .then(|| format!("action {} of this node failed; the next waits until {until}", failed.id))
@@ -161,7 +198,8 @@ fn cool_down(situation: &Situation<'_>) -> Option<String> {
 /// Two full sweeps in a row, of the same machine, held to the same manifest, for
 /// both of which policy called for an action. The findings need not be the same:
 /// drift that grows, or is other drift by the second look, is no less drift, and
-/// waiting for it to stand still would let it hide by moving.
+/// waiting for it to stand still would let it hide by moving. One look that is
+/// sent under two numbers is one look.
 fn confirmation(situation: &Situation<'_>) -> Option<String> {
     let confirmed = matches!(situation.full_sweeps, [second, first, ..] if confirms(second, first));
     (!confirmed).then(|| "waiting for a second full sweep".to_owned())
@@ -172,7 +210,13 @@ fn confirms(second: &FullSweep, first: &FullSweep) -> bool {
     calls(second)
         && calls(first)
         && second.chain == first.chain
+        && follows(second, first)
         && second.manifest_root == first.manifest_root
+}
+
+/// Whether the second sweep began after the first had ended.
+fn follows(second: &FullSweep, first: &FullSweep) -> bool {
+    matches!((second.swept, first.swept), (Some((began, _)), Some((_, ended))) if began > ended)
 }
 
 fn confirmed_by(full_sweeps: &[FullSweep]) -> String {

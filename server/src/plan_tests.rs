@@ -1,4 +1,3 @@
-use congruent_protocol::decision::Severity;
 use congruent_protocol::digest::Algorithm;
 
 use super::*;
@@ -10,10 +9,12 @@ const NOW: &str = "2026-03-01T12:00:00Z";
 struct Case {
     mode: Mode,
     state: State,
-    verdict: Verdict,
+    verdict: Option<Verdict>,
     age_minutes: i64,
+    arrived_minutes_ago: i64,
     sweeps: Vec<FullSweep>,
     action: Option<Action>,
+    failed: Option<Action>,
     others: Vec<Other>,
 }
 
@@ -22,19 +23,25 @@ impl Default for Case {
         Self {
             mode: Mode::Replace,
             state: State::Divergent,
-            verdict: Verdict::Replace,
+            verdict: Some(Verdict::Replace),
             age_minutes: 0,
+            arrived_minutes_ago: 0,
             sweeps: vec![sweep(2, true), sweep(1, true)],
             action: None,
+            failed: None,
             others: vec![],
         }
     }
 }
 
 fn sweep(sequence: u64, called_for_action: bool) -> FullSweep {
+    let at = |minute| {
+        after(time("2026-03-01T11:00:00Z"), SignedDuration::from_mins(10 * sequence as i64 + minute))
+    };
     FullSweep {
         chain: 1,
         sequence,
+        swept: Some((at(0), at(5))),
         state: if called_for_action { State::Divergent } else { State::Congruent },
         manifest_root: Some(Algorithm::Blake3.digest(b"root")),
         findings_digest: Algorithm::Blake3.digest(b"findings"),
@@ -43,22 +50,23 @@ fn sweep(sequence: u64, called_for_action: bool) -> FullSweep {
 }
 
 fn action(state: ActionState) -> Option<Action> {
-    Some(Action { id: "act_1".to_owned(), state, in_flight: false, updated_at: time("2026-03-01T11:00:00Z") })
+    let (id, updated_at) = ("act_1".to_owned(), time("2026-03-01T11:00:00Z"));
+    Some(Action { id, verdict: Verdict::Replace, state, in_flight: false, updated_at })
 }
 
 fn check(case: &Case) -> Plan {
-    let decision =
-        Decision { action: case.verdict, severity: Severity::High, reasons: vec![], controls: vec![] };
     plan(&Situation {
         now: time(NOW),
         group: "web",
         mode: case.mode,
         state: case.state,
-        decision: &decision,
+        verdict: case.verdict,
         age_on_arrival: SignedDuration::from_mins(case.age_minutes),
+        since_arrival: SignedDuration::from_mins(case.arrived_minutes_ago),
         fresh_within: SignedDuration::from_mins(15),
         full_sweeps: &case.sweeps,
         action: case.action.as_ref(),
+        failed: case.failed.as_ref(),
         others: &case.others,
     })
 }
@@ -79,7 +87,7 @@ fn withdrawn(reason: &str) -> Plan {
 fn what_passes_every_gate_is_ordered() {
     let both = ordered("confirmed by the full sweeps 1 and 2");
     assert_eq!(check(&Case::default()), both);
-    assert_eq!(check(&Case { verdict: Verdict::Quarantine, ..Case::default() }), both);
+    assert_eq!(check(&Case { verdict: Some(Verdict::Quarantine), ..Case::default() }), both);
     assert_eq!(check(&Case { action: action(ActionState::Held), ..Case::default() }), both);
     assert_eq!(check(&Case { action: action(ActionState::Withdrawn), ..Case::default() }), both);
     let mut other = Case::default();
@@ -103,7 +111,15 @@ fn the_first_closed_gate_holds_and_says_so() {
             "the newest report was 16m old when it arrived, by the node's clock; waiting for a fresh one",
         ),
         (
-            Case { action: action(ActionState::Failed), ..Case::default() },
+            Case { arrived_minutes_ago: 16, ..Case::default() },
+            "the newest report arrived 16m ago; waiting for a fresh one",
+        ),
+        (
+            Case {
+                action: action(ActionState::Held),
+                failed: action(ActionState::Failed),
+                ..Case::default()
+            },
             "action act_1 of this node failed; the next waits until 2026-03-02T11:00:00Z",
         ),
         (Case { sweeps: vec![], ..Case::default() }, waiting),
@@ -120,12 +136,16 @@ fn the_first_closed_gate_holds_and_says_so() {
 }
 
 #[test]
-fn sweeps_of_another_machine_or_manifest_do_not_confirm() {
+fn sweeps_of_another_machine_or_manifest_or_of_one_look_do_not_confirm() {
     let mut replaced = Case::default();
     replaced.sweeps[0].chain = 2;
     let mut released = Case::default();
     released.sweeps[0].manifest_root = Some(Algorithm::Blake3.digest(b"next"));
-    for case in [replaced, released] {
+    let mut sent_twice = Case::default();
+    sent_twice.sweeps[0].swept = sent_twice.sweeps[1].swept;
+    let mut overlapping = Case::default();
+    overlapping.sweeps[0].swept = overlapping.sweeps[1].swept.map(|(_, ended)| (ended, ended));
+    for case in [replaced, released, sent_twice, overlapping] {
         assert_eq!(check(&case), held("waiting for a second full sweep"));
     }
 }
@@ -140,14 +160,17 @@ fn an_action_is_not_given_twice() {
 
 #[test]
 fn an_action_that_is_not_called_for_is_given_up_on_evidence() {
-    let none = |state, live| Case { state, verdict: Verdict::None, action: action(live), ..Case::default() };
+    let none =
+        |state, live| Case { state, verdict: Some(Verdict::None), action: action(live), ..Case::default() };
     let again = withdrawn("the node is congruent again");
     for live in [ActionState::Held, ActionState::Proposed] {
         assert_eq!(check(&none(State::Congruent, live)), again);
-        let observe = Case { verdict: Verdict::Observe, ..none(State::Divergent, live) };
+        let observe = Case { verdict: Some(Verdict::Observe), ..none(State::Divergent, live) };
         assert_eq!(check(&observe), withdrawn("policy no longer calls for it: it says observe"));
         for state in [State::Silent, State::Incomplete, State::Unknown] {
-            assert_eq!(check(&none(state, live)), Plan::Nothing, "{state:?}");
+            let ground = format!("the node is {}, and only drift that was seen is acted on", state.name());
+            let expected = if live == ActionState::Held { Plan::Nothing } else { held(&ground) };
+            assert_eq!(check(&none(state, live)), expected, "{state:?}");
         }
     }
     for over in [ActionState::Dispatched, ActionState::Failed, ActionState::Withdrawn] {
@@ -159,14 +182,36 @@ fn an_action_that_is_not_called_for_is_given_up_on_evidence() {
 }
 
 #[test]
-fn a_group_that_becomes_report_only_takes_back_what_was_not_sent() {
-    let case = Case { mode: Mode::ReportOnly, action: action(ActionState::Proposed), ..Case::default() };
-    assert_eq!(check(&case), held("group web is report-only"));
+fn an_order_that_waits_is_held_when_its_ground_is_gone() {
+    let proposed = || Case { action: action(ActionState::Proposed), ..Case::default() };
+    let other = Other { id: "act_9".to_owned(), node: "web-2".to_owned() };
+    for (case, reason) in [
+        (Case { mode: Mode::ReportOnly, ..proposed() }, "group web is report-only"),
+        (
+            Case { state: State::Unknown, ..proposed() },
+            "the node is unknown, and only drift that was seen is acted on",
+        ),
+        (Case { verdict: None, ..proposed() }, "policy fails, and nothing is ordered without it"),
+        (
+            Case { verdict: Some(Verdict::Quarantine), ..proposed() },
+            "policy says quarantine now, and the order was to replace",
+        ),
+        (
+            Case { arrived_minutes_ago: 16, ..proposed() },
+            "the newest report arrived 16m ago; waiting for a fresh one",
+        ),
+        (Case { others: vec![other], ..proposed() }, "action act_9 of node web-2 is open in group web"),
+    ] {
+        assert_eq!(check(&case), held(reason));
+    }
+    // An order that was confirmed once is not confirmed again.
+    assert_eq!(check(&Case { sweeps: vec![], ..proposed() }), Plan::Nothing);
 }
 
 #[test]
 fn after_the_cool_down_a_failed_action_is_tried_anew() {
-    let mut case = Case { action: action(ActionState::Failed), ..Case::default() };
-    case.action.as_mut().unwrap().updated_at = time("2026-02-28T11:00:00Z");
+    let failed = || action(ActionState::Failed);
+    let mut case = Case { action: failed(), failed: failed(), ..Case::default() };
+    case.failed.as_mut().unwrap().updated_at = time("2026-02-28T11:00:00Z");
     assert_eq!(check(&case), ordered("confirmed by the full sweeps 1 and 2"));
 }

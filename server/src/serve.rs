@@ -161,7 +161,7 @@ async fn prepare(
     let (scope, config, now) = (Scope::of(config, policy), Arc::clone(config), clock());
     let preparing = store.write("prepare the store", move |tx| {
         tx.record_scope(now, &scope)?;
-        tx.resume_deliveries()?;
+        tx.resume_deliveries(now)?;
         reconcile(tx, &config, now)
     });
     preparing.await

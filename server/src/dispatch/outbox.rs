@@ -37,9 +37,14 @@ pub(crate) struct Outbox<D> {
 }
 
 impl<D: Driver> Outbox<D> {
-    /// Delivers until the collector stops.
+    /// Delivers until the collector stops, once all was planned anew.
     pub(crate) async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         let mut under_way = JoinSet::new();
+        // What was ordered under another configuration may no longer be called for.
+        tokio::select! {
+            () = stopped(&mut stop) => return,
+            () = self.signals.planned.notified() => {}
+        }
         loop {
             let sleep = match self.begin_due(&mut under_way).await {
                 Ok(sleep) => sleep,

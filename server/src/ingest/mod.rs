@@ -183,6 +183,7 @@ fn row(checked: &Checked, chain: u64, late: bool, now: Timestamp) -> NewReport {
         Outcome::Verified(verification) => Some(verification),
         Outcome::NoManifest(_) | Outcome::Withheld(_) => None,
     };
+    let coverage = verification.map(|verification| &verification.coverage);
     NewReport {
         node: report.node.clone(),
         chain,
@@ -196,7 +197,8 @@ fn row(checked: &Checked, chain: u64, late: bool, now: Timestamp) -> NewReport {
         state: standing.state,
         note: standing.note.clone(),
         late,
-        sweep: verification.map(|verification| verification.coverage.mode),
+        sweep: coverage.map(|coverage| coverage.mode),
+        swept: coverage.map(|coverage| (coverage.started_at, coverage.finished_at)),
         conditional: verification.is_some_and(|verification| verification.conditional),
         manifest: standing.manifest.clone(),
         observed_root: verification.map(|verification| verification.observed_root),

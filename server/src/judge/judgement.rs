@@ -83,6 +83,12 @@ impl Judgement {
         self.report.as_ref().map_or(SignedDuration::ZERO, age)
     }
 
+    /// How long ago the report arrived.
+    pub(super) fn since_arrival(&self, now: Timestamp) -> SignedDuration {
+        let since = |row: &ReportRow| now.duration_since(row.report.received_at);
+        self.report.as_ref().map_or(SignedDuration::ZERO, since)
+    }
+
     /// The decision, to be recorded.
     pub(super) fn decision(&self, group: &Group, at: Timestamp) -> NewDecision {
         NewDecision {

@@ -6,9 +6,11 @@
 //! between the commit of a report and its judgement loses nothing. A failed
 //! evaluation is recorded as such; it is never a verdict and never an action.
 
+mod act;
 mod case;
 mod conclude;
 mod judgement;
+mod reconcile;
 #[cfg(test)]
 mod tests;
 
@@ -23,11 +25,13 @@ use tracing::{Instrument, error, info, info_span};
 
 use crate::clock::Clock;
 use crate::config::{Config, Mode};
-use crate::ingest::{NEVER_REPORTED, chain_of, not_accepted};
+use crate::ingest::{NEVER_REPORTED, chain_of};
 use crate::policy::Policy;
 use crate::serve::stopped;
 use crate::silence::{falls_silent, silent_for};
-use crate::store::{NodeRow, Store, StoreError, Tx};
+use crate::store::{NodeRow, Store, StoreError};
+
+pub(crate) use reconcile::reconcile;
 
 use case::Case;
 use conclude::Context;
@@ -56,30 +60,10 @@ pub(crate) struct Signals {
     pub(crate) report: Arc<Notify>,
     /// An action is over: those that were held for it may go ahead.
     pub(crate) budget: Arc<Notify>,
+    /// All was planned anew since the start: orders that stand may go out.
+    pub(crate) planned: Arc<Notify>,
     /// An order waits to be delivered.
     pub(crate) order: Arc<Notify>,
-}
-
-/// Takes the configuration's word on which nodes there are and what they may be
-/// held to. What was congruent with a manifest that is no longer accepted is
-/// `unknown`; the other way round, the next report tells.
-pub(crate) fn reconcile(tx: &Tx<'_>, config: &Config, now: Timestamp) -> Result<(), StoreError> {
-    for id in config.nodes.keys() {
-        let Some(node) = tx.node(id)? else {
-            tx.insert_node(id, now, NEVER_REPORTED)?;
-            continue;
-        };
-        let (Some(group), Some(report_id)) = (config.group_of(id), node.report_id) else { continue };
-        let manifest = tx.report(report_id)?.and_then(|report| report.report.manifest);
-        if let Some(manifest) = manifest
-            && !matches!(node.state, State::Unknown | State::Silent)
-            && group.accepted(&manifest.root).is_none()
-        {
-            let note = not_accepted(&manifest, group);
-            tx.change_state(id, State::Unknown, Some(&note), now, None)?;
-        }
-    }
-    Ok(())
 }
 
 impl Judge {
@@ -88,11 +72,13 @@ impl Judge {
         let quarter: Duration = self.config.silent_after.unsigned_abs() / 4;
         let mut ticks = tokio::time::interval(quarter.clamp(TICK.0, TICK.1));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // At start: the reports that nobody judged, then every node, since
-        // policy, groups and manifests may be others than before.
-        log(self.judge_reports().await);
-        log(self.judge_nodes(self.config.nodes.keys().cloned().collect()).await);
+        let mut planned = false;
         loop {
+            if !planned {
+                let outcome = self.plan_anew().await;
+                planned = outcome.is_ok();
+                log(outcome);
+            }
             tokio::select! {
                 () = stopped(&mut stop) => return,
                 () = self.signals.report.notified() => {}
@@ -101,6 +87,18 @@ impl Judge {
             }
             log(self.judge_reports().await);
         }
+    }
+
+    /// At start: judges the reports that nobody judged, then every node, since
+    /// policy, groups and manifests may be others than before; and those that
+    /// came in between. No order goes out before this is done: it may not be
+    /// called for any more.
+    pub(crate) async fn plan_anew(&self) -> Result<(), StoreError> {
+        self.judge_reports().await?;
+        self.judge_nodes(self.config.nodes.keys().cloned().collect()).await?;
+        self.judge_reports().await?;
+        self.signals.planned.notify_one();
+        Ok(())
     }
 
     /// Judges every report that was not judged yet.
@@ -206,11 +204,15 @@ impl Judge {
     }
 
     /// Marks the reports of a node that cannot be judged, so that they do not
-    /// hold up those of others.
+    /// hold up those of others, and holds its order.
     async fn skip(&self, node: &str) -> Result<(), StoreError> {
-        let id = node.to_owned();
+        let (id, now) = (node.to_owned(), (self.clock)());
         error!("cannot judge the node: it is not configured, or evaluation panicked");
-        self.store.write("skip a node's reports", move |tx| tx.skip_reports(&id)).await
+        let skipping = self.store.write("skip a node's reports", move |tx| {
+            tx.skip_reports(&id)?;
+            act::hold_unjudged(tx, &id, now)
+        });
+        skipping.await
     }
 }
 

@@ -1,3 +1,5 @@
+mod restart;
+
 use congruent_protocol::action::{ActionState, Order};
 use congruent_protocol::digest::Algorithm;
 use congruent_protocol::drift::Finding;
@@ -7,10 +9,11 @@ use super::*;
 use crate::ingest::Ingest;
 use crate::policy::PolicyInput;
 use crate::record::{ActionRecord, DecisionRecord};
-use crate::store::ActionFilter;
-use crate::testing::{Fixture, StandingClock, added, server_toml, sweep, tampered};
+use crate::store::{ActionFilter, DueDelivery};
+use crate::testing::{Fixture, StandingClock, added, server_toml, sweep, tampered, wait_for};
 
-/// Replaces what is divergent; fails on `web-2` when it is.
+/// Replaces what is divergent, but not in `dev`; fails in `broken`, and on
+/// `web-2` where it has two findings.
 const RULES: &str = r#"
 package congruent
 
@@ -25,7 +28,13 @@ decision := {
     "controls": ["PCI-DSS-11.5.2"],
 } if {
     input.state == "divergent"
+    input.subject.environment != "dev"
     fails == false
+}
+
+fails if {
+    input.subject.environment == "broken"
+    to_number("x")
 }
 
 fails if {
@@ -55,11 +64,13 @@ impl Bench {
     async fn start(fixture: Fixture) -> Self {
         let clock = StandingClock::at("2026-03-01T00:00:20Z");
         let config = Arc::new(fixture.config());
-        let store =
-            crate::testing::wait_for("the store's lock", || async { Store::open(&config.database).ok() })
-                .await;
+        let store = wait_for("the store's lock", || async { Store::open(&config.database).ok() }).await;
         let (ready, scope) = ((clock.clock())(), Arc::clone(&config));
-        store.write("reconcile", move |tx| reconcile(tx, &scope, ready)).await.unwrap();
+        let preparing = store.write("prepare", move |tx| {
+            tx.resume_deliveries(ready)?;
+            reconcile(tx, &scope, ready)
+        });
+        preparing.await.unwrap();
         let judge = Judge {
             policy: Arc::new(Policy::from_directory(&fixture.path("policy")).unwrap()),
             store: store.clone(),
@@ -89,6 +100,28 @@ impl Bench {
     async fn sweep(&self, node: &str, sequence: u64, findings: Vec<Finding>) {
         self.store_only(&sweep(node, sequence, findings)).await;
         self.judge.judge_reports().await.unwrap();
+    }
+
+    /// A bench with an order for `web-1` in its outbox.
+    async fn with_order() -> Self {
+        let bench = Self::new("replace").await;
+        bench.sweep("web-1", 1, tampered()).await;
+        bench.sweep("web-1", 2, tampered()).await;
+        assert_eq!(bench.shown().await, ["web-1 proposed: confirmed by the full sweeps 1 and 2"]);
+        bench
+    }
+
+    /// Begins what is due, as the outbox does.
+    async fn begin_deliveries(&self) -> Vec<DueDelivery> {
+        let now = (self.clock.clock())();
+        self.judge.store.write("begin", move |tx| tx.begin_deliveries(now, 9)).await.unwrap()
+    }
+
+    /// Starts another collector with `toml`, as serve does, and has it plan anew.
+    async fn restart_with(self, toml: &str) -> Self {
+        let bench = self.restart(|fixture| fixture.write("server.toml", toml.as_bytes())).await;
+        bench.judge.plan_anew().await.unwrap();
+        bench
     }
 
     async fn judge_all(&self) {
@@ -287,4 +320,32 @@ async fn old_news_from_a_spool_orders_nothing() {
         "{shown}"
     );
     assert_eq!(bench.actions().await[0].state, ActionState::Held);
+}
+
+#[tokio::test]
+async fn a_failed_action_holds_the_next_for_a_day_however_often_it_reports() {
+    let bench = Bench::with_order().await;
+    let (id, now) = (bench.actions().await.remove(0).id, (bench.clock.clock())());
+    let failed = id.clone();
+    let failing =
+        bench.judge.store.write("fail", move |tx| tx.move_action(&failed, ActionState::Failed, "no", now));
+    failing.await.unwrap();
+    let waits =
+        format!("web-1 held: action {id} of this node failed; the next waits until 2026-03-02T00:00:20Z");
+    for sequence in 3..=5 {
+        bench.sweep("web-1", sequence, tampered()).await;
+        assert_eq!(bench.shown().await, ["web-1 failed: no", &waits]);
+    }
+}
+
+#[tokio::test]
+async fn one_look_that_is_sent_under_two_numbers_does_not_confirm() {
+    let bench = Bench::new("replace").await;
+    let first = sweep("web-1", 1, tampered());
+    bench.store_only(&first).await;
+    bench.store_only(&Report { sequence: 2, ..first }).await;
+    bench.judge.judge_reports().await.unwrap();
+    assert_eq!(bench.shown().await, ["web-1 held: waiting for a second full sweep"]);
+    bench.sweep("web-1", 3, tampered()).await;
+    assert_eq!(bench.shown().await, ["web-1 proposed: confirmed by the full sweeps 2 and 3"]);
 }

@@ -94,12 +94,26 @@ impl View<'_> {
         self.row("read an action", &format!("{SELECT} WHERE actions.id = ?1"), [id], ActionRow::from_row)
     }
 
-    /// The actions of a group that take its budget.
-    pub(crate) fn open_actions(&self, group: &str) -> Result<Vec<ActionRow>, StoreError> {
+    /// The newest action of a node that failed.
+    pub(crate) fn newest_failed_action(&self, node: &str) -> Result<Option<ActionRow>, StoreError> {
+        let sql = format!("{SELECT} WHERE node = ?1 AND state = 'failed' ORDER BY updated_at DESC LIMIT 1");
+        self.row("read a node's newest failed action", &sql, [node], ActionRow::from_row)
+    }
+
+    /// The actions that take a budget. Each has an order, and many more may be
+    /// held than were ever ordered.
+    pub(crate) fn open_actions(&self) -> Result<Vec<ActionRow>, StoreError> {
         let sql = format!(
-            "{SELECT} WHERE group_name = ?1 AND state IN ('proposed', 'dispatched') ORDER BY created_at"
+            "{SELECT} WHERE actions.id IN (SELECT action_id FROM outbox) \
+             AND state IN ('proposed', 'dispatched') ORDER BY created_at"
         );
-        self.rows("read a group's open actions", &sql, [group], ActionRow::from_row)
+        self.rows("read the open actions", &sql, [], ActionRow::from_row)
+    }
+
+    /// The actions that the platform has not confirmed, and that are not over.
+    pub(crate) fn pending_actions(&self) -> Result<Vec<ActionRow>, StoreError> {
+        let sql = format!("{SELECT} WHERE state IN ('held', 'proposed') ORDER BY created_at");
+        self.rows("read the pending actions", &sql, [], ActionRow::from_row)
     }
 
     /// The nodes that have a held action.

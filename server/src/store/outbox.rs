@@ -6,6 +6,9 @@ use rusqlite::params;
 use super::columns::{Micros, Packed};
 use super::{StoreError, Tx, View};
 
+/// What became of a try that was under way when the collector ended.
+const CUT_OFF: &str = "cut off when the collector ended; the platform may have the order";
+
 /// A delivery that may be tried.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DueDelivery {
@@ -52,7 +55,8 @@ impl View<'_> {
 }
 
 impl Tx<'_> {
-    /// Puts an order in, to be delivered from `at` on.
+    /// Puts an order in, to be delivered from `at` on. One that is in already
+    /// keeps its bytes: the platform may have them.
     pub(crate) fn insert_order(
         &self,
         action_id: &str,
@@ -61,9 +65,17 @@ impl Tx<'_> {
         at: Timestamp,
     ) -> Result<(), StoreError> {
         let sql = "INSERT INTO outbox (action_id, webhook, body, attempts, in_flight, next_attempt_at) \
-             VALUES (?1, ?2, ?3, 0, 0, ?4)";
+             VALUES (?1, ?2, ?3, 0, 0, ?4) ON CONFLICT (action_id) DO UPDATE SET \
+             webhook = excluded.webhook, attempts = 0, next_attempt_at = excluded.next_attempt_at";
         let values = params![action_id, webhook, Packed(body), Micros(at)];
         self.execute("put an order into the outbox", sql, values).map(drop)
+    }
+
+    /// Sends an order that is not under way to another webhook, as it is; gives
+    /// whether it was bound for another.
+    pub(crate) fn redirect_order(&self, action_id: &str, webhook: &str) -> Result<bool, StoreError> {
+        let sql = "UPDATE outbox SET webhook = ?2 WHERE action_id = ?1 AND webhook <> ?2 AND in_flight = 0";
+        self.execute("redirect an order", sql, params![action_id, webhook]).map(|changed| changed > 0)
     }
 
     /// Takes back an order that is not under way.
@@ -109,9 +121,14 @@ impl Tx<'_> {
     }
 
     /// At start: what was under way when the collector ended is due again,
-    /// under the same id; whether it arrived is not known.
-    pub(crate) fn resume_deliveries(&self) -> Result<(), StoreError> {
+    /// under the same id, and has lost no try. Whether it arrived is not known,
+    /// which is recorded.
+    pub(crate) fn resume_deliveries(&self, now: Timestamp) -> Result<(), StoreError> {
+        let action = "resume deliveries";
+        let sql = "INSERT INTO deliveries (action_id, attempt, at, outcome) \
+             SELECT action_id, attempts, ?1, ?2 FROM outbox WHERE in_flight = 1";
+        self.execute(action, sql, params![Micros(now), CUT_OFF])?;
         let sql = "UPDATE outbox SET in_flight = 0, attempts = attempts - 1 WHERE in_flight = 1";
-        self.execute("resume deliveries", sql, []).map(drop)
+        self.execute(action, sql, []).map(drop)
     }
 }

@@ -28,6 +28,8 @@ pub(crate) struct NewReport {
     pub(crate) note: Option<String>,
     pub(crate) late: bool,
     pub(crate) sweep: Option<SweepMode>,
+    /// When the sweep began and ended, by the node's clock.
+    pub(crate) swept: Option<(Timestamp, Timestamp)>,
     pub(crate) conditional: bool,
     pub(crate) manifest: Option<ManifestId>,
     pub(crate) observed_root: Option<Digest>,
@@ -44,10 +46,11 @@ pub(crate) struct ReportRow {
 }
 
 const COLUMNS: &str = "id, node, chain, sequence, digest, boot, chain_id, agent_version, reported_at, received_at, state, \
-     note, late, sweep, conditional, manifest, observed_root, findings_total, findings_digest, verdict";
+     note, late, sweep, sweep_began_at, sweep_ended_at, conditional, manifest, observed_root, findings_total, findings_digest, verdict";
 
 impl ReportRow {
     fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let time = |column| row.get::<_, Option<Micros>>(column).map(|time| time.map(|time| time.0));
         let report = NewReport {
             node: row.get("node")?,
             chain: row.get("chain")?,
@@ -62,6 +65,7 @@ impl ReportRow {
             note: row.get("note")?,
             late: row.get("late")?,
             sweep: row.get::<_, Option<Word<_>>>("sweep")?.map(|word| word.0),
+            swept: time("sweep_began_at")?.zip(time("sweep_ended_at")?),
             conditional: row.get("conditional")?,
             manifest: row.get::<_, Option<Json<_>>>("manifest")?.map(|json| json.0),
             observed_root: row.get::<_, Option<Word<_>>>("observed_root")?.map(|word| word.0),
@@ -138,8 +142,8 @@ impl Tx<'_> {
         let action = "store a report";
         let sql = "INSERT INTO reports (node, chain, sequence, digest, boot, chain_id, agent_version, reported_at, \
              received_at, state, note, late, sweep, conditional, manifest, manifest_root, observed_root, \
-             findings_total, findings_digest, judged) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?12)";
+             findings_total, findings_digest, judged, sweep_began_at, sweep_ended_at) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?12, ?20, ?21)";
         let manifest = report.manifest.as_ref();
         let values = params![
             report.node,
@@ -161,6 +165,8 @@ impl Tx<'_> {
             report.observed_root.map(Word),
             report.findings_total,
             Word(report.findings_digest),
+            report.swept.map(|(began, _)| Micros(began)),
+            report.swept.map(|(_, ended)| Micros(ended)),
         ];
         let id = self.insert(action, sql, values)?;
         let sql = "INSERT INTO report_bodies (report_id, body) VALUES (?1, ?2)";

@@ -31,6 +31,9 @@ CREATE TABLE reports (
     late            INTEGER NOT NULL,
     -- `full` or `quick`; none where no sweep was completed.
     sweep           TEXT,
+    -- When it began and ended, by the node's clock.
+    sweep_began_at  INTEGER,
+    sweep_ended_at  INTEGER,
     conditional     INTEGER NOT NULL,
     manifest        TEXT,
     manifest_root   TEXT,
