@@ -79,7 +79,7 @@ fn periods_of_which_nothing_is_known_are_refused() -> Result<()> {
     sweep(&site, "web-1", 0)?;
     for (from, to, says) in [
         ("2001-01-01", "2001-01-31", "holds nothing about the time before 2001-02-01"),
-        ("2026-02-01", "2026-01-01", "before it begins"),
+        ("2026-02-01", "2026-01-01", "give --from an earlier time than --to"),
         ("yesterday", "2026-01-01", "write a date"),
     ] {
         let refused = report(&site, from, to)?;
