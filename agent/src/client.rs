@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use congruent_protocol::digest::Algorithm;
 use congruent_protocol::path::escape;
 use congruent_protocol::report::{Acknowledgement, REPORTS_PATH, Refusal};
 use reqwest::StatusCode;
 
 use crate::config::Collector;
+use crate::spool::Spooled;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const REQUEST_TIMEOUT: Duration = Duration::from_mins(2);
@@ -50,7 +52,9 @@ impl Client {
         let http = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(REQUEST_TIMEOUT)
-            // A token must not follow a redirect to somewhere else.
+            // A token must not follow a redirect to somewhere else, nor go through
+            // a proxy that the environment happens to name.
+            .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .user_agent(concat!("congruent/", env!("CARGO_PKG_VERSION")))
             .build()
@@ -60,8 +64,13 @@ impl Client {
     }
 
     /// Sends a report's bytes.
-    pub(crate) async fn deliver(&self, report: Vec<u8>) -> Result<Delivery, DeliveryError> {
+    pub(crate) async fn deliver(
+        &self,
+        spooled: &Spooled,
+        report: Vec<u8>,
+    ) -> Result<Delivery, DeliveryError> {
         let unreachable = |source| DeliveryError::Unreachable { url: self.url.clone(), source };
+        let digest = Algorithm::Blake3.digest(&report);
         let request = self
             .http
             .post(&self.url)
@@ -78,7 +87,9 @@ impl Client {
             }
         }
         if status == StatusCode::OK
-            && let Ok(acknowledgement) = serde_json::from_slice(&answer)
+            && let Ok(acknowledgement) = serde_json::from_slice::<Acknowledgement>(&answer)
+            // Only what was sent may be forgotten.
+            && (acknowledgement.sequence, acknowledgement.digest) == (spooled.sequence, digest)
         {
             return Ok(Delivery::Acknowledged(acknowledgement));
         }

@@ -1,9 +1,10 @@
 //! Facts about the host, for the inventory. A fact that cannot be had is left
 //! out; none is authority.
 
-use std::fs;
+use std::io::Read;
 use std::path::Path;
 
+use crate::regular;
 use congruent_protocol::path::escape;
 use congruent_protocol::report::{Disk, Facts, Network};
 use sysinfo::{CpuRefreshKind, Disks, MemoryRefreshKind, Networks, RefreshKind, System};
@@ -12,7 +13,9 @@ use sysinfo::{CpuRefreshKind, Disks, MemoryRefreshKind, Networks, RefreshKind, S
 const DMI: &str = "/sys/class/dmi/id";
 /// Where cloud-init notes which instance this is.
 const CLOUD_INIT_INSTANCE: &str = "/var/lib/cloud/data/instance-id";
-/// The longest fact taken from a file.
+/// How much of a file is read for one fact.
+const MAX_FACT_BYTES: u64 = 4096;
+/// The longest fact taken.
 const MAX_FACT_CHARS: usize = 200;
 
 /// Gathers what this host tells of itself.
@@ -23,12 +26,12 @@ pub(crate) fn gather() -> Facts {
     let system = System::new_with_specifics(kinds).ok();
     let cpus = system.as_ref().map_or(&[][..], System::cpus);
     Facts {
-        host_name: System::host_name().ok(),
-        os: System::long_os_version().ok(),
-        kernel: System::kernel_version().ok(),
+        host_name: System::host_name().ok().as_deref().map(bounded),
+        os: System::long_os_version().ok().as_deref().map(bounded),
+        kernel: System::kernel_version().ok().as_deref().map(bounded),
         architecture: System::cpu_arch(),
         cpus: u32::try_from(cpus.len()).unwrap_or(u32::MAX),
-        cpu_model: cpus.first().map(|cpu| cpu.brand().to_owned()),
+        cpu_model: cpus.first().map(|cpu| bounded(cpu.brand())),
         memory_bytes: system.as_ref().map_or(0, System::total_memory),
         disks: disks(),
         networks: networks(),
@@ -98,8 +101,13 @@ fn ec2_instance_id() -> Option<String> {
 }
 
 fn first_line(path: impl AsRef<Path>) -> Option<String> {
-    let text = fs::read(path).ok()?;
+    let mut text = Vec::new();
+    regular::open(path.as_ref()).ok()?.take(MAX_FACT_BYTES).read_to_end(&mut text).ok()?;
     let line = text.split(|&b| b == b'\n').next()?.trim_ascii();
     let shown: String = escape(line).chars().take(MAX_FACT_CHARS).collect();
     (!shown.is_empty()).then_some(shown)
+}
+
+fn bounded(text: impl AsRef<str>) -> String {
+    escape(text.as_ref().as_bytes()).chars().take(MAX_FACT_CHARS).collect()
 }

@@ -11,6 +11,7 @@ mod config;
 mod facts;
 mod output;
 mod progress;
+mod regular;
 mod report_log;
 mod spool;
 mod sweep;

@@ -16,7 +16,8 @@ use congruent_protocol::report::{Outcome, Report};
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
-/// Holds the number and digest of the newest report, spooled or not.
+/// Holds the chain's id, and the number and digest of its newest report, spooled
+/// or not.
 const CHAIN_FILE: &str = "chain.json";
 const LOCK_FILE: &str = "lock";
 const SPOOL_DIRECTORY: &str = "spool";
@@ -43,6 +44,8 @@ pub(crate) enum SpoolError {
     },
     #[error("the kernel gives no random numbers")]
     Random(#[source] getrandom::Error),
+    #[error("the numbers in {} are used up, so it is damaged; remove it, and the node begins a new chain", .0.display())]
+    Exhausted(PathBuf),
     #[error("{} is not a regular file", .0.display())]
     Foreign(PathBuf),
 }
@@ -125,7 +128,7 @@ impl Spool {
     /// Numbers a report, chains it to the one before, and spools it.
     pub(crate) fn push(&mut self, mut report: Report) -> Result<Spooled, SpoolError> {
         report.chain.clone_from(&self.chain.id);
-        report.sequence = self.chain.sequence + 1;
+        report.sequence = self.chain.next().ok_or_else(|| SpoolError::Exhausted(self.directory.clone()))?;
         report.previous = self.chain.digest;
         let bytes = serde_json::to_vec(&report).expect("a report always serialises");
         let spooled = Spooled { sequence: report.sequence, path: self.path_of(report.sequence) };
@@ -187,6 +190,11 @@ impl Spool {
 }
 
 impl Chain {
+    /// The next report's number.
+    fn next(&self) -> Option<u64> {
+        self.sequence.checked_add(1)
+    }
+
     /// A new chain, with an id that no other has.
     fn begin() -> Result<Self, SpoolError> {
         let mut id = [0; 16];

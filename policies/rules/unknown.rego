@@ -1,4 +1,5 @@
-# Unknown: there is no accepted manifest to hold the subject to.
+# Unknown: there is no report that an accepted manifest could be held against:
+# no manifest, another one, or findings too many to be reported.
 #
 # Without one there is neither drift nor congruence, so nothing is ordered. It
 # is as loud as silence: a machine that nobody can vouch for serves.
@@ -11,7 +12,7 @@ verdict := {"action": "observe", "severity": severities[environment.judged_as], 
 
 severities := {"prod": "high", "test": "medium", "dev": "low"}
 
-reasons contains "There is no accepted manifest to hold it to; nothing can be said of it, and nothing is ordered."
+reasons contains "No report of it could be held to an accepted manifest; nothing can be said of it, and nothing is ordered."
 
 reasons contains sprintf("It was held to %s %s (%s), which is not accepted for the group %s.", [
 	text.shorten(input.manifest.name, 100),

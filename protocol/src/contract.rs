@@ -288,6 +288,7 @@ fn glob(pattern: &str) -> Result<globset::Glob, String> {
             "glob `{shown}` must start with `/`: globs match the whole path from the image's root"
         ));
     };
+    check_brackets(pattern).map_err(|why| format!("glob `{shown}` {why}"))?;
     for component in rest.split('/') {
         match component {
             "" if rest.is_empty() => {}
@@ -301,7 +302,7 @@ fn glob(pattern: &str) -> Result<globset::Glob, String> {
                     "glob `{shown}` has `**` beside other characters; it must be a whole component"
                 ));
             }
-            _ => check_brackets(component).map_err(|why| format!("glob `{shown}` {why}"))?,
+            _ => {}
         }
     }
     GlobBuilder::new(pattern)
@@ -312,19 +313,25 @@ fn glob(pattern: &str) -> Result<globset::Glob, String> {
 }
 
 /// Refuses the brackets that would match the separator, and so leave their
-/// component: negated ones, and ranges across it.
-fn check_brackets(component: &str) -> Result<(), &'static str> {
-    let mut chars = component.chars();
+/// component: negated ones, and those that hold it or a range across it.
+fn check_brackets(pattern: &str) -> Result<(), &'static str> {
+    let mut chars = pattern.chars();
     while let Some(c) = chars.next() {
         match c {
             '\\' => drop(chars.next()),
             '[' => {
                 let class: Vec<char> = chars.by_ref().take_while(|&c| c != ']').collect();
-                if matches!(class.first(), Some('!' | '^')) {
-                    return Err("has a negated class, which would match `/` too; name what it may match");
+                match class.first() {
+                    None => return Err("has brackets that begin with `]`; name it elsewhere in them"),
+                    Some('!' | '^') => {
+                        return Err("has a negated class, which would match `/` too; name what it may match");
+                    }
+                    Some(_) => {}
                 }
-                if class.windows(3).any(|w| w[1] == '-' && (w[0]..=w[2]).contains(&'/')) {
-                    return Err("has a range that holds `/`; name what it may match");
+                if class.contains(&'/')
+                    || class.windows(3).any(|w| w[1] == '-' && (w[0]..=w[2]).contains(&'/'))
+                {
+                    return Err("has brackets that match `/`; name what they may match");
                 }
             }
             _ => {}
@@ -398,7 +405,9 @@ mod tests {
             ("[[rule]]\npath = '/a[b'\nclass = 'ephemeral'", "line 2, column 8: glob `/a[b` is not valid"),
             ("[[rule]]\npath = '/a**'\nclass = 'ephemeral'", "must be a whole component"),
             ("[[rule]]\npath = '/a[!b]'\nclass = 'ephemeral'", "has a negated class"),
-            ("[[rule]]\npath = '/a[+-9]'\nclass = 'ephemeral'", "has a range that holds `/`"),
+            ("[[rule]]\npath = '/a[+-9]'\nclass = 'ephemeral'", "has brackets that match `/`"),
+            ("[[rule]]\npath = '/a[/-9]b'\nclass = 'ephemeral'", "has brackets that match `/`"),
+            ("[[rule]]\npath = '/a[]!-0]b'\nclass = 'ephemeral'", "begin with `]`"),
             (
                 "[[mount]]\npath='/x'\ncontent='hide'\n[[mount]]\npath='/x'\ncontent='hide'",
                 "line 5, column 6: the mount",

@@ -162,15 +162,11 @@ impl Node {
 /// Whether an extended attribute is compared, by its name: `user.*` (but not
 /// overlay's own), `security.capability` and POSIX ACLs.
 pub fn xattr_in_scope(name: &[u8]) -> bool {
-    xattr_can_be_asked_for(name) || (name.starts_with(b"user.") && !name.starts_with(b"user.overlay."))
+    XATTRS_KNOWN_BY_NAME.iter().any(|known| known.to_bytes() == name)
+        || (name.starts_with(b"user.") && !name.starts_with(b"user.overlay."))
 }
 
 /// The attributes in scope whose names are known beforehand: they are seen also
 /// where the kernel cannot list what there is.
 pub const XATTRS_KNOWN_BY_NAME: [&std::ffi::CStr; 3] =
     [c"security.capability", c"system.posix_acl_access", c"system.posix_acl_default"];
-
-/// Whether an attribute is one of [`XATTRS_KNOWN_BY_NAME`].
-pub fn xattr_can_be_asked_for(name: &[u8]) -> bool {
-    XATTRS_KNOWN_BY_NAME.iter().any(|known| known.to_bytes() == name)
-}

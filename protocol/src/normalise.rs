@@ -11,7 +11,7 @@ use std::slice;
 use crate::contract::{Class, Contract};
 use crate::digest::{Algorithm, Digest};
 use crate::drift::{Attributes, AttributesError, Change, Finding, differing_fields};
-use crate::entry::{Entry, Node};
+use crate::entry::{Entry, Kind, Node};
 use crate::manifest::{EntriesError, ListedEntry};
 use crate::path::TreePath;
 use crate::tree::{Contribution, OutOfOrder, TreeHasher};
@@ -78,11 +78,15 @@ pub fn recompute(
         reserved,
         findings: findings.iter().peekable(),
         covered: None,
+        last: None,
     };
     for listed in entries {
         let ListedEntry { path, entry } = listed?;
         recompute.take_findings_before(Some(&path))?;
         let finding = recompute.findings.next_if(|finding| finding.path == path);
+        if let Some(finding) = finding {
+            recompute.check_order(finding)?;
+        }
         recompute.baked(&path, &entry, finding)?;
     }
     recompute.take_findings_before(None)?;
@@ -96,6 +100,8 @@ struct Recompute<'a> {
     findings: Peekable<slice::Iter<'a, Finding>>,
     /// The unnamed mount that covers what follows, while it does.
     covered: Option<TreePath>,
+    /// The finding before.
+    last: Option<TreePath>,
 }
 
 impl Recompute<'_> {
@@ -146,9 +152,13 @@ impl Recompute<'_> {
     }
 
     fn unbaked(&mut self, finding: &Finding) -> Result<(), RecomputeError> {
+        self.check_order(finding)?;
         self.check_class(finding)?;
         match (finding.change, &finding.expected, &finding.observed) {
-            _ if finding.class == Class::Reserved => Ok(()),
+            (Change::Added, None, Some(observed)) if finding.class == Class::Reserved => {
+                parse(finding, observed).map(drop)
+            }
+            (Change::MountedOver, None, Some(_)) if finding.class == Class::Reserved => Ok(()),
             (Change::Added, None, Some(observed)) => {
                 let observed = parse(finding, observed)?;
                 Ok(self.hasher.push(&finding.path, Contribution::Entry(&observed))?)
@@ -158,7 +168,19 @@ impl Recompute<'_> {
         }
     }
 
+    /// Reserved findings contribute nothing, so the hasher would not see them.
+    fn check_order(&mut self, finding: &Finding) -> Result<(), RecomputeError> {
+        if self.last.as_ref().is_some_and(|last| *last >= finding.path) {
+            return refuse(finding, "findings are not in tree order, or one stands twice");
+        }
+        self.last = Some(finding.path.clone());
+        Ok(())
+    }
+
     fn mount(&mut self, finding: &Finding) -> Result<(), RecomputeError> {
+        if finding.observed.as_ref().is_none_or(|observed| observed.kind != Kind::Mount) {
+            return refuse(finding, "what it observed is not a mount");
+        }
         self.covered = Some(finding.path.clone());
         Ok(self.hasher.push(&finding.path, Contribution::Mount)?)
     }
@@ -260,6 +282,7 @@ mod tests {
     #[test]
     fn findings_that_do_not_hold_are_refused() {
         let mount = || Attributes::mount(None, None);
+        let reserved = || Finding::added(&path("/var/lib/congruent/x"), Class::Reserved, (&file(b"")).into());
         let mut other_expected = modified("/bin/tool", |entry| entry.mode = 0);
         other_expected.expected = Some((&file(b"other")).into());
         let mut other_fields = modified("/bin/tool", |entry| entry.mode = 0);
@@ -278,8 +301,11 @@ mod tests {
             (vec![added("/tmp/x", Class::Ephemeral)], "may change in any way"),
             (vec![added("/x", Class::Ephemeral)], "the contract says immutable"),
             (vec![added("/x", Class::Reserved)], "the contract says immutable"),
-            (vec![added("/y", Class::Immutable), added("/x", Class::Immutable)], "not tree order"),
-            (vec![removed("/pipe"), removed("/bin/tool")], "no such path"),
+            (vec![added("/y", Class::Immutable), added("/x", Class::Immutable)], "not in tree order"),
+            (vec![reserved(), reserved()], "not in tree order"),
+            (vec![Finding { change: Change::Removed, ..reserved() }], "no such path"),
+            (vec![Finding { change: Change::MountedOver, ..added("/x", Class::Immutable) }], "not a mount"),
+            (vec![removed("/pipe"), removed("/bin/tool")], "not in tree order"),
             (vec![other_expected], "not what the manifest has"),
             (vec![other_fields], "not those that differ"),
             (vec![replaced], "`replaced` is for another kind"),

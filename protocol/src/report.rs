@@ -34,7 +34,7 @@ pub struct Report {
     pub agent_version: String,
     /// When the report was written.
     pub reported_at: Timestamp,
-    /// What the agent holds against.
+    /// What the look came to.
     pub outcome: Outcome,
     /// Facts about the host. Never authority.
     pub facts: Facts,

@@ -24,7 +24,8 @@ pub enum State {
     Incomplete,
     /// It has not reported for too long.
     Silent,
-    /// There is no accepted manifest to hold it to.
+    /// Nothing can be said of it: there is no accepted manifest to hold it to, or
+    /// what was found could not be reported.
     Unknown,
 }
 

@@ -26,13 +26,16 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
+use congruent_protocol::path::escape;
 
 fn main() -> ExitCode {
     match cli::run(cli::Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Nothing is left to be told when standard error is closed.
-            let _ = writeln!(std::io::stderr(), "error: {}", ingest::chain_of(error.as_ref()));
+            // Messages quote what stands in foreign files. Nothing is left to be
+            // told when standard error is closed.
+            let message = ingest::chain_of(error.as_ref());
+            let _ = writeln!(std::io::stderr(), "error: {}", escape(message.as_bytes()));
             ExitCode::from(2)
         }
     }

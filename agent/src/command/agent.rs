@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use congruent_protocol::manifest::Manifest;
 use congruent_protocol::normalise::is_reserved;
 use congruent_protocol::path::{TreePath, escape};
-use congruent_protocol::report::{Outcome as Looked, REPORT_SCHEMA, Report};
+use congruent_protocol::report::{Facts, Outcome as Looked, REPORT_SCHEMA, Report};
 use congruent_protocol::verification::State;
 use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
@@ -134,17 +134,17 @@ impl Agent {
     /// One sweep, logged and spooled.
     async fn look(&mut self) -> anyhow::Result<State> {
         let config = self.config.clone();
-        let looked =
-            tokio::task::spawn_blocking(move || verify(&config)).await.context("the sweep broke off")?;
+        let look = move || (verify(&config), facts::gather());
+        let (looked, facts) = tokio::task::spawn_blocking(look).await.context("the sweep broke off")?;
         let outcome = match looked {
             Ok(looked) => looked?,
             Err(reason) => Looked::NoManifest(format!("{reason:#}")),
         };
-        self.report(outcome)
+        self.report(outcome, facts)
     }
 
     /// Logs what a look came to, and spools the report of it.
-    fn report(&mut self, outcome: Looked) -> anyhow::Result<State> {
+    fn report(&mut self, outcome: Looked, facts: Facts) -> anyhow::Result<State> {
         report_log::write(&outcome, self.delivery.is_some());
         let report = Report {
             schema_version: REPORT_SCHEMA,
@@ -156,7 +156,7 @@ impl Agent {
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
             reported_at: Timestamp::now(),
             outcome,
-            facts: facts::gather(),
+            facts,
         };
         let state = report.state();
         if let Some((spool, _)) = &mut self.delivery {
@@ -171,10 +171,14 @@ impl Agent {
         while let Some((spool, client)) = &mut self.delivery {
             let Some(spooled) = spool.pending()?.into_iter().next() else { break };
             let delivery = match spooled.read() {
-                Ok(report) => client.deliver(report).await?,
-                Err(error) => {
-                    Delivery::Refused(format!("it was never sent: {:#}", anyhow::Error::new(error)))
+                Ok(report) => client.deliver(&spooled, report).await?,
+                // Not ours; it must not keep back what is.
+                Err(error @ SpoolError::Foreign(_)) => {
+                    let aside = spool.set_aside(&spooled)?;
+                    error!("{error}; it is not sent, and kept as {}", aside.display());
+                    continue;
                 }
+                Err(error) => return Err(error.into()),
             };
             if !matches!(delivery, Delivery::Acknowledged(_)) {
                 delivered = Delivered::ButRefused;
@@ -186,7 +190,7 @@ impl Agent {
             };
             settle(spool, &spooled, delivery)?;
             if let Some(message) = withheld {
-                self.report(Looked::Withheld(message))?;
+                self.report(Looked::Withheld(message), Facts::default())?;
             }
         }
         Ok(delivered)

@@ -7,15 +7,14 @@ mod show;
 mod verify;
 
 use std::fs::{self, File};
-use std::io;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use congruent_protocol::key::PublicKey;
 use congruent_protocol::verification::State;
-use rustix::fs::{Mode, OFlags};
 
 use crate::cli::Command;
+use crate::regular;
 
 /// What a command came to, where it was not an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,16 +50,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Outcome> {
 
 /// Opens a manifest. Its one descriptor serves the check and the comparison.
 fn open_manifest(path: &Path) -> anyhow::Result<File> {
-    let failed = || format!("cannot open the manifest {}", path.display());
-    // A pipe in its place must not stop us.
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = File::from(
-        rustix::fs::open(path, flags, Mode::empty()).map_err(io::Error::from).with_context(failed)?,
-    );
-    if !file.metadata().with_context(failed)?.is_file() {
-        bail!("the manifest {} is not a regular file; it is read twice, so copy it to one", path.display());
-    }
-    Ok(file)
+    regular::open(path).with_context(|| format!("cannot open the manifest {}", path.display()))
 }
 
 /// Reads the keys to trust.

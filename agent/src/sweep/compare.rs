@@ -8,7 +8,7 @@ use std::io::{Read, Seek};
 
 use congruent_protocol::contract::{Class, Contract};
 use congruent_protocol::drift::{Attributes, Finding};
-use congruent_protocol::entry::{Entry, Node, xattr_can_be_asked_for as can_be_asked_for};
+use congruent_protocol::entry::{Entry, Node};
 use congruent_protocol::manifest::{EntriesError, EntriesReader, ListedEntry, Manifest};
 use congruent_protocol::normalise::with_baked_content;
 use congruent_protocol::path::TreePath;
@@ -215,15 +215,16 @@ impl<R: Read> Comparison<'_, R> {
         seen: SeenEntry,
         baked: Option<Entry>,
     ) -> Result<(), VerifyError> {
-        let SeenEntry { entry: mut observed, problem, xattrs_unread, .. } = seen;
+        let SeenEntry { entry: mut observed, problem, xattrs_answered, .. } = seen;
         match baked {
             None => {
                 self.hasher.push(&path, Contribution::Entry(&observed))?;
                 self.findings.push(Finding::added(&path, class, Attributes::from(&observed)));
             }
             Some(baked) => {
-                if xattrs_unread {
-                    let unread = baked.xattrs.iter().filter(|(name, _)| !can_be_asked_for(name));
+                if let Some(answered) = xattrs_answered {
+                    let is_answered = |name: &[u8]| answered.iter().any(|known| known.to_bytes() == name);
+                    let unread = baked.xattrs.iter().filter(|(name, _)| !is_answered(name));
                     observed.xattrs.extend(unread.cloned());
                     observed.xattrs.sort_unstable();
                 }

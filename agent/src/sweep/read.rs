@@ -232,7 +232,8 @@ pub(super) fn seen_entry(stat: &Statx, node: Node, read: ReadXattrs, problem: Op
         number: stat.stx_ino,
         links: stat.stx_nlink,
     };
-    SeenEntry { entry, inode, problem, xattrs_unread: read.failed.is_some() }
+    let xattrs_answered = read.failed.map(|_| read.answered);
+    SeenEntry { entry, inode, problem, xattrs_answered }
 }
 
 fn file_node(stat: &Statx, content: Option<Digest>) -> Node {

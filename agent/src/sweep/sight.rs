@@ -1,5 +1,7 @@
 //! What a sweep sees of one path.
 
+use std::ffi::CStr;
+
 use congruent_protocol::contract::Class;
 use congruent_protocol::entry::Entry;
 use congruent_protocol::path::TreePath;
@@ -35,8 +37,9 @@ pub(crate) struct SeenEntry {
     pub(crate) entry: Entry,
     pub(crate) inode: Inode,
     pub(crate) problem: Option<Problem>,
-    /// Whether the extended attributes could not be read.
-    pub(crate) xattrs_unread: bool,
+    /// Where the extended attributes could not all be read: the names that were
+    /// asked for and answered.
+    pub(crate) xattrs_answered: Option<Vec<&'static CStr>>,
 }
 
 /// Which inode an entry is, so that hard links are known.

@@ -92,7 +92,9 @@ impl<'a> Walk<'a> {
             };
             let directory = level.directory.clone();
             self.path.truncate(self.levels.len() - 1);
-            self.path.push(name.to_bytes()).expect("the kernel lists only possible names");
+            self.path
+                .push(name.to_bytes())
+                .expect("names listed are not empty, and the kernel lists none with a separator");
             self.visit(&directory, name, kind)?;
         }
         let rest = std::mem::take(&mut self.batch);
@@ -263,6 +265,8 @@ fn list(fd: &OwnedFd, buffer: &mut [MaybeUninit<u8>]) -> (Vec<(CString, FileType
     while let Some(entry) = listing.next() {
         match entry {
             Ok(entry) if matches!(entry.file_name().to_bytes(), b"." | b"..") => {}
+            // A damaged directory: the kernel lets a name begin with NUL.
+            Ok(entry) if entry.file_name().is_empty() => error = Some(Errno::IO),
             Ok(entry) => names.push((entry.file_name().to_owned(), entry.file_type())),
             Err(errno) => {
                 error = Some(errno);

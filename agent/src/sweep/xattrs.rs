@@ -17,8 +17,10 @@ const XATTR_BYTES: usize = 64 << 10;
 /// What could be read.
 pub(super) struct ReadXattrs {
     pub(super) xattrs: Xattrs,
-    /// Why it is not all; then it is those known by name.
+    /// Why it is not all, where it is not.
     pub(super) failed: Option<Errno>,
+    /// Then, the names that were asked for and answered.
+    pub(super) answered: Vec<&'static CStr>,
 }
 
 /// Those of an open file or directory.
@@ -42,16 +44,17 @@ fn collect(
     get: impl Fn(&CStr, &mut [u8]) -> Result<usize, Errno>,
 ) -> ReadXattrs {
     let failed = match collect_listed(list, &get) {
-        Ok(xattrs) => return ReadXattrs { xattrs, failed: None },
+        Ok(xattrs) => return ReadXattrs { xattrs, failed: None, answered: Vec::new() },
         Err(errno) => errno,
     };
-    let mut xattrs = Xattrs::new();
+    let (mut xattrs, mut answered) = (Xattrs::new(), Vec::new());
     for name in XATTRS_KNOWN_BY_NAME {
-        if let Ok(Some(value)) = value_of(name, &get) {
-            xattrs.push((name.to_bytes().to_vec(), value));
-        }
+        // What cannot be read is not absent.
+        let Ok(value) = value_of(name, &get) else { continue };
+        answered.push(name);
+        xattrs.extend(value.map(|value| (name.to_bytes().to_vec(), value)));
     }
-    ReadXattrs { xattrs, failed: Some(failed) }
+    ReadXattrs { xattrs, failed: Some(failed), answered }
 }
 
 fn collect_listed(

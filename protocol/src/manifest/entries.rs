@@ -5,7 +5,7 @@
 //! directory, and names in a directory strictly rise. The section's digest is
 //! that of the records before compression.
 
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 
 use crate::digest::{Algorithm, DIGEST_BYTES, Digest, Hasher};
 use crate::entry::{Device, Entry, Kind, Node, Timestamp, Xattrs};
@@ -115,6 +115,9 @@ impl<W: Write> EntriesWriter<W> {
         if let Node::File { content: None, .. } = entry.node {
             return Err(malformed("has no content digest"));
         }
+        if entry.xattrs.len() as u64 > MAX_XATTRS {
+            return Err(malformed("has more xattrs than a manifest can hold"));
+        }
         self.record.clear();
         put_record(&mut self.record, path, entry);
         self.hasher.update(&self.record);
@@ -220,7 +223,7 @@ impl<R: Read> EntriesReader<R> {
     /// When the decompressor cannot be set up.
     pub fn new(input: R, algorithm: Algorithm, stated: EntriesSummary) -> Result<Self, EntriesError> {
         let setup = |source| EntriesError::Read { after: TreePath::root(), source };
-        let mut decoder = zstd::Decoder::new(input).map_err(setup)?;
+        let mut decoder = zstd::Decoder::new(input).map_err(setup)?.single_frame();
         decoder.window_log_max(ZSTD_WINDOW_LOG).map_err(setup)?;
         // One byte more than stated, so that a longer section shows.
         let limited = decoder.take(stated.section_bytes.saturating_add(1));
@@ -344,7 +347,7 @@ impl<R: Read> EntriesReader<R> {
     }
 
     fn read_xattrs(&mut self) -> Result<Xattrs, EntriesError> {
-        let count = self.varint_below("number of xattrs", MAX_XATTRS)?;
+        let count = self.varint_below("number of xattrs", MAX_XATTRS + 1)?;
         let mut xattrs = Xattrs::new();
         for _ in 0..count {
             let name = self.bytes("xattr name", crate::path::MAX_NAME_BYTES as u64)?;
@@ -360,6 +363,11 @@ impl<R: Read> EntriesReader<R> {
     /// Holds count, lengths and digest to what was stated.
     fn check_end(&mut self) -> Result<(), EntriesError> {
         let more = self.input.read(&mut [0; 1]).map_err(|source| self.unreadable(source))?;
+        // The frame has been read to its end; nothing unsigned may follow it.
+        let rest = self.input.get_mut().get_mut().get_mut().fill_buf();
+        if !rest.map_err(|source| EntriesError::Read { after: self.path.clone(), source })?.is_empty() {
+            return Err(self.malformed("something follows the compressed records"));
+        }
         let stated = &self.stated;
         let pairs = [
             ("the number of entries", self.read_count, stated.count),
@@ -505,6 +513,10 @@ mod tests {
         }
         let longer = [&records[..], b"x"].concat();
         assert!(read(&section(&longer), &summary).is_err());
+        for rest in [&section(b"")[..], b"\x50\x2a\x4d\x18\x01\0\0\0x", b"x"] {
+            let error = read(&[&section(&records), rest].concat(), &summary).unwrap_err().to_string();
+            assert!(error.contains("something follows"), "{error}");
+        }
     }
 
     #[test]
