@@ -60,6 +60,11 @@ pub(super) fn run(args: &Bake) -> anyhow::Result<Outcome> {
         Ok(write_manifest(out, predicate, key.as_slice(), &mut section, section_bytes)?)
     })?;
     tell(args, &baked, key.as_ref(), &installed)?;
+    if !root.path.join("etc/congruent").is_dir() {
+        let advice =
+            "  but /etc/congruent is not in the image, so it would be drift: make it, and bake again";
+        writeln!(io::stderr(), "{advice}")?;
+    }
     Ok(Outcome::Clean)
 }
 
