@@ -122,7 +122,8 @@ pub(crate) struct Keygen {
 /// Sweep at an interval, and report to the collector.
 ///
 /// Reports are numbered and spooled to disk until the collector has
-/// acknowledged them. Without a collector, findings are logged.
+/// acknowledged them. Without a collector, findings are logged. The environment
+/// variable CONGRUENT_LOG says what is logged, such as `debug`.
 #[derive(Args)]
 pub(crate) struct Agent {
     /// The configuration, in TOML.
