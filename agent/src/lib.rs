@@ -1,0 +1,52 @@
+//! What the binary `congruent` is made of: baking, verifying, reporting.
+//!
+//! A library so that fuzz targets can reach the parsers of foreign bytes; what
+//! is public is public for them and for `main`, and promised to nobody else.
+
+mod cli;
+mod client;
+mod command;
+mod config;
+mod facts;
+mod output;
+mod progress;
+mod regular;
+mod report_log;
+mod spool;
+mod sweep;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+use congruent_protocol::path::escape;
+
+/// Runs the command line that this process was started with.
+pub fn run() -> ExitCode {
+    let cli = match cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version go to stdout and are no error.
+            let code = if error.use_stderr() { 2 } else { 0 };
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    match command::run(cli.command) {
+        Ok(outcome) => ExitCode::from(outcome.exit_code()),
+        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Messages quote what stands in foreign files.
+            let _ = writeln!(io::stderr(), "congruent: {}", escape(format!("{error:#}").as_bytes()));
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Whoever reads our output may stop when they have seen enough.
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}
