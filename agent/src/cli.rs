@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use congruent_protocol::digest::{Algorithm, Digest};
 
 /// Proves that what runs is still exactly what was baked.
 ///
@@ -21,6 +22,9 @@ pub(crate) enum Command {
     Verify(Verify),
     Show(Show),
     Keygen(Keygen),
+    Sign(Sign),
+    #[command(subcommand)]
+    Ledger(LedgerCommand),
     Agent(Agent),
 }
 
@@ -32,7 +36,12 @@ pub(crate) enum Command {
 #[derive(Args)]
 pub(crate) struct Bake {
     /// The directory that holds the image's root file system.
-    pub(crate) dir: PathBuf,
+    #[arg(required_unless_present = "live")]
+    pub(crate) dir: Option<PathBuf>,
+    /// Bake the machine that this runs on, as inside a build VM: the root as PID
+    /// 1 sees it, and what lies beneath the mounts that the contract hides.
+    #[arg(long, conflicts_with = "dir")]
+    pub(crate) live: bool,
     /// The image's name.
     #[arg(long)]
     pub(crate) name: String,
@@ -41,17 +50,81 @@ pub(crate) struct Bake {
     pub(crate) image_version: String,
     /// The contract, in TOML: what may change, and which mounts are expected.
     /// Without it, the default contract for Linux hosts is used; with it, the
-    /// default is what it adds to.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) contract: Option<PathBuf>,
-    /// Sign with this Ed25519 key in PKCS#8 PEM. Without it the manifest is
-    /// unsigned, and verify accepts it only with --insecure-unsigned.
+    /// default is what it adds to. Given several times, the rules of later files
+    /// come after those of earlier ones, and the last rule that matches wins.
+    #[arg(long, value_name = "FILE", conflicts_with = "add_on")]
+    pub(crate) contract: Vec<PathBuf>,
+    /// Bake an add-on: what lies where the contract of a base says `add-on`, and
+    /// the directories on the way there.
+    #[arg(long, conflicts_with = "live")]
+    pub(crate) add_on: bool,
+    /// Sign with this Ed25519 key in PKCS#8 PEM. May be given several times.
+    /// Without it the manifest is unsigned, and verify accepts it only with
+    /// --insecure-unsigned; `congruent sign` adds signatures later.
     #[arg(long, value_name = "KEY.pem")]
-    pub(crate) key: Option<PathBuf>,
+    pub(crate) key: Vec<PathBuf>,
+    /// What computes every digest of the manifest.
+    #[arg(long, value_enum, default_value_t = DigestArg::Blake3)]
+    pub(crate) digest: DigestArg,
+    /// When the manifest is accepted no longer: a time such as
+    /// 2027-01-31T00:00:00Z, or a period from now such as 90d.
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) expires: Option<String>,
+    #[command(flatten)]
+    pub(crate) origin: OriginArgs,
     /// Where to write the manifest. Inside DIR it must be the reserved place,
     /// /etc/congruent/NAME.manifest.
     #[arg(long, short, value_name = "FILE")]
     pub(crate) output: PathBuf,
+}
+
+/// What computes digests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DigestArg {
+    /// BLAKE3, the fastest.
+    Blake3,
+    /// SHA-256, where policy demands an approved function.
+    Sha256,
+}
+
+impl From<DigestArg> for Algorithm {
+    fn from(digest: DigestArg) -> Self {
+        match digest {
+            DigestArg::Blake3 => Self::Blake3,
+            DigestArg::Sha256 => Self::Sha256,
+        }
+    }
+}
+
+/// Where the image comes from. Signed with the manifest, and never interpreted.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Origin, signed with the manifest")]
+pub(crate) struct OriginArgs {
+    /// The source revision that the image was built from.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) source_revision: Option<String>,
+    /// The pipeline run that built it.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) pipeline_run: Option<String>,
+    /// What built it.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) builder: Option<String>,
+    /// The ticket or change that asked for it.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) ticket: Option<String>,
+    /// Who approved it.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) approver: Option<String>,
+    /// Whom findings concern.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) owner: Option<String>,
+    /// Of a container image: the digest of its configuration.
+    #[arg(long, value_name = "DIGEST")]
+    pub(crate) image_config_digest: Option<Digest>,
+    /// Of a container image: the digest of an uncompressed layer. Given once for
+    /// each layer, lowest first.
+    #[arg(long, value_name = "DIGEST", requires = "image_config_digest")]
+    pub(crate) diff_id: Vec<Digest>,
 }
 
 /// Compare a root file system with its manifest, and print every difference.
@@ -63,8 +136,21 @@ pub(crate) struct Verify {
     /// The manifest that was baked.
     #[arg(long, value_name = "FILE")]
     pub(crate) manifest: PathBuf,
+    /// The manifest of an add-on that may be there as well. May be given several
+    /// times.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) add_on: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) trust: Trust,
+    /// First values that were recorded after the bake, as `congruent ledger
+    /// record` writes them: from then on they are held to. Without it, first values
+    /// are checked for kind, mode and owner, and counted as first seen.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ledger: Option<PathBuf>,
+    /// 32 bytes under which the digests of sensitive content are told. Without it
+    /// they are told under a key that is forgotten at once.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) content_key: Option<PathBuf>,
     /// The root to look at. Without it, the root as PID 1 sees it.
     #[arg(long, value_name = "DIR")]
     pub(crate) root: Option<PathBuf>,
@@ -79,9 +165,14 @@ pub(crate) struct Trust {
     /// several times; one valid signature is enough.
     #[arg(long, value_name = "PUB.pem")]
     pub(crate) trust: Vec<PathBuf>,
+    /// Trust as this TOML file says: which keys must sign the manifests of which
+    /// name, how many of them, what is revoked, and which places no contract may
+    /// loosen.
+    #[arg(long, value_name = "FILE", conflicts_with = "trust")]
+    pub(crate) trust_config: Option<PathBuf>,
     /// Take the manifest's word without checking who signed it. Whoever can
     /// change the root can then change the manifest as well.
-    #[arg(long, conflicts_with = "trust")]
+    #[arg(long, conflicts_with_all = ["trust", "trust_config"])]
     pub(crate) insecure_unsigned: bool,
 }
 
@@ -96,6 +187,9 @@ pub(crate) struct Show {
     /// several times.
     #[arg(long, value_name = "PUB.pem")]
     pub(crate) trust: Vec<PathBuf>,
+    /// Check it by this trust configuration instead.
+    #[arg(long, value_name = "FILE", conflicts_with = "trust")]
+    pub(crate) trust_config: Option<PathBuf>,
     /// List every entry as well.
     #[arg(long)]
     pub(crate) entries: bool,
@@ -117,6 +211,53 @@ pub(crate) struct Keygen {
     /// KEY.pub.pem.
     #[arg(long, value_name = "PUB.pem")]
     pub(crate) public: Option<PathBuf>,
+}
+
+/// Add a signature to a baked manifest.
+///
+/// The key may live elsewhere: --export writes what is to be signed, and
+/// --signature takes the 64 bytes that `openssl pkeyutl -sign -rawin` or a
+/// hardware module makes of it.
+#[derive(Args)]
+#[command(group(clap::ArgGroup::new("way").required(true).args(["key", "export", "signature"])))]
+pub(crate) struct Sign {
+    /// The manifest.
+    pub(crate) manifest: PathBuf,
+    /// Sign with this Ed25519 key in PKCS#8 PEM. May be given several times.
+    #[arg(long, value_name = "KEY.pem")]
+    pub(crate) key: Vec<PathBuf>,
+    /// Write the bytes that are to be signed, and sign nothing.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["output", "public"])]
+    pub(crate) export: Option<PathBuf>,
+    /// Add this raw Ed25519 signature over the exported bytes.
+    #[arg(long, value_name = "FILE", requires = "public")]
+    pub(crate) signature: Option<PathBuf>,
+    /// The public key in PEM that the signature was made for.
+    #[arg(long, value_name = "PUB.pem", requires = "signature")]
+    pub(crate) public: Option<PathBuf>,
+    /// Where to write the signed manifest. Without it, the manifest is replaced.
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+/// Keep the first values of one instance of an image.
+#[derive(Subcommand)]
+pub(crate) enum LedgerCommand {
+    Record(Record),
+}
+
+/// Record the first values that a verify saw, each once.
+///
+/// Run it where the outcomes of verify are kept, not on the node that they are
+/// of: a node never makes its own baseline. What is recorded already stays.
+#[derive(Args)]
+pub(crate) struct Record {
+    /// The ledger of the instance; made where it is not there yet.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ledger: PathBuf,
+    /// What `congruent verify --format json` printed.
+    #[arg(value_name = "VERIFY.json")]
+    pub(crate) outcome: PathBuf,
 }
 
 /// Sweep at an interval, and report to the collector.

@@ -4,13 +4,15 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use congruent_protocol::key::{KeyError, PublicKey};
+use congruent_protocol::manifest::STATE_DIRECTORY;
 use congruent_protocol::strict_toml::{self, TomlError};
+use congruent_protocol::trust::Trust;
 use jiff::SignedDuration;
 use reqwest::Url;
 use serde::Deserialize;
 
-const DEFAULT_STATE_DIRECTORY: &str = "/var/lib/congruent";
+use crate::trust::{self, ReadTrustError};
+
 const DEFAULT_INTERVAL: Duration = Duration::from_mins(15);
 /// A longer one than this is no interval any more.
 const MAX_INTERVAL: Duration = Duration::from_hours(24 * 31);
@@ -21,7 +23,8 @@ const MIN_INTERVAL: Duration = Duration::from_millis(100);
 pub(crate) struct Config {
     pub(crate) node: String,
     pub(crate) manifest: PathBuf,
-    pub(crate) trusted: Vec<PublicKey>,
+    pub(crate) add_ons: Vec<PathBuf>,
+    pub(crate) trust: Trust,
     /// None for the root as PID 1 sees it.
     pub(crate) root: Option<PathBuf>,
     pub(crate) state_directory: PathBuf,
@@ -41,7 +44,10 @@ struct File {
     node: Option<String>,
     manifest: PathBuf,
     #[serde(default)]
+    add_ons: Vec<PathBuf>,
+    #[serde(default)]
     trust: Vec<PathBuf>,
+    trust_config: Option<PathBuf>,
     root: Option<PathBuf>,
     state_directory: Option<PathBuf>,
     interval: Option<SignedDuration>,
@@ -69,11 +75,11 @@ pub(crate) enum ConfigError {
         #[source]
         source: TomlError,
     },
-    #[error("cannot use the key {}", .path.display())]
-    Key {
+    #[error("the configuration {} cannot be used", .path.display())]
+    Trust {
         path: PathBuf,
         #[source]
-        source: KeyError,
+        source: ReadTrustError,
     },
     #[error("the configuration {} is not valid: {what}", .path.display())]
     Invalid { path: PathBuf, what: String },
@@ -94,10 +100,19 @@ impl Config {
                 "`node` (by default the host's name) must be 1 to 200 bytes long".to_owned(),
             ));
         }
-        if file.trust.is_empty() {
-            let mend = "name the keys that sign manifests, such as trust = [\"signer.pub.pem\"]";
-            return Err(invalid(format!("`trust` is empty; {mend}")));
-        }
+        let at = |part: &PathBuf| directory.join(part);
+        let trust = match (&file.trust_config, &file.trust[..]) {
+            (Some(_), [_, ..]) => {
+                return Err(invalid("`trust` and `trust-config` are both given; keep one".to_owned()));
+            }
+            (Some(path), []) => trust::of_file(&at(path)),
+            (None, []) => {
+                let mend = "name the keys that sign manifests, such as trust = [\"signer.pub.pem\"]";
+                return Err(invalid(format!("`trust` is empty; {mend}")));
+            }
+            (None, keys) => trust::of_keys(&keys.iter().map(at).collect::<Vec<_>>()),
+        };
+        let trust = trust.map_err(|source| ConfigError::Trust { path: path.to_owned(), source })?;
         let interval = file.interval.map_or(Ok(DEFAULT_INTERVAL), |interval| {
             let interval = Duration::try_from(interval).unwrap_or_default();
             let bounds = || invalid("`interval` must be at least 100ms, and at most 31 days".to_owned());
@@ -106,10 +121,11 @@ impl Config {
         Ok(Self {
             node,
             manifest: directory.join(file.manifest),
-            trusted: file.trust.iter().map(|key| read_key(&directory.join(key))).collect::<Result<_, _>>()?,
+            add_ons: file.add_ons.iter().map(at).collect(),
+            trust,
             root: file.root.map(|root| directory.join(root)),
             state_directory: directory
-                .join(file.state_directory.unwrap_or_else(|| PathBuf::from(DEFAULT_STATE_DIRECTORY))),
+                .join(file.state_directory.unwrap_or_else(|| PathBuf::from(STATE_DIRECTORY))),
             interval,
             collector: file
                 .collector
@@ -154,10 +170,6 @@ fn check_collector(
 
 fn read(path: &Path) -> Result<String, ConfigError> {
     std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })
-}
-
-fn read_key(path: &Path) -> Result<PublicKey, ConfigError> {
-    PublicKey::from_pem(&read(path)?).map_err(|source| ConfigError::Key { path: path.to_owned(), source })
 }
 
 #[cfg(test)]

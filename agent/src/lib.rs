@@ -3,17 +3,21 @@
 //! A library so that fuzz targets can reach the parsers of foreign bytes; what
 //! is public is public for them and for `main`, and promised to nobody else.
 
+mod atomic;
 mod cli;
 mod client;
 mod command;
 mod config;
 mod facts;
+mod identity;
 mod output;
 mod progress;
 mod regular;
 mod report_log;
 mod spool;
 mod sweep;
+mod target;
+mod trust;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

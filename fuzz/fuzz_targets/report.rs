@@ -4,9 +4,10 @@
 use congruent_protocol::contract::Contract;
 use congruent_protocol::digest::Algorithm;
 use congruent_protocol::entry::Entry;
+use congruent_protocol::ledger::Ledger;
 use congruent_protocol::manifest::ListedEntry;
-use congruent_protocol::normalise::recompute;
 use congruent_protocol::path::TreePath;
+use congruent_protocol::recompute::recompute;
 use congruent_protocol::report::Report;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
@@ -14,5 +15,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let tree = ["/", "/a", "/a/b"].map(|path| {
         Ok(ListedEntry { path: TreePath::new(path).expect("a path"), entry: Entry::empty() })
     });
-    let _ = recompute(tree.into_iter(), Algorithm::Blake3, &Contract::linux(), &[], report.findings());
+    let ledger = Ledger::empty(Algorithm::Blake3.digest(b""));
+    let findings = report.findings();
+    let _ = recompute(tree.into_iter(), Algorithm::Blake3, &Contract::linux(), &[], &ledger, findings);
 });

@@ -1,15 +1,20 @@
 //! Digests, with the algorithm that made them.
 //!
-//! Text form: `blake3:` and 64 lower-case hexadecimal digits.
+//! Text form: `blake3:` or `sha256:` and 64 lower-case hexadecimal digits; of a
+//! digest that is keyed per node, `keyed-blake3:` or `keyed-sha256:`.
 
 use std::fmt;
 use std::str::FromStr;
 
 use data_encoding::HEXLOWER;
+use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::{Digest as _, Sha256};
 
 /// The number of bytes in every digest.
 pub const DIGEST_BYTES: usize = 32;
+/// What stands before the algorithm's name where a digest is keyed.
+const KEYED_PREFIX: &str = "keyed-";
 
 /// What computes a digest. One is named in each manifest and serves content and
 /// tree alike.
@@ -18,49 +23,84 @@ pub const DIGEST_BYTES: usize = 32;
 pub enum Algorithm {
     /// BLAKE3 with 32 bytes of output.
     Blake3,
+    /// SHA-256 of FIPS 180-4, where policy demands an approved function.
+    Sha256,
 }
 
 impl Algorithm {
+    /// Every algorithm there is.
+    pub const ALL: [Self; 2] = [Self::Blake3, Self::Sha256];
+
     /// The name as it stands in text forms.
     pub fn name(self) -> &'static str {
         match self {
             Self::Blake3 => "blake3",
+            Self::Sha256 => "sha256",
         }
     }
 
     /// An empty hasher.
     pub fn hasher(self) -> Hasher {
         match self {
-            Self::Blake3 => Hasher(Box::new(blake3::Hasher::new())),
+            Self::Blake3 => Hasher::Blake3(Box::new(blake3::Hasher::new())),
+            Self::Sha256 => Hasher::Sha256(Sha256::new()),
         }
     }
 
     /// The digest of `bytes`.
     pub fn digest(self, bytes: &[u8]) -> Digest {
-        match self {
-            Self::Blake3 => Digest { algorithm: self, bytes: *blake3::hash(bytes).as_bytes() },
-        }
+        let bytes = match self {
+            Self::Blake3 => *blake3::hash(bytes).as_bytes(),
+            Self::Sha256 => Sha256::digest(bytes).into(),
+        };
+        Digest::new(self, bytes)
     }
 }
 
 /// A digest under way.
 #[derive(Clone)]
-pub struct Hasher(Box<blake3::Hasher>);
+pub enum Hasher {
+    /// Of BLAKE3; boxed, since its state is 2 KB.
+    Blake3(Box<blake3::Hasher>),
+    /// Of SHA-256.
+    Sha256(Sha256),
+}
 
 impl Hasher {
     /// Takes in more bytes.
     pub fn update(&mut self, bytes: &[u8]) {
-        self.0.update(bytes);
+        match self {
+            Self::Blake3(hasher) => drop(hasher.update(bytes)),
+            Self::Sha256(hasher) => sha2::Digest::update(hasher, bytes),
+        }
     }
 
     /// The digest of all bytes so far.
     pub fn finish(&self) -> Digest {
-        Digest { algorithm: Algorithm::Blake3, bytes: *self.0.finalize().as_bytes() }
+        match self {
+            Self::Blake3(hasher) => Digest::new(Algorithm::Blake3, *hasher.finalize().as_bytes()),
+            Self::Sha256(hasher) => Digest::new(Algorithm::Sha256, hasher.clone().finalize().into()),
+        }
     }
 
     /// Begins again with no bytes.
     pub fn reset(&mut self) {
-        self.0.reset();
+        match self {
+            Self::Blake3(hasher) => drop(hasher.reset()),
+            Self::Sha256(hasher) => sha2::Digest::reset(hasher),
+        }
+    }
+}
+
+/// The key of one node, under which the digests of sensitive content are
+/// reported. It never leaves the node.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ContentKey([u8; DIGEST_BYTES]);
+
+impl ContentKey {
+    /// The key of these 32 random bytes.
+    pub fn new(bytes: [u8; DIGEST_BYTES]) -> Self {
+        Self(bytes)
     }
 }
 
@@ -68,23 +108,44 @@ impl Hasher {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Digest {
     algorithm: Algorithm,
+    keyed: bool,
     bytes: [u8; DIGEST_BYTES],
 }
 
 /// Why text is not a [`Digest`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a digest; expected \"blake3:\" and 64 lower-case hexadecimal digits")]
+#[error("{0:?} is not a digest; expected \"blake3:\" or \"sha256:\" and 64 lower-case hexadecimal digits")]
 pub struct DigestError(String);
 
 impl Digest {
     /// A digest from its parts.
     pub fn new(algorithm: Algorithm, bytes: [u8; DIGEST_BYTES]) -> Self {
-        Self { algorithm, bytes }
+        Self { algorithm, keyed: false, bytes }
     }
 
     /// What computed it.
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm
+    }
+
+    /// Whether it says something only to whoever has the node's key.
+    pub fn is_keyed(&self) -> bool {
+        self.keyed
+    }
+
+    /// This digest under a node's key: BLAKE3's keyed mode, or HMAC-SHA-256
+    /// (RFC 2104), over its 32 bytes.
+    #[must_use]
+    pub fn keyed(&self, key: &ContentKey) -> Self {
+        let bytes = match self.algorithm {
+            Algorithm::Blake3 => *blake3::keyed_hash(&key.0, &self.bytes).as_bytes(),
+            Algorithm::Sha256 => {
+                let mut mac = Hmac::<Sha256>::new_from_slice(&key.0).expect("HMAC takes a key of any length");
+                mac.update(&self.bytes);
+                mac.finalize().into_bytes().into()
+            }
+        };
+        Self { algorithm: self.algorithm, keyed: true, bytes }
     }
 
     /// Its bytes.
@@ -100,7 +161,8 @@ impl Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.algorithm.name(), self.to_hex())
+        let keyed = if self.keyed { KEYED_PREFIX } else { "" };
+        write!(f, "{keyed}{}:{}", self.algorithm.name(), self.to_hex())
     }
 }
 
@@ -115,10 +177,15 @@ impl FromStr for Digest {
 
     fn from_str(text: &str) -> Result<Self, DigestError> {
         let error = || DigestError(text.chars().take(100).collect());
-        let hex = text.strip_prefix("blake3:").ok_or_else(error)?;
+        let (name, hex) = text.split_once(':').ok_or_else(error)?;
+        let plain_name = name.strip_prefix(KEYED_PREFIX);
+        let algorithm = Algorithm::ALL
+            .into_iter()
+            .find(|algorithm| algorithm.name() == plain_name.unwrap_or(name))
+            .ok_or_else(error)?;
         let bytes = HEXLOWER.decode(hex.as_bytes()).map_err(|_| error())?;
         let bytes = bytes.try_into().map_err(|_| error())?;
-        Ok(Self { algorithm: Algorithm::Blake3, bytes })
+        Ok(Self { algorithm, keyed: plain_name.is_some(), bytes })
     }
 }
 
@@ -139,17 +206,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_form_is_frozen() {
-        let digest = Algorithm::Blake3.digest(b"");
-        let text = "blake3:af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262";
-        assert_eq!(digest.to_string(), text);
-        assert_eq!(text.parse(), Ok(digest));
+    fn text_forms_are_frozen() {
+        let key = ContentKey::new([7; 32]);
+        for (algorithm, plain, keyed) in [
+            (
+                Algorithm::Blake3,
+                "blake3:af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262",
+                "keyed-blake3:0c9b9033f7286917c19d27b99c737be76a4a267776721ae7ab2e53db1f4f55e4",
+            ),
+            (
+                Algorithm::Sha256,
+                "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+                "keyed-sha256:4cd4b2cfd63244688f30537f47811a9d9448145e4c51428a230248642f91dfd5",
+            ),
+        ] {
+            let digest = algorithm.digest(b"");
+            assert_eq!((digest.to_string().as_str(), plain.parse()), (plain, Ok(digest)));
+            assert_eq!(algorithm.hasher().finish(), digest);
+            let under_key = digest.keyed(&key);
+            assert_eq!((under_key.to_string().as_str(), keyed.parse()), (keyed, Ok(under_key)));
+            assert!(under_key.is_keyed() && under_key != digest);
+        }
     }
 
     #[test]
     fn other_text_is_refused() {
         let upper = format!("blake3:{}", "A".repeat(64));
-        for bad in ["", "blake3:", "blake3:00", "md5:00", &upper] {
+        let twice = format!("keyed-keyed-blake3:{}", "0".repeat(64));
+        for bad in ["", "blake3:", "blake3:00", "md5:00", &upper, &twice] {
             assert!(bad.parse::<Digest>().is_err(), "{bad:?}");
         }
     }

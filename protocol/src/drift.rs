@@ -7,7 +7,7 @@ use std::fmt;
 use jiff::Timestamp as Time;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::contract::Class;
+use crate::contract::{Class, Forbidden, Terms};
 use crate::digest::Digest;
 use crate::entry::{Device, Entry, Kind, Node, Timestamp, Xattrs};
 use crate::path::{TreePath, WireBytes, escape};
@@ -24,10 +24,34 @@ pub struct Finding {
     pub fields: Vec<Field>,
     /// The contract's class for the path.
     pub class: Class,
+    /// What the contract's rule forbids of what is there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forbidden: Vec<Forbidden>,
+    /// Where `expected` stands.
+    #[serde(default, skip_serializing_if = "HeldTo::is_manifest")]
+    pub held_to: HeldTo,
     /// What was baked; none where nothing was.
     pub expected: Option<Attributes>,
     /// What is there; none where nothing is.
     pub observed: Option<Attributes>,
+}
+
+/// What a finding is a difference from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HeldTo {
+    /// What was baked.
+    #[default]
+    Manifest,
+    /// The first value that was recorded after the bake.
+    Ledger,
+}
+
+impl HeldTo {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
+    fn is_manifest(&self) -> bool {
+        *self == Self::Manifest
+    }
 }
 
 /// In what way a path differs.
@@ -76,6 +100,8 @@ pub enum Field {
     Uid,
     /// Group.
     Gid,
+    /// Modification time, where the contract is strict about it.
+    Mtime,
     /// An extended attribute, by name (escaped where it is not plain).
     Xattr(String),
 }
@@ -90,6 +116,7 @@ impl fmt::Display for Field {
             Self::Mode => f.write_str("mode"),
             Self::Uid => f.write_str("uid"),
             Self::Gid => f.write_str("gid"),
+            Self::Mtime => f.write_str("mtime"),
             Self::Xattr(name) => write!(f, "xattr:{name}"),
         }
     }
@@ -112,6 +139,7 @@ impl<'de> Deserialize<'de> for Field {
             "mode" => Self::Mode,
             "uid" => Self::Uid,
             "gid" => Self::Gid,
+            "mtime" => Self::Mtime,
             other => match other.strip_prefix("xattr:") {
                 Some(name) => Self::Xattr(name.to_owned()),
                 None => {
@@ -154,9 +182,13 @@ pub struct Attributes {
     /// Extended attributes in scope.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub xattrs: Vec<WireXattr>,
-    /// Last modification. Shown, never compared.
+    /// Last modification. Compared only where the contract is strict about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub modified_at: Option<Time>,
+    /// The same as seconds since 1970 and nine digits of nanoseconds, where RFC
+    /// 3339 has no such year.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub modified_at_unix: Option<String>,
     /// A mount's file system type.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filesystem: Option<String>,
@@ -217,7 +249,11 @@ impl From<&Entry> for Attributes {
         attributes.mode = Some(Mode(entry.mode));
         attributes.uid = Some(entry.uid);
         attributes.gid = Some(entry.gid);
-        attributes.modified_at = Time::new(entry.mtime.seconds, entry.mtime.nanoseconds as i32).ok();
+        let Timestamp { seconds, nanoseconds } = entry.mtime;
+        attributes.modified_at = Time::new(seconds, nanoseconds as i32).ok();
+        if attributes.modified_at.is_none() {
+            attributes.modified_at_unix = Some(format!("{seconds}.{nanoseconds:09}"));
+        }
         attributes.xattrs = entry.xattrs.iter().map(|(name, value)| WireXattr::new(name, value)).collect();
         match &entry.node {
             Node::File { size, content } => {
@@ -257,13 +293,14 @@ impl Attributes {
             device: None,
             xattrs: Vec::new(),
             modified_at: None,
+            modified_at_unix: None,
             filesystem: None,
             source: None,
         }
     }
 
     /// The entry that these are the attributes of, without what is only
-    /// recorded (times finer than JSON has them, link groups).
+    /// recorded (link groups, packages).
     ///
     /// # Errors
     /// When one is missing or malformed, and for mounts.
@@ -290,7 +327,12 @@ impl Attributes {
         if !xattrs.is_sorted_by(|a, b| a.0 < b.0) {
             return Err(lack("order of xattrs"));
         }
-        let mtime = self.modified_at.map_or_else(Timestamp::default, to_timestamp);
+        let mtime = match (&self.modified_at, &self.modified_at_unix) {
+            (None, None) => Timestamp::default(),
+            (Some(time), None) => to_timestamp(*time),
+            (None, Some(text)) => parse_unix_time(text).ok_or(lack("modified_at_unix"))?,
+            (Some(_), Some(_)) => return Err(lack("modified_at")),
+        };
         Ok(Entry {
             node,
             mode: self.mode.ok_or(lack("mode"))?.0,
@@ -299,6 +341,7 @@ impl Attributes {
             mtime,
             link_group: 0,
             xattrs,
+            package: 0,
         })
     }
 
@@ -306,6 +349,13 @@ impl Attributes {
         let (major, minor) = self.device.as_ref()?.split_once(':')?;
         Some(Device { major: major.parse().ok()?, minor: minor.parse().ok()? })
     }
+}
+
+fn parse_unix_time(text: &str) -> Option<Timestamp> {
+    let (seconds, nanoseconds) = text.split_once('.')?;
+    let is_exact = nanoseconds.len() == 9 && nanoseconds.bytes().all(|b| b.is_ascii_digit());
+    let nanoseconds = is_exact.then(|| nanoseconds.parse().ok()).flatten()?;
+    Some(Timestamp { seconds: seconds.parse().ok()?, nanoseconds })
 }
 
 /// Our nanoseconds count up from the second, also before 1970; jiff's do not.
@@ -331,9 +381,9 @@ impl WireXattr {
     }
 }
 
-/// The attributes in which two entries of one kind differ. What could not be
-/// read on either side is not a difference.
-pub fn differing_fields(expected: &Entry, observed: &Entry) -> Vec<Field> {
+/// The attributes in which two entries of one kind differ, under these terms.
+/// What could not be read on either side is not a difference.
+pub fn differing_fields(terms: &Terms, expected: &Entry, observed: &Entry) -> Vec<Field> {
     let mut fields = Vec::new();
     match (&expected.node, &observed.node) {
         (Node::File { size: was, content: before }, Node::File { size: is, content: now }) => {
@@ -363,6 +413,9 @@ pub fn differing_fields(expected: &Entry, observed: &Entry) -> Vec<Field> {
     if expected.gid != observed.gid {
         fields.push(Field::Gid);
     }
+    if terms.compares_time_of(expected) && expected.mtime != observed.mtime {
+        fields.push(Field::Mtime);
+    }
     push_xattr_fields(&mut fields, &expected.xattrs, &observed.xattrs);
     fields
 }
@@ -383,61 +436,77 @@ fn push_xattr_fields(fields: &mut Vec<Field>, expected: &Xattrs, observed: &Xatt
 }
 
 impl Finding {
-    /// The finding that follows from comparing a baked entry with the one that
-    /// is there; none where they agree.
-    pub fn compare(path: &TreePath, class: Class, expected: &Entry, observed: &Entry) -> Option<Self> {
-        let (change, fields) = if expected.node.kind() == observed.node.kind() {
-            match differing_fields(expected, observed) {
-                fields if fields.is_empty() => return None,
-                fields => (Change::Modified, fields),
-            }
+    /// The finding that follows from holding what is there to `expected` in every
+    /// attribute; none where they agree.
+    pub fn compare(path: &TreePath, terms: &Terms, expected: &Entry, observed: &Entry) -> Option<Self> {
+        if expected.node.kind() == observed.node.kind() {
+            let fields = differing_fields(terms, expected, observed);
+            (!fields.is_empty()).then(|| Self::modified(path, terms.class, fields, expected, observed))
         } else {
-            (Change::Replaced, Vec::new())
-        };
-        Some(Self {
-            path: path.clone(),
-            change,
-            fields,
-            class,
-            expected: Some(expected.into()),
-            observed: Some(observed.into()),
-        })
+            Some(Self::replaced(path, terms.class, expected, observed))
+        }
+    }
+
+    /// The finding that these attributes differ.
+    pub fn modified(
+        path: &TreePath,
+        class: Class,
+        fields: Vec<Field>,
+        expected: &Entry,
+        observed: &Entry,
+    ) -> Self {
+        let sides = (Some(expected.into()), Some(observed.into()));
+        Self { fields, ..Self::bare(path, Change::Modified, class, sides) }
+    }
+
+    /// The finding that something of another kind is there.
+    pub fn replaced(path: &TreePath, class: Class, expected: &Entry, observed: &Entry) -> Self {
+        Self::bare(path, Change::Replaced, class, (Some(expected.into()), Some(observed.into())))
     }
 
     /// The finding that a path is there and was not baked.
     pub fn added(path: &TreePath, class: Class, observed: Attributes) -> Self {
-        Self {
-            path: path.clone(),
-            change: Change::Added,
-            fields: vec![],
-            class,
-            expected: None,
-            observed: Some(observed),
-        }
+        Self::bare(path, Change::Added, class, (None, Some(observed)))
     }
 
-    /// The finding that a baked path is gone.
+    /// The finding that what was expected is gone.
     pub fn removed(path: &TreePath, class: Class, expected: &Entry) -> Self {
-        Self {
-            path: path.clone(),
-            change: Change::Removed,
-            fields: vec![],
-            class,
-            expected: Some(expected.into()),
-            observed: None,
-        }
+        Self::bare(path, Change::Removed, class, (Some(expected.into()), None))
     }
 
     /// The finding that a mount lies where the contract names none.
     pub fn mounted_over(path: &TreePath, class: Class, expected: Option<&Entry>, mount: Attributes) -> Self {
+        Self::bare(path, Change::MountedOver, class, (expected.map(Attributes::from), Some(mount)))
+    }
+
+    fn bare(
+        path: &TreePath,
+        change: Change,
+        class: Class,
+        (expected, observed): (Option<Attributes>, Option<Attributes>),
+    ) -> Self {
         Self {
             path: path.clone(),
-            change: Change::MountedOver,
-            fields: vec![],
+            change,
+            fields: Vec::new(),
             class,
-            expected: expected.map(Attributes::from),
-            observed: Some(mount),
+            forbidden: Vec::new(),
+            held_to: HeldTo::Manifest,
+            expected,
+            observed,
         }
+    }
+
+    /// The same finding, of a difference from the ledger.
+    #[must_use]
+    pub fn from_ledger(self) -> Self {
+        Self { held_to: HeldTo::Ledger, ..self }
+    }
+
+    /// The same finding, of something that the contract's rule forbids.
+    #[must_use]
+    pub fn forbidding(self, forbidden: Vec<Forbidden>) -> Self {
+        Self { forbidden, ..self }
     }
 }
 
@@ -452,7 +521,7 @@ mod tests {
         let mut observed = file(b"new");
         observed.xattrs = vec![(b"user.a".to_vec(), b"1".to_vec())];
         observed.mode = 0o4755;
-        let finding = Finding::compare(&path("/a\n"), Class::Immutable, &file(b"old!"), &observed).unwrap();
+        let finding = Finding::compare(&path("/a\n"), Terms::immutable(), &file(b"old!"), &observed).unwrap();
         let json = serde_json::to_value(&finding).unwrap();
         assert_eq!(
             json,
@@ -475,13 +544,13 @@ mod tests {
     fn what_could_not_be_read_is_no_difference() {
         let mut unread = file(b"x");
         unread.node = Node::File { size: 1, content: None };
-        assert_eq!(Finding::compare(&path("/a"), Class::Immutable, &file(b"x"), &unread), None);
+        assert_eq!(Finding::compare(&path("/a"), Terms::immutable(), &file(b"x"), &unread), None);
     }
 
     proptest! {
         #[test]
         fn nothing_differs_from_itself(entry in arbitrary_entry()) {
-            prop_assert_eq!(Finding::compare(&path("/a"), Class::Immutable, &entry, &entry), None);
+            prop_assert_eq!(Finding::compare(&path("/a"), Terms::immutable(), &entry, &entry), None);
         }
 
         #[test]

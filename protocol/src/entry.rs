@@ -25,6 +25,9 @@ pub struct Entry {
     pub link_group: u32,
     /// Extended attributes in scope.
     pub xattrs: Xattrs,
+    /// Which package of the manifest's list owns it, counted from 1; 0 for
+    /// none. Recorded, never compared.
+    pub package: u32,
 }
 
 impl Entry {
@@ -38,6 +41,15 @@ impl Entry {
             mtime: Timestamp::default(),
             link_group: 0,
             xattrs: Xattrs::new(),
+            package: 0,
+        }
+    }
+
+    /// A file's content, where it is one and was read.
+    pub fn content(&self) -> Option<&Digest> {
+        match &self.node {
+            Node::File { content, .. } => content.as_ref(),
+            _ => None,
         }
     }
 }
@@ -159,14 +171,7 @@ impl Node {
     }
 }
 
-/// Whether an extended attribute is compared, by its name: `user.*` (but not
-/// overlay's own), `security.capability` and POSIX ACLs.
-pub fn xattr_in_scope(name: &[u8]) -> bool {
-    XATTRS_KNOWN_BY_NAME.iter().any(|known| known.to_bytes() == name)
-        || (name.starts_with(b"user.") && !name.starts_with(b"user.overlay."))
-}
-
-/// The attributes in scope whose names are known beforehand: they are seen also
-/// where the kernel cannot list what there is.
+/// The attributes whose names are known beforehand: they are seen also where the
+/// kernel cannot list what there is.
 pub const XATTRS_KNOWN_BY_NAME: [&std::ffi::CStr; 3] =
     [c"security.capability", c"system.posix_acl_access", c"system.posix_acl_default"];

@@ -11,12 +11,17 @@ pub mod digest;
 pub mod drift;
 pub mod entry;
 pub mod key;
+pub mod ledger;
 pub mod manifest;
 pub mod normalise;
 pub mod path;
+pub mod promise;
+pub mod recompute;
 pub mod report;
+pub mod stack;
 pub mod strict_toml;
 #[cfg(test)]
 mod testing;
 pub mod tree;
+pub mod trust;
 pub mod verification;

@@ -4,11 +4,11 @@ use std::io::Cursor;
 
 use proptest::prelude::*;
 
-use crate::contract::Contract;
+use crate::contract::{Contract, Terms};
 use crate::digest::Algorithm;
 use crate::entry::{Device, Entry, Node, Timestamp};
 use crate::key::SecretKey;
-use crate::manifest::{Baked, EntriesWriter, ListedEntry, Predicate, write_manifest};
+use crate::manifest::{Baked, EntriesWriter, ListedEntry, ManifestKind, Origin, Predicate, write_manifest};
 use crate::path::TreePath;
 use crate::tree::{Contribution, TreeHasher};
 
@@ -59,35 +59,69 @@ pub(crate) fn secret_key(seed: u8) -> SecretKey {
 pub(crate) fn root_of(tree: &[ListedEntry]) -> crate::digest::Digest {
     let mut hasher = TreeHasher::new(Algorithm::Blake3);
     for listed in tree {
-        hasher.push(&listed.path, Contribution::Entry(&listed.entry)).unwrap();
+        hasher.push(&listed.path, Contribution::of(&listed.entry, Terms::immutable())).unwrap();
     }
     hasher.finish()
 }
 
 pub(crate) fn manifest_of(tree: &[ListedEntry], keys: &[SecretKey]) -> Vec<u8> {
-    let mut writer = EntriesWriter::new(Vec::new(), Algorithm::Blake3).unwrap();
-    for listed in tree {
-        writer.push(&listed.path, &listed.entry).unwrap();
+    Baking::new(tree).bake(keys)
+}
+
+/// A manifest to be made of a tree; what is not said otherwise is usual.
+pub(crate) struct Baking<'a> {
+    pub(crate) tree: &'a [ListedEntry],
+    pub(crate) name: &'a str,
+    pub(crate) kind: ManifestKind,
+    pub(crate) contract: Contract,
+    pub(crate) algorithm: Algorithm,
+    pub(crate) expires: Option<jiff::Timestamp>,
+}
+
+impl<'a> Baking<'a> {
+    pub(crate) fn new(tree: &'a [ListedEntry]) -> Self {
+        Self {
+            tree,
+            name: "web",
+            kind: ManifestKind::Base,
+            contract: Contract::linux(),
+            algorithm: Algorithm::Blake3,
+            expires: None,
+        }
     }
-    let (section, entries) = writer.finish().unwrap();
-    let predicate = Predicate {
-        name: "web".to_owned(),
-        version: "1.4.2".to_owned(),
-        root: root_of(tree),
-        entries,
-        contract: Contract::linux(),
-        reserved: vec![path("/var/lib/congruent")],
-        baked: Baked {
-            at: "2026-01-02T03:04:05Z".parse().unwrap(),
-            by: "builder".to_owned(),
-            on: "ci".to_owned(),
-            with: "congruent 0.1.0".to_owned(),
-        },
-    };
-    let mut out = Vec::new();
-    let length = section.len() as u64;
-    write_manifest(&mut out, predicate, keys, &mut Cursor::new(section), length).unwrap();
-    out
+
+    pub(crate) fn bake(self, keys: &[SecretKey]) -> Vec<u8> {
+        let Self { tree, name, kind, contract, algorithm, expires } = self;
+        let mut writer = EntriesWriter::new(Vec::new(), algorithm).unwrap();
+        let mut hasher = TreeHasher::new(algorithm);
+        for ListedEntry { path, entry } in tree {
+            writer.push(path, entry).unwrap();
+            hasher.push(path, Contribution::of(entry, contract.terms_of(path))).unwrap();
+        }
+        let (section, entries) = writer.finish().unwrap();
+        let predicate = Predicate {
+            name: name.to_owned(),
+            version: "1.4.2".to_owned(),
+            kind,
+            root: hasher.finish(),
+            entries,
+            contract,
+            reserved: Predicate::reserved_for(name).unwrap().to_vec(),
+            baked: Baked {
+                at: "2026-01-02T03:04:05Z".parse().unwrap(),
+                by: "builder".to_owned(),
+                on: "ci".to_owned(),
+                with: "congruent 0.1.0".to_owned(),
+            },
+            expires,
+            origin: Origin::default(),
+            packages: None,
+        };
+        let mut out = Vec::new();
+        let length = section.len() as u64;
+        write_manifest(&mut out, predicate, keys, &mut Cursor::new(section), length).unwrap();
+        out
+    }
 }
 
 pub(crate) fn arbitrary_entry() -> impl Strategy<Value = Entry> {
@@ -112,6 +146,7 @@ pub(crate) fn arbitrary_entry() -> impl Strategy<Value = Entry> {
             mtime: Timestamp { seconds: i64::from(seconds), nanoseconds: 1 },
             link_group: 0,
             xattrs: xattrs.into_iter().map(|(name, value)| (name.into_bytes(), value)).collect(),
+            package: 0,
         },
     )
 }

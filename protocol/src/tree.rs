@@ -4,6 +4,7 @@
 //! memory follows depth, not size. The encoding is in `FORMAT.md`; its vectors
 //! are frozen in the tests below.
 
+use crate::contract::Terms;
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::entry::{Entry, Kind, Node};
 use crate::path::TreePath;
@@ -15,13 +16,41 @@ const ROOT_DOMAIN: &[u8] = b"congruent tree v1\0";
 /// Tag of an ancestor that does not itself contribute.
 const IMPLIED_TAG: u8 = b'i';
 
+/// Tag of what contradicts the ledger.
+const CONTRADICTION_TAG: u8 = b'x';
+/// The name under which a modification time stands among an entry's attributes.
+/// No extended attribute has a name without a namespace.
+const MTIME_NAME: &[u8] = b"mtime";
+
 /// What one path contributes to the root.
 #[derive(Debug, Clone, Copy)]
 pub enum Contribution<'a> {
     /// An entry, baked or as observed.
-    Entry(&'a Entry),
+    Entry {
+        /// The entry.
+        entry: &'a Entry,
+        /// Whether its modification time is part of it.
+        mtime: bool,
+    },
     /// A mount that the contract does not name: a leaf without attributes.
     Mount,
+    /// Something other than the first value in the ledger, as observed; none
+    /// where nothing is there.
+    Contradiction(Option<&'a Entry>),
+}
+
+impl<'a> Contribution<'a> {
+    /// An entry that is held to `terms`.
+    pub fn of(entry: &'a Entry, terms: &Terms) -> Self {
+        Self::Entry { entry, mtime: terms.compares_time_of(entry) }
+    }
+
+    fn entry(&self) -> Option<&'a Entry> {
+        match self {
+            Self::Entry { entry, .. } | Self::Contradiction(Some(entry)) => Some(entry),
+            Self::Mount | Self::Contradiction(None) => None,
+        }
+    }
 }
 
 /// Computes a tree root from contributions in tree order.
@@ -74,7 +103,7 @@ impl TreeHasher {
         self.close_until_above(path);
         self.imply_ancestors(path);
         self.write(path.name(), contribution);
-        if matches!(contribution, Contribution::Entry(entry) if entry.node.is_directory()) {
+        if contribution.entry().is_some_and(|entry| entry.node.is_directory()) {
             self.open_directory(path.clone());
         }
         match &mut self.last {
@@ -135,7 +164,15 @@ impl TreeHasher {
     fn write(&mut self, name: &[u8], contribution: Contribution<'_>) {
         self.scratch.clear();
         match contribution {
-            Contribution::Entry(entry) => put_entry(&mut self.scratch, name, entry),
+            Contribution::Entry { entry, mtime } => put_entry(&mut self.scratch, name, entry, mtime),
+            Contribution::Contradiction(observed) => {
+                self.scratch.push(CONTRADICTION_TAG);
+                put_bytes(&mut self.scratch, name);
+                self.scratch.push(u8::from(observed.is_some()));
+                if let Some(entry) = observed {
+                    put_entry(&mut self.scratch, name, entry, false);
+                }
+            }
             Contribution::Mount => {
                 self.scratch.push(Kind::Mount.tag());
                 put_bytes(&mut self.scratch, name);
@@ -151,20 +188,26 @@ impl TreeHasher {
 }
 
 /// An entry's own contribution. A directory's subtree digest follows later.
-fn put_entry(out: &mut Vec<u8>, name: &[u8], entry: &Entry) {
+fn put_entry(out: &mut Vec<u8>, name: &[u8], entry: &Entry, mtime: bool) {
     out.push(entry.node.kind().tag());
     put_bytes(out, name);
     put_u32(out, u32::from(entry.mode));
     put_u32(out, entry.uid);
     put_u32(out, entry.gid);
-    put_u32(out, length(entry.xattrs.len()));
+    put_u32(out, length(entry.xattrs.len() + usize::from(mtime)));
     for (name, value) in &entry.xattrs {
         put_bytes(out, name);
         put_bytes(out, value);
     }
+    if mtime {
+        put_bytes(out, MTIME_NAME);
+        put_u32(out, 12);
+        out.extend_from_slice(&entry.mtime.seconds.to_le_bytes());
+        put_u32(out, entry.mtime.nanoseconds);
+    }
     match &entry.node {
         Node::File { content, .. } => {
-            put_bytes(out, content.as_ref().map_or(&[], |digest| digest.as_bytes()));
+            put_content(out, content.as_ref());
         }
         Node::Symlink { target } => put_bytes(out, target),
         Node::CharDevice(device) | Node::BlockDevice(device) => {
@@ -172,6 +215,15 @@ fn put_entry(out: &mut Vec<u8>, name: &[u8], entry: &Entry) {
             put_u32(out, device.minor);
         }
         Node::Directory | Node::Fifo | Node::Socket => {}
+    }
+}
+
+/// A keyed digest is longer by its mark, so that it is never taken for a plain one.
+fn put_content(out: &mut Vec<u8>, content: Option<&Digest>) {
+    match content {
+        None => put_bytes(out, &[]),
+        Some(digest) if digest.is_keyed() => put_bytes(out, &[&b"k"[..], digest.as_bytes()].concat()),
+        Some(digest) => put_bytes(out, digest.as_bytes()),
     }
 }
 
@@ -191,13 +243,14 @@ fn length(length: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::entry::{Device, Timestamp};
+    use crate::contract::Class;
+    use crate::entry::Device;
 
     type Tree = Vec<(&'static str, Entry)>;
     type Mutation = (&'static str, fn(&mut Tree));
 
     fn entry(node: Node, mode: u16) -> Entry {
-        Entry { node, mode, uid: 0, gid: 0, mtime: Timestamp::default(), link_group: 0, xattrs: vec![] }
+        Entry { node, mode, ..Entry::empty() }
     }
 
     fn file(content: &[u8]) -> Entry {
@@ -208,7 +261,7 @@ mod tests {
     fn root_of(entries: &[(&str, Entry)]) -> Digest {
         let mut hasher = TreeHasher::new(Algorithm::Blake3);
         for (path, entry) in entries {
-            hasher.push(&TreePath::new(*path).unwrap(), Contribution::Entry(entry)).unwrap();
+            hasher.push(&TreePath::new(*path).unwrap(), Contribution::of(entry, Terms::immutable())).unwrap();
         }
         hasher.finish()
     }
@@ -227,13 +280,75 @@ mod tests {
         ]
     }
 
-    /// Changing this value is a new format version.
+    /// Changing one of these values is a new format version.
     #[test]
-    fn the_root_is_frozen() {
-        assert_eq!(
-            root_of(&sample()).to_string(),
-            "blake3:fc9cb850e8574d6a4936b4cbcddf335f6184914d4c767f36ba7d0bed2eee01d0"
-        );
+    fn roots_are_frozen() {
+        let root = |algorithm: Algorithm, push: &dyn Fn(&mut TreeHasher)| {
+            let mut hasher = TreeHasher::new(algorithm);
+            for (path, entry) in sample() {
+                let path = TreePath::new(path).unwrap();
+                hasher.push(&path, Contribution::of(&entry, Terms::immutable())).unwrap();
+            }
+            push(&mut hasher);
+            hasher.finish().to_string()
+        };
+        let z = TreePath::new("/z").unwrap();
+        let file = file(b"tool");
+        let strict = Terms { mtime: true, ..Terms::of(Class::Immutable) };
+        let key = crate::digest::ContentKey::new([7; 32]);
+        let mut secret = file.clone();
+        if let Node::File { content, .. } = &mut secret.node {
+            *content = content.map(|digest| digest.keyed(&key));
+        }
+        for (what, algorithm, contribution, frozen) in [
+            (
+                "nothing",
+                Algorithm::Blake3,
+                None,
+                "blake3:fc9cb850e8574d6a4936b4cbcddf335f6184914d4c767f36ba7d0bed2eee01d0",
+            ),
+            (
+                "nothing",
+                Algorithm::Sha256,
+                None,
+                "sha256:1dbdd1f3b6dfc0832186aa1d2e3df9b591167aabe7a6f7c90d3f7b5acdcb0aa4",
+            ),
+            (
+                "a mount",
+                Algorithm::Blake3,
+                Some(Contribution::Mount),
+                "blake3:0ad5a8f1fb8290b28137a118772cbc4128ec89fd71f28f647349d26c8bdd6920",
+            ),
+            (
+                "a time",
+                Algorithm::Blake3,
+                Some(Contribution::of(&file, &strict)),
+                "blake3:c266950ff9fd8ead346a4bf125dafcc5cc2a902624553df40418df925687744a",
+            ),
+            (
+                "a keyed digest",
+                Algorithm::Blake3,
+                Some(Contribution::of(&secret, Terms::immutable())),
+                "blake3:7a20f4bdec9dce638bc9a2773d401efaad953a4e2d683b50114d0aff61346e4c",
+            ),
+            (
+                "something else",
+                Algorithm::Blake3,
+                Some(Contribution::Contradiction(Some(&file))),
+                "blake3:be9c6f916111196022c2bb7b1ff5050c5e2cca7b2cc9f0f9981453bf3193d918",
+            ),
+            (
+                "something gone",
+                Algorithm::Blake3,
+                Some(Contribution::Contradiction(None)),
+                "blake3:e52a597171ec776a753ee5fc7c37cad9dd9557880093ae4958a7142c0fd1e18b",
+            ),
+        ] {
+            let found = root(algorithm, &|hasher| {
+                contribution.into_iter().for_each(|contribution| hasher.push(&z, contribution).unwrap());
+            });
+            assert_eq!(found, frozen, "{what}");
+        }
     }
 
     #[test]

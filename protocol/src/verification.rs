@@ -5,8 +5,10 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::contract::{Class, Contract};
 use crate::digest::Digest;
 use crate::drift::Finding;
+use crate::ledger::FirstValue;
 use crate::path::TreePath;
 
 /// The version of the JSON that carries verifications.
@@ -58,8 +60,15 @@ impl State {
 pub struct Verification {
     /// [`VERIFICATION_SCHEMA`].
     pub schema_version: u32,
-    /// What the subject was held to.
+    /// What the subject was held to: the base of its stack.
     pub manifest: ManifestId,
+    /// The add-ons of its stack.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub add_ons: Vec<ManifestId>,
+    /// The tree root of the whole stack; the base's where there are no add-ons.
+    pub baked_root: Digest,
+    /// How much of what was baked is held to in every attribute.
+    pub protected: Protected,
     /// The verdict.
     pub state: State,
     /// The tree root of what was observed, normalised by the contract.
@@ -71,6 +80,29 @@ pub struct Verification {
     pub findings: Vec<Finding>,
     /// What was verified, and what could not be.
     pub coverage: Coverage,
+}
+
+/// How much of a tree a contract protects: what is held to the stack in every
+/// attribute, where no mount hides it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Protected {
+    /// Entries that are protected.
+    pub entries: u64,
+    /// Entries in the stack.
+    pub of: u64,
+}
+
+impl Protected {
+    /// Counts one more baked entry.
+    pub fn count(&mut self, contract: &Contract, path: &TreePath, class: Class) {
+        self.of += 1;
+        self.entries += u64::from(class.protects() && !contract.may_hide(path));
+    }
+
+    /// The share in per cent; 100 of an empty tree.
+    pub fn percent(self) -> f64 {
+        if self.of == 0 { 100.0 } else { self.entries as f64 * 100.0 / self.of as f64 }
+    }
 }
 
 /// Which manifest a subject was held to.
@@ -92,7 +124,7 @@ pub struct ManifestId {
 pub struct Coverage {
     /// How contents were verified.
     pub mode: SweepMode,
-    /// Entries in the manifest.
+    /// Entries in the stack.
     pub entries_expected: u64,
     /// Entries that were there, reserved ones not counted.
     pub entries_seen: u64,
@@ -108,6 +140,9 @@ pub struct Coverage {
     pub reserved: Vec<Reserved>,
     /// Every mount met beneath the root.
     pub mounts: Vec<Mount>,
+    /// First values that the contract admits and the ledger does not have.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub first_seen: Vec<FirstValue>,
     /// When the walk began.
     pub started_at: Timestamp,
     /// When it ended.

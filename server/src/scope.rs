@@ -2,10 +2,10 @@
 //! whenever it changed, so that the auditor's report needs the database alone.
 
 use congruent_protocol::digest::Digest;
-use congruent_protocol::verification::ManifestId;
+use congruent_protocol::verification::{ManifestId, Protected};
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Accepted, Config, Group, Mode, Protected};
+use crate::config::{Accepted, Config, Group, Mode};
 use crate::policy::Policy;
 
 /// Everything that decides which nodes are held to what.

@@ -8,18 +8,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
-use congruent_protocol::contract::{Class, Contract};
+use congruent_protocol::contract::{Class, Contract, Terms};
 use congruent_protocol::digest::{Algorithm, Digest};
 use congruent_protocol::drift::Finding;
 use congruent_protocol::entry::{Entry, Node};
 use congruent_protocol::key::SecretKey;
-use congruent_protocol::manifest::{Baked, EntriesWriter, ListedEntry, Predicate, write_manifest};
-use congruent_protocol::normalise::recompute;
+use congruent_protocol::ledger::Ledger;
+use congruent_protocol::manifest::{
+    Baked, EntriesWriter, ListedEntry, ManifestKind, Origin, Predicate, write_manifest,
+};
 use congruent_protocol::path::TreePath;
+use congruent_protocol::recompute::recompute;
 use congruent_protocol::report::{Facts, Outcome, REPORT_SCHEMA, Report};
 use congruent_protocol::tree::{Contribution, TreeHasher};
 use congruent_protocol::verification::{
-    Coverage, Gap, ManifestId, State, SweepMode, VERIFICATION_SCHEMA, Verification,
+    Coverage, Gap, ManifestId, Protected, State, SweepMode, VERIFICATION_SCHEMA, Verification,
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -41,6 +44,9 @@ pub(crate) fn file(content: &[u8]) -> Entry {
     let node = Node::File { size: content.len() as u64, content: Some(content_digest) };
     Entry { node, mode: 0o755, ..Entry::empty() }
 }
+
+/// How much of [`tree`] the default contract protects.
+pub(crate) const PROTECTED: Protected = Protected { entries: 5, of: 8 };
 
 /// A root with `/bin/tool`, `/etc/motd`, `/proc` and `/tmp`.
 pub(crate) fn tree() -> Vec<ListedEntry> {
@@ -65,20 +71,22 @@ fn reserved() -> Vec<TreePath> {
 
 pub(crate) fn root_of(findings: &[Finding]) -> Digest {
     let entries = tree().into_iter().map(Ok);
-    recompute(entries, Algorithm::Blake3, &Contract::linux(), &reserved(), findings).unwrap()
+    let ledger = Ledger::empty(Algorithm::Blake3.digest(b""));
+    recompute(entries, Algorithm::Blake3, &Contract::linux(), &reserved(), &ledger, findings).unwrap()
 }
 
 pub(crate) fn manifest(version: &str, key: &SecretKey) -> Vec<u8> {
     let mut hasher = TreeHasher::new(Algorithm::Blake3);
     let mut writer = EntriesWriter::new(Vec::new(), Algorithm::Blake3).unwrap();
     for listed in tree() {
-        hasher.push(&listed.path, Contribution::Entry(&listed.entry)).unwrap();
+        hasher.push(&listed.path, Contribution::of(&listed.entry, Terms::immutable())).unwrap();
         writer.push(&listed.path, &listed.entry).unwrap();
     }
     let (section, entries) = writer.finish().unwrap();
     let predicate = Predicate {
         name: "web".to_owned(),
         version: version.to_owned(),
+        kind: ManifestKind::Base,
         root: hasher.finish(),
         entries,
         contract: Contract::linux(),
@@ -89,6 +97,9 @@ pub(crate) fn manifest(version: &str, key: &SecretKey) -> Vec<u8> {
             on: "ci".to_owned(),
             with: "congruent 0.1.0".to_owned(),
         },
+        expires: None,
+        origin: Origin::default(),
+        packages: None,
     };
     let mut out = Vec::new();
     let length = section.len() as u64;
@@ -100,7 +111,7 @@ pub(crate) fn manifest(version: &str, key: &SecretKey) -> Vec<u8> {
 /// `/bin/tool` with other content, and all that follows from it.
 pub(crate) fn tampered() -> Vec<Finding> {
     let baked = file(b"tool");
-    vec![Finding::compare(&path("/bin/tool"), Class::Immutable, &baked, &file(b"evil")).unwrap()]
+    vec![Finding::compare(&path("/bin/tool"), Terms::immutable(), &baked, &file(b"evil")).unwrap()]
 }
 
 /// A file that was not baked.
@@ -119,6 +130,7 @@ pub(crate) fn coverage(gaps: &[&str]) -> Coverage {
         hidden: vec![],
         reserved: vec![],
         mounts: vec![],
+        first_seen: vec![],
         started_at: time("2026-03-01T00:00:00Z"),
         finished_at: time("2026-03-01T00:00:09Z"),
     }
@@ -135,6 +147,9 @@ pub(crate) fn verified(findings: Vec<Finding>, gaps: &[&str]) -> Verification {
             root: root_of(&[]),
             signed_by: vec![],
         },
+        add_ons: vec![],
+        baked_root: root_of(&[]),
+        protected: PROTECTED,
         state: State::of(&findings, &coverage),
         observed_root: root_of(&findings),
         conditional: coverage.has_gaps(),

@@ -11,7 +11,7 @@ use congruent_tests::sandbox::Sandbox;
 use congruent_tests::{agent, tree};
 
 /// Large enough that a look at it takes far longer than a write to it.
-const BYTES: usize = 32 << 20;
+const BYTES: usize = 128 << 20;
 
 #[test]
 fn a_file_that_is_written_meanwhile_is_unstable() -> Result<()> {

@@ -38,6 +38,7 @@ fn change(finding: &Finding, field: &Field) -> String {
             Field::Size => attributes.size.map(|size| format!("{size} bytes")),
             Field::Link => attributes.link.clone(),
             Field::Device => attributes.device.clone(),
+            Field::Mtime => attributes.modified_at.map(|at| at.to_string()),
             Field::Content | Field::Xattr(_) => None,
         }
     };

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use congruent_protocol::manifest::Manifest;
 use congruent_protocol::normalise::is_reserved;
 use congruent_protocol::path::{TreePath, escape};
 use congruent_protocol::report::{Facts, Outcome as Looked, REPORT_SCHEMA, Report};
@@ -18,13 +17,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep_until};
 use tracing::{error, info, warn};
 
-use super::{Outcome, open_manifest};
+use super::Outcome;
 use crate::cli::Agent as Args;
 use crate::client::{Client, Delivery};
 use crate::config::Config;
 use crate::spool::{Spool, SpoolError, Spooled};
 use crate::sweep::{self, Counters, Root, default_threads};
-use crate::{facts, report_log};
+use crate::target::{Sources, Target, open_manifest};
+use crate::{facts, identity, report_log};
 
 /// How soon delivery is tried again after a failure; doubles up to the cap.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
@@ -204,20 +204,29 @@ enum Delivered {
     ButRefused,
 }
 
+/// What the node is held to. First values are the collector's to keep.
+fn open_target(config: &Config) -> anyhow::Result<Target> {
+    let sources = Sources {
+        manifest: &config.manifest,
+        add_ons: &config.add_ons,
+        trust: Some(&config.trust),
+        ledger: None,
+        content_key: identity::content_key(config)?,
+    };
+    Target::open(sources, Timestamp::now())
+}
+
 /// The outer error says that there is no usable manifest, the inner one that the
 /// look itself failed.
 fn verify(config: &Config) -> anyhow::Result<anyhow::Result<Looked>> {
-    let mut file = open_manifest(&config.manifest)?;
-    let manifest = Manifest::verify(&mut file, Some(&config.trusted))
-        .with_context(|| format!("cannot use the manifest {}", config.manifest.display()))?;
+    let target = open_target(config)?;
     let look = || -> anyhow::Result<Looked> {
         let root = Root::open(config.root.as_deref())?;
         if config.collector.is_some() {
-            check_state_directory(&config.state_directory, &root, &manifest.predicate().reserved)?;
+            check_state_directory(&config.state_directory, &root, target.stack.reserved())?;
         }
         let counters = Counters::default();
-        let verification =
-            sweep::verify(&root, &manifest, &file, default_threads(), &counters, Timestamp::now)?;
+        let verification = sweep::verify(&root, &target, default_threads(), &counters, Timestamp::now)?;
         Ok(Looked::Verified(Box::new(verification)))
     };
     Ok(look())
@@ -226,10 +235,9 @@ fn verify(config: &Config) -> anyhow::Result<anyhow::Result<Looked>> {
 /// Checks the state directory before it is made, where there is a manifest to
 /// check it by; each look does so again.
 fn refuse_watched_state(config: &Config) -> anyhow::Result<()> {
-    let manifest = open_manifest(&config.manifest)
-        .and_then(|mut file| Ok(Manifest::verify(&mut file, Some(&config.trusted))?));
+    let manifest = open_manifest(&config.manifest, Some(&config.trust), Timestamp::now());
     match (manifest, Root::open(config.root.as_deref())) {
-        (Ok(manifest), Ok(root)) => {
+        (Ok((manifest, _)), Ok(root)) => {
             check_state_directory(&config.state_directory, &root, &manifest.predicate().reserved)
         }
         _ => Ok(()),

@@ -1,43 +1,45 @@
 //! `congruent bake`: record a root file system in a manifest.
 
-use std::fs::{self, File, Permissions};
+use std::fs;
 use std::io::{self, Seek, Write};
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use congruent_protocol::contract::Contract;
+use congruent_protocol::contract::{Contract, ContractFile};
 use congruent_protocol::key::SecretKey;
-use congruent_protocol::manifest::{Baked, Predicate, check_name, write_manifest};
+use congruent_protocol::manifest::{
+    Baked, ImageOrigin, ManifestKind, Origin, Predicate, check_name, write_manifest,
+};
 use congruent_protocol::path::{TreePath, escape};
-use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use jiff::{Span, Timestamp};
 
-use super::Outcome;
-use crate::cli::Bake;
+use super::{Outcome, read_secret_key};
+use crate::atomic::{self, directory_of};
+use crate::cli::{Bake, OriginArgs};
 use crate::progress::Progress;
 use crate::sweep::{self, Counters, Purpose, Root, Scope, default_threads};
 
-/// Where agents keep their state; outside every tree.
-const STATE_DIRECTORY: &str = "/var/lib/congruent";
-
 pub(super) fn run(args: &Bake) -> anyhow::Result<Outcome> {
-    let contract = read_contract(args.contract.as_deref())?;
-    let key = args.key.as_deref().map(read_key).transpose()?;
     check_name("--name", &args.name)?;
     check_name("--version", &args.image_version)?;
-    let installed = TreePath::new(format!("/etc/congruent/{}.manifest", args.name))
+    let contract = if args.add_on { Contract::empty() } else { read_contracts(&args.contract)? };
+    let keys: Vec<SecretKey> = args.key.iter().map(|key| read_secret_key(key)).collect::<Result<_, _>>()?;
+    let expires = args.expires.as_deref().map(read_expiry).transpose()?;
+    let reserved = Predicate::reserved_for(&args.name)
         .with_context(|| format!("--name {:?} cannot be part of a file name", args.name))?;
-    let reserved = vec![installed.clone(), TreePath::new(STATE_DIRECTORY)?];
-    let root = Root::open(Some(&args.dir))?;
-    check_output(&root, &args.output, &installed)?;
+    // Only the base's agent keeps state.
+    let reserved = if args.add_on { reserved[..1].to_vec() } else { reserved.to_vec() };
+    let root = Root::open(if args.live { None } else { args.dir.as_deref() })?;
+    check_output(&root, &args.output, &reserved[0])?;
 
-    let directory = args.output.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let directory = directory.unwrap_or(Path::new("."));
+    let directory = directory_of(&args.output);
     let section = tempfile::tempfile_in(directory)
         .with_context(|| format!("cannot write to the directory {}", directory.display()))?;
     let scope = Scope {
         contract: &contract,
         reserved: &reserved,
+        algorithm: args.digest.into(),
         purpose: Purpose::Bake,
         threads: default_threads(),
     };
@@ -45,22 +47,27 @@ pub(super) fn run(args: &Bake) -> anyhow::Result<Outcome> {
     let progress = Progress::counting_first("baking", &root.path, &counters);
     let (mut section, baked) = progress.watch(|| sweep::bake(&root, &scope, &counters, section))?;
 
+    let installed = reserved[0].clone();
     let predicate = Predicate {
         name: args.name.clone(),
         version: args.image_version.clone(),
+        kind: if args.add_on { ManifestKind::AddOn } else { ManifestKind::Base },
         root: baked.root,
         entries: baked.entries.clone(),
         contract,
         reserved,
         baked: who_baked(),
+        expires,
+        origin: origin(&args.origin),
+        packages: None,
     };
-    write_atomically(directory, &args.output, |out| {
+    atomic::write(&args.output, |out| {
         let section_bytes = section.stream_position()?;
         section.rewind()?;
-        Ok(write_manifest(out, predicate, key.as_slice(), &mut section, section_bytes)?)
+        Ok(write_manifest(out, predicate, &keys, &mut section, section_bytes)?)
     })?;
-    tell(args, &baked, key.as_ref(), &installed)?;
-    if !root.path.join("etc/congruent").is_dir() {
+    tell(args, &baked, &keys, &installed)?;
+    if !args.add_on && !root.path.join("etc/congruent").is_dir() {
         let advice =
             "  but /etc/congruent is not in the image, so it would be drift: make it, and bake again";
         writeln!(io::stderr(), "{advice}")?;
@@ -68,30 +75,46 @@ pub(super) fn run(args: &Bake) -> anyhow::Result<Outcome> {
     Ok(Outcome::Clean)
 }
 
-fn read_contract(path: Option<&Path>) -> anyhow::Result<Contract> {
-    let Some(path) = path else { return Ok(Contract::linux()) };
-    let text =
-        fs::read_to_string(path).with_context(|| format!("cannot read the contract {}", path.display()))?;
-    Contract::from_toml(&text).with_context(|| format!("the contract {} is not valid", path.display()))
+/// The contract that these files make together.
+pub(super) fn read_contracts(paths: &[PathBuf]) -> anyhow::Result<Contract> {
+    let read = |path: &PathBuf| {
+        let text = fs::read_to_string(path)
+            .with_context(|| format!("cannot read the contract {}", path.display()))?;
+        ContractFile::parse(&text).with_context(|| format!("the contract {} is not valid", path.display()))
+    };
+    let files = paths.iter().map(read).collect::<Result<_, _>>()?;
+    Contract::compose(files).map_err(anyhow::Error::msg).context("the contract cannot be used")
 }
 
-fn read_key(path: &Path) -> anyhow::Result<SecretKey> {
-    let pem = fs::read_to_string(path).with_context(|| format!("cannot read the key {}", path.display()))?;
-    SecretKey::from_pem(&pem).with_context(|| format!("cannot use {}", path.display()))
+/// A point in time, or how long from now.
+fn read_expiry(text: &str) -> anyhow::Result<Timestamp> {
+    if let Ok(at) = text.parse() {
+        return Ok(at);
+    }
+    let now = Timestamp::now().to_zoned(TimeZone::UTC);
+    let span: Result<Span, _> = text.parse();
+    let at = span.and_then(|span| now.checked_add(span)).with_context(|| {
+        format!("--expires {text:?} is neither a time such as 2027-01-31T00:00:00Z nor a period such as 90d")
+    })?;
+    if at <= now {
+        bail!("--expires {text:?} is not in the future");
+    }
+    Ok(at.timestamp())
+}
+
+fn origin(args: &OriginArgs) -> Origin {
+    let OriginArgs { source_revision, pipeline_run, builder, ticket, approver, owner, .. } = args.clone();
+    let image = args
+        .image_config_digest
+        .map(|config_digest| ImageOrigin { config_digest, diff_ids: args.diff_id.clone() });
+    Origin { source_revision, pipeline_run, builder, ticket, approver, owner, image }
 }
 
 /// A manifest inside the tree that it describes would be drift from the start,
 /// unless it lies where the tree has its reserved place for it.
 fn check_output(root: &Root, output: &Path, installed: &TreePath) -> anyhow::Result<()> {
-    if output.as_os_str().as_encoded_bytes().ends_with(b"/") || output.is_dir() {
-        bail!("--output {} is a directory; name a file", output.display());
-    }
-    // What takes an output's place would take a device's or a link's place too.
-    if fs::symlink_metadata(output).is_ok_and(|there| !there.is_file()) {
-        bail!("--output {} is there and is not a regular file; name another", output.display());
-    }
-    let directory = output.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let directory = fs::canonicalize(directory)
+    atomic::check_output("--output", output)?;
+    let directory = fs::canonicalize(directory_of(output))
         .with_context(|| format!("the directory of --output {} is not there", output.display()))?;
     let top = fs::canonicalize(&root.path).context("cannot resolve the root")?;
     let Ok(inside) = directory.strip_prefix(&top) else { return Ok(()) };
@@ -102,7 +125,7 @@ fn check_output(root: &Root, output: &Path, installed: &TreePath) -> anyhow::Res
     bail!(
         "--output {} lies inside the root that is baked, so it would be drift; write it elsewhere, or to {}{installed}",
         output.display(),
-        root.path.display()
+        root.path.display().to_string().trim_end_matches('/')
     )
 }
 
@@ -118,33 +141,19 @@ fn who_baked() -> Baked {
     }
 }
 
-/// Writes a file so that it is there whole or not at all; an earlier one stays
-/// until then.
-fn write_atomically(
-    directory: &Path,
-    output: &Path,
-    write: impl FnOnce(&mut File) -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
-    let failed = || format!("cannot write the manifest {}", output.display());
-    let mut file = tempfile::NamedTempFile::new_in(directory).with_context(failed)?;
-    write(file.as_file_mut()).with_context(failed)?;
-    file.as_file().set_permissions(Permissions::from_mode(0o644)).with_context(failed)?;
-    file.as_file().sync_all().with_context(failed)?;
-    file.persist(output).with_context(failed)?;
-    File::open(directory).and_then(|directory| directory.sync_all()).with_context(failed)
-}
-
-fn tell(args: &Bake, baked: &sweep::Baked, key: Option<&SecretKey>, installed: &TreePath) -> io::Result<()> {
+fn tell(args: &Bake, baked: &sweep::Baked, keys: &[SecretKey], installed: &TreePath) -> io::Result<()> {
     let mut err = io::stderr();
     let summary = &baked.entries;
     writeln!(err, "baked {} {}: {}", args.name, args.image_version, baked.root)?;
     writeln!(err, "  {} entries, {} bytes of content", summary.count, summary.content_bytes)?;
-    match key {
-        Some(key) => writeln!(err, "  signed by {}", key.public().id())?,
-        None => writeln!(
+    for key in keys {
+        writeln!(err, "  signed by {}", key.public().id())?;
+    }
+    if keys.is_empty() {
+        writeln!(
             err,
-            "  NOT signed: verify accepts it only with --insecure-unsigned; sign with --key KEY.pem"
-        )?,
+            "  NOT signed: verify accepts it only with --insecure-unsigned; sign it with `congruent sign`"
+        )?;
     }
     writeln!(err, "  in the image its place is {installed}, which is outside the tree")
 }

@@ -3,18 +3,21 @@
 mod agent;
 mod bake;
 mod keygen;
+mod ledger;
 mod show;
+mod sign;
 mod verify;
 
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::Path;
 
-use anyhow::Context;
-use congruent_protocol::key::PublicKey;
+use anyhow::{Context, bail};
+use congruent_protocol::key::SecretKey;
+use congruent_protocol::trust::Trust;
 use congruent_protocol::verification::State;
 
-use crate::cli::Command;
-use crate::regular;
+use crate::cli::{self, Command};
+use crate::trust;
 
 /// What a command came to, where it was not an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,23 +47,32 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::Verify(args) => verify::run(&args),
         Command::Show(args) => show::run(&args),
         Command::Keygen(args) => keygen::run(&args),
+        Command::Sign(args) => sign::run(&args),
+        Command::Ledger(command) => ledger::run(&command),
         Command::Agent(args) => agent::run(&args),
     }
 }
 
-/// Opens a manifest. Its one descriptor serves the check and the comparison.
-fn open_manifest(path: &Path) -> anyhow::Result<File> {
-    regular::open(path).with_context(|| format!("cannot open the manifest {}", path.display()))
+/// Whom to trust, as the command line says; none where it says that whoever
+/// wrote the manifest is believed.
+fn read_trust(args: &cli::Trust) -> anyhow::Result<Option<Trust>> {
+    match (&args.trust_config, &args.trust[..]) {
+        _ if args.insecure_unsigned => Ok(None),
+        (Some(path), _) => Ok(Some(trust::of_file(path)?)),
+        (None, []) => bail!(
+            "no trusted key was given: name the signer's public key with --trust PUB.pem, who must sign what with \
+             --trust-config FILE, or take an unsigned manifest's word with --insecure-unsigned"
+        ),
+        (None, keys) => Ok(Some(trust::of_keys(keys)?)),
+    }
 }
 
-/// Reads the keys to trust.
-fn read_trusted(paths: &[PathBuf]) -> anyhow::Result<Vec<PublicKey>> {
-    paths
-        .iter()
-        .map(|path| {
-            let pem = fs::read_to_string(path)
-                .with_context(|| format!("cannot read the public key {}", path.display()))?;
-            PublicKey::from_pem(&pem).with_context(|| format!("cannot use {}", path.display()))
-        })
-        .collect()
+fn read_secret_key(path: &Path) -> anyhow::Result<SecretKey> {
+    let pem = fs::read_to_string(path).with_context(|| format!("cannot read the key {}", path.display()))?;
+    SecretKey::from_pem(&pem).with_context(|| format!("cannot use {}", path.display()))
+}
+
+/// A number with its noun.
+fn counted(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }

@@ -2,33 +2,32 @@
 
 use std::io::{self, Write};
 
-use anyhow::{Context, bail};
-use congruent_protocol::manifest::Manifest;
+use anyhow::Context;
 use jiff::Timestamp;
 
-use super::{Outcome, open_manifest, read_trusted};
+use super::{Outcome, read_trust};
 use crate::cli::{Format, Verify};
 use crate::output;
 use crate::progress::Progress;
 use crate::sweep::{self, Counters, Root, default_threads};
+use crate::target::{Sources, Target, passing_content_key, read_content_key};
 
 pub(super) fn run(args: &Verify) -> anyhow::Result<Outcome> {
-    if args.trust.trust.is_empty() && !args.trust.insecure_unsigned {
-        bail!(
-            "no trusted key was given: name the signer's public key with --trust PUB.pem, \
-             or take an unsigned manifest's word with --insecure-unsigned"
-        );
-    }
-    let trusted = read_trusted(&args.trust.trust)?;
-    let trusted = (!args.trust.insecure_unsigned).then_some(&trusted[..]);
-    let mut file = open_manifest(&args.manifest)?;
-    let manifest = Manifest::verify(&mut file, trusted)
-        .with_context(|| format!("cannot use the manifest {}", args.manifest.display()))?;
+    let trust = read_trust(&args.trust)?;
+    let content_key = args.content_key.as_deref().map_or_else(passing_content_key, read_content_key)?;
+    let sources = Sources {
+        manifest: &args.manifest,
+        add_ons: &args.add_on,
+        trust: trust.as_ref(),
+        ledger: args.ledger.as_deref(),
+        content_key,
+    };
+    let target = Target::open(sources, Timestamp::now())?;
     let root = Root::open(args.root.as_deref())?;
     let counters = Counters::default();
-    let progress = Progress::towards("verifying", manifest.predicate().entries.content_bytes, &counters);
-    let verification = progress
-        .watch(|| sweep::verify(&root, &manifest, &file, default_threads(), &counters, Timestamp::now))?;
+    let progress = Progress::towards("verifying", target.stack.content_bytes(), &counters);
+    let verification =
+        progress.watch(|| sweep::verify(&root, &target, default_threads(), &counters, Timestamp::now))?;
     let mut out = io::stdout().lock();
     match args.format {
         Format::Text => output::text::verification(&mut out, &verification),

@@ -2,10 +2,10 @@
 
 use std::io::{self, Read, Write};
 
-use congruent_protocol::contract::MountContent;
+use congruent_protocol::contract::{MountContent, Terms};
 use congruent_protocol::drift::Attributes;
 use congruent_protocol::entry::Node;
-use congruent_protocol::manifest::{EntriesReader, ListedEntry, Manifest};
+use congruent_protocol::manifest::{EntriesReader, ListedEntry, Manifest, ManifestKind};
 use congruent_protocol::path::{TreePath, escape};
 use serde::Serialize;
 
@@ -19,7 +19,11 @@ pub(crate) fn text<R: Read>(
     entries: Option<EntriesReader<R>>,
 ) -> anyhow::Result<()> {
     let predicate = manifest.predicate();
-    writeln!(out, "{} {}", predicate.name, predicate.version)?;
+    let kind = match predicate.kind {
+        ManifestKind::Base => "",
+        ManifestKind::AddOn => " (add-on)",
+    };
+    writeln!(out, "{} {}{kind}", predicate.name, predicate.version)?;
     writeln!(out, "  root       {}", predicate.root)?;
     let summary = &predicate.entries;
     writeln!(out, "  entries    {}, {} bytes of content", summary.count, summary.content_bytes)?;
@@ -27,12 +31,30 @@ pub(crate) fn text<R: Read>(
     let [by, on, with] = [&baked.by, &baked.on, &baked.with].map(|text| escape(text.as_bytes()));
     writeln!(out, "  baked      {} by {by} on {on} with {with}", baked.at)?;
     signers(out, manifest, was_checked)?;
+    if let Some(expires) = predicate.expires {
+        writeln!(out, "  expires    {expires}")?;
+    }
+    for (name, word) in predicate.origin.words() {
+        writeln!(out, "  {:<10} {}", name.replace('_', " "), escape(word.as_bytes()))?;
+    }
+    if let Some(image) = &predicate.origin.image {
+        writeln!(out, "  image      {}, {} layers", image.config_digest, image.diff_ids.len())?;
+    }
+    if let Some(packages) = &predicate.packages {
+        writeln!(out, "  packages   {} by {}", packages.list.len(), escape(packages.manager.as_bytes()))?;
+    }
     for place in &predicate.reserved {
         writeln!(out, "  reserved   {place}: outside the tree")?;
     }
     writeln!(out, "\ncontract: immutable, but where the last matching rule says otherwise")?;
     for rule in predicate.contract.rules() {
-        writeln!(out, "  {:<10} {}", rule.class.name(), escape(rule.path.as_bytes()))?;
+        writeln!(
+            out,
+            "  {:<11} {}{}",
+            rule.terms.class.name(),
+            escape(rule.path.as_bytes()),
+            more_terms(&rule.terms)
+        )?;
     }
     for mount in predicate.contract.mounts() {
         let how = match mount.content {
@@ -50,6 +72,25 @@ pub(crate) fn text<R: Read>(
         }
     }
     Ok(())
+}
+
+/// What a rule says beside its class.
+fn more_terms(terms: &Terms) -> String {
+    let Terms { forbid, mtime, xattrs, sensitive, .. } = terms;
+    let mut words = Vec::new();
+    if !forbid.is_empty() {
+        let names: Vec<_> = forbid.iter().map(|forbidden| forbidden.name()).collect();
+        words.push(format!("forbids {}", names.join(", ")));
+    }
+    if *mtime {
+        words.push("with mtime".to_owned());
+    }
+    words.extend(xattrs.more.iter().map(|name| format!("with {}", escape(name.as_bytes()))));
+    words.extend(xattrs.fewer.iter().map(|name| format!("without {}", escape(name.as_bytes()))));
+    if *sensitive {
+        words.push("sensitive".to_owned());
+    }
+    if words.is_empty() { String::new() } else { format!("  ({})", words.join("; ")) }
 }
 
 fn signers(out: &mut impl Write, manifest: &Manifest, was_checked: bool) -> io::Result<()> {

@@ -3,21 +3,27 @@
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-use congruent_protocol::drift::{Attributes, Change, Field, Finding};
+use congruent_protocol::contract::Class;
+use congruent_protocol::drift::{Attributes, Change, Field, Finding, HeldTo};
 use congruent_protocol::entry::Kind;
-use congruent_protocol::verification::{Coverage, Gap, Hidden, MountTreatment, Verification};
+use congruent_protocol::verification::{Coverage, Gap, Hidden, MountTreatment, Protected, Verification};
 
 /// Prints the verdict, each finding on a line, and what could not be verified.
 pub(crate) fn verification(out: &mut impl Write, v: &Verification) -> io::Result<()> {
     let mut out = io::BufWriter::new(out);
     writeln!(out, "{}: {} {}", v.state.name(), v.manifest.name, v.manifest.version)?;
-    writeln!(out, "  baked    {}", v.manifest.root)?;
+    for add_on in &v.add_ons {
+        writeln!(out, "  with     {} {}", add_on.name, add_on.version)?;
+    }
+    writeln!(out, "  baked    {}", v.baked_root)?;
     let conditional = if v.conditional { " (conditional: not everything was verified)" } else { "" };
     writeln!(out, "  observed {}{conditional}", v.observed_root)?;
     match &v.manifest.signed_by[..] {
         [] => writeln!(out, "  signed   not checked (--insecure-unsigned)")?,
         signers => writeln!(out, "  signed   by {}", signers.join(", "))?,
     }
+    let Protected { entries, of } = v.protected;
+    writeln!(out, "  protects {entries} of {of} entries, {:.1} %", v.protected.percent())?;
     if !v.findings.is_empty() {
         writeln!(out, "\n{}:", counted(v.findings.len(), "finding", "findings"))?;
         v.findings.iter().try_for_each(|finding| writeln!(out, "  {}", line(finding)))?;
@@ -46,8 +52,16 @@ pub(crate) fn line(finding: &Finding) -> String {
             let _ = write!(text, "  {change}");
         }
     }
-    if finding.class != congruent_protocol::contract::Class::Immutable {
-        let _ = write!(text, "  ({})", finding.class);
+    let mut notes: Vec<String> = Vec::new();
+    if finding.class != Class::Immutable {
+        notes.push(finding.class.to_string());
+    }
+    notes.extend(finding.forbidden.iter().map(|forbidden| format!("{forbidden} is forbidden")));
+    if finding.held_to == HeldTo::Ledger {
+        notes.push("not the first value in the ledger".to_owned());
+    }
+    if !notes.is_empty() {
+        let _ = write!(text, "  ({})", notes.join(", "));
     }
     text
 }
@@ -61,6 +75,9 @@ fn value(attributes: &Attributes, field: &Field) -> String {
         Field::Mode => attributes.mode.map(|mode| mode.to_string()),
         Field::Uid => attributes.uid.map(|uid| uid.to_string()),
         Field::Gid => attributes.gid.map(|gid| gid.to_string()),
+        Field::Mtime => {
+            attributes.modified_at.map(|at| at.to_string()).or(attributes.modified_at_unix.clone())
+        }
         Field::Xattr(name) => {
             attributes.xattrs.iter().find(|xattr| xattr.name == *name).map(|xattr| short(&xattr.value))
         }
@@ -107,6 +124,9 @@ fn coverage(out: &mut impl Write, coverage: &Coverage) -> io::Result<()> {
     )?;
     gaps(out, "unreadable", &coverage.unreadable)?;
     gaps(out, "unstable", &coverage.unstable)?;
+    for first in &coverage.first_seen {
+        writeln!(out, "  first seen  {}  {}", first.path, brief(&first.attributes))?;
+    }
     for Hidden { path, entries } in &coverage.hidden {
         writeln!(
             out,

@@ -6,12 +6,12 @@ use std::collections::HashMap;
 use std::io::Write;
 
 use congruent_protocol::contract::Class;
-use congruent_protocol::digest::{Algorithm, Digest};
+use congruent_protocol::digest::Digest;
 use congruent_protocol::manifest::{EntriesError, EntriesSummary, EntriesWriter};
 use congruent_protocol::path::TreePath;
 use congruent_protocol::tree::{Contribution, OutOfOrder, TreeHasher};
 
-use super::{Counters, Inode, Purpose, Root, Scope, Seen, SeenEntry, Sight, sweep};
+use super::{Counters, Inode, Root, Scope, Seen, SeenEntry, Sight, sweep};
 
 /// A baked tree.
 pub(crate) struct Baked {
@@ -44,14 +44,14 @@ pub(crate) fn bake<W: Write>(
     counters: &Counters,
     section: W,
 ) -> Result<(W, Baked), BakeError> {
-    debug_assert_eq!(scope.purpose, Purpose::Bake);
-    let algorithm = Algorithm::Blake3;
+    debug_assert!(scope.purpose.is_bake());
+    let algorithm = scope.algorithm;
     let mut writer = EntriesWriter::new(section, algorithm)?;
     let mut hasher = TreeHasher::new(algorithm);
     let mut groups = LinkGroups::default();
     sweep(root, scope, counters, |seen| {
-        let Seen { path, class, mount, sight } = seen;
-        if class == Class::Reserved {
+        let Seen { path, terms, mount, sight } = seen;
+        if terms.class == Class::Reserved {
             return Ok(());
         }
         let SeenEntry { mut entry, inode, .. } = match sight {
@@ -71,7 +71,7 @@ pub(crate) fn bake<W: Write>(
         if !entry.node.is_directory() {
             entry.link_group = groups.of(inode);
         }
-        hasher.push(&path, Contribution::Entry(&entry))?;
+        hasher.push(&path, Contribution::of(&entry, terms))?;
         writer.push(&path, &entry)?;
         Ok(())
     })?;

@@ -1,25 +1,30 @@
-//! Comparing: the baked entries and what is seen, both in tree order, side by
-//! side. Only findings and gaps are kept.
+//! Comparing: what is promised and what is seen, both in tree order, side by
+//! side. Only findings, gaps and first values are kept.
 //!
 //! The observed root is computed here from what is seen, by the rules of
 //! normalisation; the collector computes it again from the findings alone.
 
-use std::io::{Read, Seek};
+use std::iter::Peekable;
 
-use congruent_protocol::contract::{Class, Contract};
+use congruent_protocol::contract::{Class, Contract, Forbidden, Terms};
+use congruent_protocol::digest::{Algorithm, ContentKey, Digest};
 use congruent_protocol::drift::{Attributes, Finding};
 use congruent_protocol::entry::{Entry, Node};
-use congruent_protocol::manifest::{EntriesError, EntriesReader, ListedEntry, Manifest};
-use congruent_protocol::normalise::with_baked_content;
+use congruent_protocol::ledger::FirstValue;
+use congruent_protocol::manifest::{EntriesError, ListedEntry, Manifest};
+use congruent_protocol::normalise::{Sides, normalise};
 use congruent_protocol::path::TreePath;
+use congruent_protocol::promise::{Promise, Promises};
 use congruent_protocol::tree::{Contribution, OutOfOrder, TreeHasher};
 use congruent_protocol::verification::{
-    Coverage, Gap, Hidden, ManifestId, Mount, MountTreatment, Reserved, State, SweepMode,
-    VERIFICATION_SCHEMA, Verification,
+    Coverage, Gap, Hidden, ManifestId, Mount, Protected, Reserved, State, SweepMode, VERIFICATION_SCHEMA,
+    Verification,
 };
 use jiff::Timestamp;
 
+use super::walk::is_hiding;
 use super::{Counters, MountSeen, Problem, ProblemKind, Purpose, Root, Scope, Seen, SeenEntry, Sight, sweep};
+use crate::target::Target;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum VerifyError {
@@ -29,41 +34,37 @@ pub(crate) enum VerifyError {
     Order(#[from] OutOfOrder),
 }
 
-/// Sweeps `root` and compares it with `manifest`, whose file is `input`.
-pub(crate) fn verify<R: Read + Seek>(
+/// Sweeps `root` and compares it with what it is held to.
+pub(crate) fn verify(
     root: &Root,
-    manifest: &Manifest,
-    input: R,
+    target: &Target,
     threads: usize,
     counters: &Counters,
     clock: fn() -> Timestamp,
 ) -> Result<Verification, VerifyError> {
-    let predicate = manifest.predicate();
+    let Target { stack, ledger, content_key, .. } = target;
     let scope = Scope {
-        contract: &predicate.contract,
-        reserved: &predicate.reserved,
-        purpose: Purpose::Verify,
+        contract: stack.contract(),
+        reserved: stack.reserved(),
+        algorithm: stack.root().algorithm(),
+        purpose: Purpose::Verify { base: Some(stack.base()) },
         threads,
     };
-    let mut comparison = Comparison {
-        contract: &predicate.contract,
-        hasher: TreeHasher::new(predicate.root.algorithm()),
-        baked: Baked::new(manifest.entries(input)?)?,
-        findings: Vec::new(),
-        coverage: empty_coverage(predicate.entries.count, clock()),
-        covers: Vec::new(),
-    };
+    let promises = Promises::new(stack.entries(target.files())?, ledger);
+    let mut comparison = Comparison::new(stack.contract(), stack.root().algorithm(), promises, content_key);
+    comparison.coverage = empty_coverage(stack.entries_count(), clock());
     sweep(root, &scope, counters, |seen| comparison.take(seen))?;
-    comparison.take_missing_before(None)?;
-    let Comparison { hasher, findings, mut coverage, .. } = comparison;
+    let Compared { observed_root, findings, mut coverage, protected } = comparison.finish()?;
     coverage.bytes_hashed = counters.bytes();
     coverage.finished_at = clock();
-    let state = State::of(&findings, &coverage);
     Ok(Verification {
         schema_version: VERIFICATION_SCHEMA,
-        manifest: manifest_id(manifest),
-        state,
-        observed_root: hasher.finish(),
+        manifest: manifest_id(stack.base()),
+        add_ons: stack.add_ons().iter().map(manifest_id).collect(),
+        baked_root: stack.root(),
+        protected,
+        state: State::of(&findings, &coverage),
+        observed_root,
         conditional: coverage.has_gaps(),
         findings,
         coverage,
@@ -91,33 +92,9 @@ fn empty_coverage(entries_expected: u64, now: Timestamp) -> Coverage {
         hidden: Vec::new(),
         reserved: Vec::new(),
         mounts: Vec::new(),
+        first_seen: Vec::new(),
         started_at: now,
         finished_at: now,
-    }
-}
-
-/// The baked entries, one ahead.
-struct Baked<R: Read> {
-    entries: EntriesReader<R>,
-    next: ListedEntry,
-    at_end: bool,
-}
-
-impl<R: Read> Baked<R> {
-    fn new(entries: EntriesReader<R>) -> Result<Self, EntriesError> {
-        let next = ListedEntry { path: TreePath::root(), entry: Entry::empty() };
-        let mut baked = Self { entries, next, at_end: false };
-        baked.advance()?;
-        Ok(baked)
-    }
-
-    fn peek(&self) -> Option<&ListedEntry> {
-        (!self.at_end).then_some(&self.next)
-    }
-
-    fn advance(&mut self) -> Result<(), EntriesError> {
-        self.at_end = !self.entries.read(&mut self.next)?;
-        Ok(())
     }
 }
 
@@ -137,20 +114,54 @@ enum CoverKind {
     Unreadable,
 }
 
-struct Comparison<'a, R: Read> {
+struct Comparison<'a, I: Iterator<Item = Result<ListedEntry, EntriesError>>> {
     contract: &'a Contract,
+    content_key: &'a ContentKey,
     hasher: TreeHasher,
-    baked: Baked<R>,
+    promises: Peekable<Promises<'a, I>>,
     findings: Vec<Finding>,
     coverage: Coverage,
+    protected: Protected,
     /// Innermost last; those that do not hold the path at hand are dropped.
     covers: Vec<Cover>,
 }
 
-impl<R: Read> Comparison<'_, R> {
-    fn take(&mut self, seen: Seen) -> Result<(), VerifyError> {
+/// What a comparison came to.
+struct Compared {
+    observed_root: Digest,
+    findings: Vec<Finding>,
+    coverage: Coverage,
+    protected: Protected,
+}
+
+impl<'a, I: Iterator<Item = Result<ListedEntry, EntriesError>>> Comparison<'a, I> {
+    fn new(
+        contract: &'a Contract,
+        algorithm: Algorithm,
+        promises: Promises<'a, I>,
+        content_key: &'a ContentKey,
+    ) -> Self {
+        Self {
+            contract,
+            content_key,
+            hasher: TreeHasher::new(algorithm),
+            promises: promises.peekable(),
+            findings: Vec::new(),
+            coverage: empty_coverage(0, Timestamp::UNIX_EPOCH),
+            protected: Protected { entries: 0, of: 0 },
+            covers: Vec::new(),
+        }
+    }
+
+    fn finish(mut self) -> Result<Compared, VerifyError> {
+        self.take_missing_before(None)?;
+        let Self { hasher, findings, coverage, protected, .. } = self;
+        Ok(Compared { observed_root: hasher.finish(), findings, coverage, protected })
+    }
+
+    fn take(&mut self, seen: Seen<'_>) -> Result<(), VerifyError> {
         self.take_missing_before(Some(&seen.path))?;
-        if seen.class == Class::Reserved {
+        if seen.terms.class == Class::Reserved {
             self.take_reserved(seen);
             return Ok(());
         }
@@ -158,52 +169,61 @@ impl<R: Read> Comparison<'_, R> {
         if let Some(mount) = &seen.mount {
             self.note_mount(&seen.path, mount);
         }
-        let baked = match self.baked.peek() {
-            Some(listed) if listed.path == seen.path => {
-                let entry = listed.entry.clone();
-                self.baked.advance()?;
-                Some(entry)
-            }
-            _ => None,
-        };
-        let Seen { path, class, mount, sight } = seen;
+        let promise = self.next_promise(|path| *path == seen.path)?;
+        let (baked, first) = promise.map(|promise| (promise.baked, promise.first)).unwrap_or_default();
+        let Seen { path, terms, mount, sight } = seen;
+        if baked.is_some() {
+            self.protected.count(self.contract, &path, terms.class);
+        }
         match sight {
-            Sight::Entry(seen) => self.take_entry(path, class, *seen, baked)?,
-            Sight::Anything => self.contribute_baked(&path, baked.as_ref())?,
-            Sight::Mount => self.take_mount(path, class, mount, baked.as_ref())?,
+            Sight::Entry(seen) => self.take_entry(path, terms, *seen, baked.as_ref(), first.as_ref())?,
+            Sight::Anything => self.contribute_baked(&path, terms, baked.as_ref())?,
+            Sight::Mount => self.take_mount(path, terms, mount, baked.as_ref())?,
             Sight::Hidden(problem) => {
-                self.contribute_baked(&path, baked.as_ref())?;
+                self.contribute_baked(&path, terms, baked.as_ref())?;
                 self.note_gap(path, problem);
             }
         }
         Ok(())
     }
 
-    /// Takes the baked entries that should have been seen before `limit`.
+    /// The next promise, where its path is wanted.
+    fn next_promise(&mut self, wanted: impl Fn(&TreePath) -> bool) -> Result<Option<Promise>, EntriesError> {
+        self.promises
+            .next_if(|promise| promise.as_ref().map_or(true, |promise| wanted(&promise.path)))
+            .transpose()
+    }
+
+    /// Takes what was promised and should have been seen before `limit`.
     fn take_missing_before(&mut self, limit: Option<&TreePath>) -> Result<(), VerifyError> {
-        while let Some(listed) = self.baked.peek()
-            && limit.is_none_or(|limit| listed.path < *limit)
-        {
-            let ListedEntry { path, entry } = listed.clone();
-            self.baked.advance()?;
-            self.take_missing(&path, &entry)?;
+        while let Some(promise) = self.next_promise(|path| limit.is_none_or(|limit| path < limit))? {
+            self.take_missing(&promise)?;
         }
         Ok(())
     }
 
-    fn take_missing(&mut self, path: &TreePath, entry: &Entry) -> Result<(), VerifyError> {
-        match self.cover_of(path) {
-            Some(CoverKind::UnnamedMount) => self.count_hidden(),
-            Some(CoverKind::NamedMount) => {
+    fn take_missing(&mut self, promise: &Promise) -> Result<(), VerifyError> {
+        let Promise { path, baked, first } = promise;
+        let terms = self.contract.terms_of(path);
+        if baked.is_some() {
+            self.protected.count(self.contract, path, terms.class);
+        }
+        match (self.cover_of(path), baked) {
+            (Some(CoverKind::UnnamedMount), Some(_)) => self.count_hidden(),
+            (Some(CoverKind::NamedMount), Some(_)) => {
                 self.count_hidden();
-                self.hasher.push(path, Contribution::Entry(entry))?;
+                self.contribute_baked(path, terms, baked.as_ref())?;
             }
-            Some(CoverKind::Unreadable) => self.hasher.push(path, Contribution::Entry(entry))?,
-            None => match self.contract.class_of(path) {
-                // What may be anything may also be gone.
-                Class::Ephemeral => self.hasher.push(path, Contribution::Entry(entry))?,
-                class => self.findings.push(Finding::removed(path, class, entry)),
-            },
+            (Some(CoverKind::Unreadable), Some(_)) => {
+                self.contribute_baked(path, terms, baked.as_ref())?;
+            }
+            (Some(_), None) => {}
+            (None, _) => {
+                let sides = Sides { baked: baked.as_ref(), first: first.as_ref(), observed: None };
+                let normalised = normalise(path, terms, sides);
+                normalised.contribute(&mut self.hasher, path, terms, sides)?;
+                self.findings.extend(normalised.finding);
+            }
         }
         Ok(())
     }
@@ -211,26 +231,28 @@ impl<R: Read> Comparison<'_, R> {
     fn take_entry(
         &mut self,
         path: TreePath,
-        class: Class,
+        terms: &Terms,
         seen: SeenEntry,
-        baked: Option<Entry>,
+        baked: Option<&Entry>,
+        first: Option<&Entry>,
     ) -> Result<(), VerifyError> {
         let SeenEntry { entry: mut observed, problem, xattrs_answered, .. } = seen;
-        match baked {
-            None => {
-                self.hasher.push(&path, Contribution::Entry(&observed))?;
-                self.findings.push(Finding::added(&path, class, Attributes::from(&observed)));
-            }
-            Some(baked) => {
-                if let Some(answered) = xattrs_answered {
-                    let is_answered = |name: &[u8]| answered.iter().any(|known| known.to_bytes() == name);
-                    let unread = baked.xattrs.iter().filter(|(name, _)| !is_answered(name));
-                    observed.xattrs.extend(unread.cloned());
-                    observed.xattrs.sort_unstable();
-                }
-                self.hasher.push(&path, Contribution::Entry(&with_baked_content(&observed, &baked)))?;
-                self.findings.extend(Finding::compare(&path, class, &baked, &observed));
-            }
+        if let (Some(answered), Some(baked)) = (xattrs_answered, baked) {
+            let is_answered = |name: &[u8]| answered.iter().any(|known| known.to_bytes() == name);
+            let unread = baked.xattrs.iter().filter(|(name, _)| !is_answered(name));
+            observed.xattrs.extend(unread.cloned());
+            observed.xattrs.sort_unstable();
+        }
+        if terms.sensitive {
+            self.key_content(&mut observed, baked);
+        }
+        let sides = Sides { baked, first, observed: Some(&observed) };
+        let normalised = normalise(&path, terms, sides);
+        normalised.contribute(&mut self.hasher, &path, terms, sides)?;
+        self.findings.extend(normalised.finding);
+        if normalised.is_first_value && problem.is_none() {
+            let attributes = Attributes::from(&observed);
+            self.coverage.first_seen.push(FirstValue { path: path.clone(), attributes });
         }
         if let Some(problem) = problem {
             self.note_gap(path, problem);
@@ -238,23 +260,34 @@ impl<R: Read> Comparison<'_, R> {
         Ok(())
     }
 
+    /// What a report carries of sensitive content must tell nobody what it is,
+    /// unless it is what the manifest says to everyone.
+    fn key_content(&self, observed: &mut Entry, baked: Option<&Entry>) {
+        let known = baked.and_then(Entry::content).copied();
+        if let Node::File { content: Some(content), .. } = &mut observed.node
+            && Some(*content) != known
+        {
+            *content = content.keyed(self.content_key);
+        }
+    }
+
     fn take_mount(
         &mut self,
         path: TreePath,
-        class: Class,
+        terms: &Terms,
         mount: Option<MountSeen>,
         baked: Option<&Entry>,
     ) -> Result<(), VerifyError> {
-        let is_named = is_expected(mount.as_ref());
+        let is_named = is_hiding(mount.as_ref());
         let kind = if is_named { CoverKind::NamedMount } else { CoverKind::UnnamedMount };
         if is_named {
-            self.contribute_baked(&path, baked)?;
+            self.contribute_baked(&path, terms, baked)?;
         } else {
             let (filesystem, source) =
                 mount.map(|mount| (mount.filesystem, mount.source)).unwrap_or_default();
             let attributes = Attributes::mount(filesystem, source);
             self.hasher.push(&path, Contribution::Mount)?;
-            self.findings.push(Finding::mounted_over(&path, class, baked, attributes));
+            self.findings.push(Finding::mounted_over(&path, terms.class, baked, attributes));
         }
         if baked.is_some() {
             self.coverage.hidden.push(Hidden { path: path.clone(), entries: 1 });
@@ -265,7 +298,7 @@ impl<R: Read> Comparison<'_, R> {
 
     /// Reserved places may hold what they like but nothing that runs or opens a
     /// device.
-    fn take_reserved(&mut self, seen: Seen) {
+    fn take_reserved(&mut self, seen: Seen<'_>) {
         if let Some(mount) = &seen.mount {
             self.note_mount(&seen.path, mount);
         }
@@ -285,7 +318,7 @@ impl<R: Read> Comparison<'_, R> {
                 }
             }
             Sight::Hidden(problem) => self.note_gap(seen.path, problem),
-            Sight::Mount if is_expected(seen.mount.as_ref()) => {}
+            Sight::Mount if is_hiding(seen.mount.as_ref()) => {}
             Sight::Mount => {
                 let (filesystem, source) = seen.mount.map(|m| (m.filesystem, m.source)).unwrap_or_default();
                 let attributes = Attributes::mount(filesystem, source);
@@ -295,8 +328,13 @@ impl<R: Read> Comparison<'_, R> {
         }
     }
 
-    fn contribute_baked(&mut self, path: &TreePath, baked: Option<&Entry>) -> Result<(), OutOfOrder> {
-        baked.map_or(Ok(()), |entry| self.hasher.push(path, Contribution::Entry(entry)))
+    fn contribute_baked(
+        &mut self,
+        path: &TreePath,
+        terms: &Terms,
+        baked: Option<&Entry>,
+    ) -> Result<(), OutOfOrder> {
+        baked.map_or(Ok(()), |entry| self.hasher.push(path, Contribution::of(entry, terms)))
     }
 
     fn note_gap(&mut self, path: TreePath, problem: Problem) {
@@ -333,17 +371,7 @@ impl<R: Read> Comparison<'_, R> {
     }
 }
 
-/// Whether the contract names a mount that is not looked into.
-fn is_expected(mount: Option<&MountSeen>) -> bool {
-    mount.is_some_and(|mount| mount.treatment == MountTreatment::Hide)
-}
-
+/// Whether it is anything that some rule could forbid.
 fn is_dangerous(entry: &Entry) -> bool {
-    match entry.node {
-        Node::File { .. } => {
-            entry.mode & 0o6111 != 0 || entry.xattrs.iter().any(|(name, _)| name == b"security.capability")
-        }
-        Node::CharDevice(_) | Node::BlockDevice(_) => true,
-        Node::Directory | Node::Symlink { .. } | Node::Fifo | Node::Socket => false,
-    }
+    Forbidden::ALL.iter().any(|forbidden| forbidden.is(entry))
 }

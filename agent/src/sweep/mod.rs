@@ -20,7 +20,10 @@ mod xattrs;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use congruent_protocol::contract::Contract;
+use congruent_protocol::contract::{Contract, Terms};
+use congruent_protocol::digest::Algorithm;
+use congruent_protocol::manifest::Manifest;
+use congruent_protocol::normalise::is_reserved;
 use congruent_protocol::path::TreePath;
 
 pub(crate) use bake::{Baked, bake};
@@ -33,17 +36,35 @@ pub(crate) use sight::{Inode, MountSeen, Problem, ProblemKind, Seen, SeenEntry, 
 pub(crate) struct Scope<'a> {
     pub(crate) contract: &'a Contract,
     pub(crate) reserved: &'a [TreePath],
-    pub(crate) purpose: Purpose,
+    pub(crate) algorithm: Algorithm,
+    pub(crate) purpose: Purpose<'a>,
     pub(crate) threads: usize,
 }
 
+impl<'a> Scope<'a> {
+    /// What the path is held to.
+    fn terms_of(&self, path: &TreePath) -> &'a Terms {
+        if is_reserved(self.reserved, path) { Terms::reserved() } else { self.contract.terms_of(path) }
+    }
+}
+
 /// What a sweep is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Purpose {
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Purpose<'a> {
     /// Every entry is read: all of them are baked.
     Bake,
-    /// What may change in any way is not read.
-    Verify,
+    /// What may change in any way is not read, and of what may only be appended
+    /// to no more than what was baked.
+    Verify {
+        /// Knows the baked sizes of files that may only be appended to.
+        base: Option<&'a Manifest>,
+    },
+}
+
+impl Purpose<'_> {
+    fn is_bake(self) -> bool {
+        matches!(self, Self::Bake)
+    }
 }
 
 /// How far a sweep is; shared with whoever shows it.

@@ -15,22 +15,22 @@ const BATCHES_PER_THREAD: usize = 8;
 pub(super) const BATCH_JOBS: usize = 24;
 
 /// A batch on its way to a reader, and the way back.
-struct Work {
-    jobs: Vec<Job>,
-    done: Sender<Vec<Seen>>,
+struct Work<'a> {
+    jobs: Vec<Job<'a>>,
+    done: Sender<Vec<Seen<'a>>>,
 }
 
 /// Where the walk puts its batches.
-pub(super) struct BatchQueue {
-    work: Sender<Work>,
-    ordered: Sender<Receiver<Vec<Seen>>>,
+pub(super) struct BatchQueue<'a> {
+    work: Sender<Work<'a>>,
+    ordered: Sender<Receiver<Vec<Seen<'a>>>>,
 }
 
 /// The consumer wants no more.
 pub(super) struct Stopped;
 
-impl BatchQueue {
-    pub(super) fn push(&self, jobs: Vec<Job>) -> Result<(), Stopped> {
+impl<'a> BatchQueue<'a> {
+    pub(super) fn push(&self, jobs: Vec<Job<'a>>) -> Result<(), Stopped> {
         let (done, result) = bounded(1);
         // The ordered queue is the bounded one: it is what holds the walk back.
         self.ordered.send(result).map_err(|_| Stopped)?;
@@ -40,15 +40,15 @@ impl BatchQueue {
 
 /// Walks `root` and hands everything seen to `consume`, in tree order. Stops at
 /// the consumer's first error.
-pub(crate) fn sweep<E>(
+pub(crate) fn sweep<'a, E>(
     root: &Root,
-    scope: &Scope<'_>,
+    scope: &Scope<'a>,
     counters: &Counters,
-    mut consume: impl FnMut(Seen) -> Result<(), E>,
+    mut consume: impl FnMut(Seen<'a>) -> Result<(), E>,
 ) -> Result<(), E> {
     raise_open_file_limit();
     let (ordered, results) = bounded(scope.threads * BATCHES_PER_THREAD);
-    let (work, jobs) = bounded::<Work>(scope.threads * BATCHES_PER_THREAD);
+    let (work, jobs) = bounded::<Work<'a>>(scope.threads * BATCHES_PER_THREAD);
     thread::scope(|threads| {
         threads.spawn(move || Walk::new(root, scope, BatchQueue { work, ordered }).run());
         for _ in 0..scope.threads {

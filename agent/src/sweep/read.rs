@@ -6,15 +6,15 @@
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use congruent_protocol::contract::Class;
-use congruent_protocol::digest::{Algorithm, Digest, Hasher};
+use congruent_protocol::contract::{CAPABILITY, Class, Forbidden};
+use congruent_protocol::digest::{Digest, Hasher};
 use congruent_protocol::entry::{Device, Entry, Node, Timestamp};
 use congruent_protocol::verification::MountTreatment;
 use rustix::fs::{FileType, Mode, OFlags, Statx};
 use rustix::io::Errno;
 
 use super::sight::{Inode, MountSeen, Problem, ProblemKind, Seen, SeenEntry, Sight};
-use super::walk::{Directory, Job, Look, file_type, stat, stat_at};
+use super::walk::{Directory, Job, Look, file_type, is_hiding, stat, stat_at, without_mounts};
 use super::xattrs::{self, ReadXattrs};
 use super::{Counters, Purpose, Root, Scope};
 
@@ -25,10 +25,10 @@ const LOOK_ATTEMPTS: usize = 3;
 const BUFFER_BYTES: usize = 256 << 10;
 
 /// Looks at paths, one after another, with one buffer.
-pub(super) struct Reader<'a> {
-    root: &'a Root,
-    scope: &'a Scope<'a>,
-    counters: &'a Counters,
+pub(super) struct Reader<'w, 'a> {
+    root: &'w Root,
+    scope: &'w Scope<'a>,
+    counters: &'w Counters,
     hasher: Hasher,
     buffer: Box<[u8]>,
 }
@@ -40,22 +40,33 @@ enum LookError {
     Failed(Problem),
 }
 
-impl<'a> Reader<'a> {
-    pub(super) fn new(root: &'a Root, scope: &'a Scope<'a>, counters: &'a Counters) -> Self {
-        let hasher = Algorithm::Blake3.hasher();
+impl<'w, 'a> Reader<'w, 'a> {
+    pub(super) fn new(root: &'w Root, scope: &'w Scope<'a>, counters: &'w Counters) -> Self {
+        let hasher = scope.algorithm.hasher();
         Self { root, scope, counters, hasher, buffer: vec![0; BUFFER_BYTES].into_boxed_slice() }
     }
 
     /// Looks at what the job names; nothing where it is gone.
-    pub(super) fn look(&mut self, job: Job) -> Option<Seen> {
+    pub(super) fn look(&mut self, job: Job<'a>) -> Option<Seen<'a>> {
         let look = match job {
             Job::Seen(seen) => return Some(seen),
             Job::Look(look) => look,
         };
         let mut mount = None;
         let mut outcome = Err(LookError::Swapped);
+        let mut look = look;
         for _ in 0..LOOK_ATTEMPTS {
             outcome = self.look_once(&look, &mut mount);
+            if self.scope.purpose.is_bake()
+                && matches!(outcome, Ok(Sight::Mount))
+                && is_hiding(mount.as_ref())
+            {
+                // What lies beneath is the image's.
+                match without_mounts(&look.directory) {
+                    Ok(beneath) => (look.directory, outcome) = (beneath, Err(LookError::Swapped)),
+                    Err(problem) => outcome = Err(LookError::Failed(problem)),
+                }
+            }
             if !matches!(outcome, Err(LookError::Swapped)) {
                 break;
             }
@@ -69,12 +80,13 @@ impl<'a> Reader<'a> {
                 Sight::Hidden(Problem { kind: ProblemKind::Unstable, reason })
             }
         };
-        Some(Seen { path: look.path, class: look.class, mount, sight })
+        Some(Seen { path: look.path, terms: look.terms, mount, sight })
     }
 
-    fn look_once(&mut self, look: &Look, mount: &mut Option<MountSeen>) -> Result<Sight, LookError> {
-        let unread = look.class == Class::Ephemeral && self.scope.purpose == Purpose::Verify;
-        if look.likely_file && !unread && look.class != Class::Reserved {
+    fn look_once(&mut self, look: &Look<'_>, mount: &mut Option<MountSeen>) -> Result<Sight, LookError> {
+        let class = look.terms.class;
+        let unread = class == Class::Ephemeral && !self.scope.purpose.is_bake();
+        if look.likely_file && !unread && class != Class::Reserved {
             match open_file(&look.directory, &look.name) {
                 Ok(file) => return self.read_file(look, &file, mount),
                 Err(Errno::NOENT) => return Err(LookError::Gone),
@@ -86,10 +98,10 @@ impl<'a> Reader<'a> {
         if let Some(sight) = self.at_mount(look, &stat, mount) {
             return Ok(sight);
         }
-        if unread {
+        if unread && !may_be_forbidden(look, &stat) {
             return Ok(Sight::Anything);
         }
-        if file_type(&stat) == FileType::RegularFile && look.class != Class::Reserved {
+        if file_type(&stat) == FileType::RegularFile && class != Class::Reserved {
             return match open_file(&look.directory, &look.name) {
                 Ok(file) => self.read_file(look, &file, mount),
                 Err(Errno::NOENT) => Err(LookError::Gone),
@@ -106,7 +118,7 @@ impl<'a> Reader<'a> {
 
     /// Sees to it when the path is a mount point. A mount that is verified is
     /// looked at like any other path.
-    fn at_mount(&self, look: &Look, stat: &Statx, mount: &mut Option<MountSeen>) -> Option<Sight> {
+    fn at_mount(&self, look: &Look<'_>, stat: &Statx, mount: &mut Option<MountSeen>) -> Option<Sight> {
         *mount = (stat.stx_mnt_id != look.directory.mount_id)
             .then(|| self.root.mounts.treat(self.scope.contract, &look.path, stat.stx_mnt_id));
         mount.as_ref().is_some_and(|mount| mount.treatment != MountTreatment::Verify).then_some(Sight::Mount)
@@ -114,7 +126,7 @@ impl<'a> Reader<'a> {
 
     fn read_file(
         &mut self,
-        look: &Look,
+        look: &Look<'_>,
         file: &OwnedFd,
         mount: &mut Option<MountSeen>,
     ) -> Result<Sight, LookError> {
@@ -128,7 +140,7 @@ impl<'a> Reader<'a> {
         let mut problem = None;
         let mut content = None;
         for attempt in 1..=READ_ATTEMPTS {
-            let digest = match self.hash(file, before.stx_size) {
+            let digest = match self.hash(file, self.bytes_to_hash(look, &before)) {
                 Ok(digest) => digest,
                 Err(errno) => {
                     problem = Some(Problem::unreadable("cannot read", errno));
@@ -136,7 +148,7 @@ impl<'a> Reader<'a> {
                 }
             };
             let after = stat(file).map_err(|errno| failed("cannot stat", errno))?;
-            if is_unmoved(&before, &after) {
+            if is_unmoved(&before, &after) || self.only_grew(look, &before, &after) {
                 content = Some(digest);
                 break;
             }
@@ -147,7 +159,31 @@ impl<'a> Reader<'a> {
             }
         }
         let node = file_node(&before, content);
-        Ok(Sight::Entry(Box::new(seen_entry(&before, node, xattrs::read(file), problem))))
+        Ok(Sight::Entry(Box::new(seen_entry(&before, node, xattrs::read(file, &look.terms.xattrs), problem))))
+    }
+
+    /// How much of a file is hashed: all of it, or of one that may only be
+    /// appended to what was baked.
+    fn bytes_to_hash(&self, look: &Look<'_>, stat: &Statx) -> u64 {
+        self.baked_size(look).map_or(stat.stx_size, |baked| baked.min(stat.stx_size))
+    }
+
+    fn baked_size(&self, look: &Look<'_>) -> Option<u64> {
+        match self.scope.purpose {
+            Purpose::Verify { base: Some(base) } if look.terms.class == Class::AppendOnly => {
+                base.append_only_size(&look.path)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether all that happened meanwhile is that more was appended to what was
+    /// baked: a live log is stable.
+    fn only_grew(&self, look: &Look<'_>, before: &Statx, after: &Statx) -> bool {
+        self.baked_size(look).is_some_and(|baked| before.stx_size >= baked)
+            && after.stx_size >= before.stx_size
+            && (before.stx_mode, before.stx_uid, before.stx_gid)
+                == (after.stx_mode, after.stx_uid, after.stx_gid)
     }
 
     /// The digest of the first `size` bytes of a file. What grows beyond shows in
@@ -170,6 +206,26 @@ impl<'a> Reader<'a> {
         }
         Ok(self.hasher.finish())
     }
+}
+
+/// Whether what may be anything could be something that its rule forbids; then
+/// it is looked at in full.
+fn may_be_forbidden(look: &Look<'_>, stat: &Statx) -> bool {
+    let forbid = &look.terms.forbid;
+    let is_file = file_type(stat) == FileType::RegularFile;
+    let is_device = matches!(file_type(stat), FileType::CharacterDevice | FileType::BlockDevice);
+    forbid.iter().any(|forbidden| match forbidden {
+        Forbidden::Exec => is_file && (stat.stx_mode & 0o111 != 0 || has_capability(look)),
+        Forbidden::Setuid => is_file && stat.stx_mode & 0o6000 != 0,
+        Forbidden::Device => is_device,
+    })
+}
+
+/// Whether a file has rights of its own, or might: what cannot be asked is
+/// looked at.
+fn has_capability(look: &Look<'_>) -> bool {
+    let read = xattrs::read_named(&look.directory, &look.name, &look.terms.xattrs);
+    read.failed.is_some() || read.xattrs.iter().any(|(name, _)| name == CAPABILITY)
 }
 
 fn failed(action: &str, errno: Errno) -> LookError {
@@ -210,8 +266,8 @@ fn is_unmoved(before: &Statx, after: &Statx) -> bool {
 }
 
 /// An entry that is not opened: all but regular files, and those we may not open.
-fn unopened(look: &Look, stat: &Statx, node: Node, problem: Option<Problem>) -> Sight {
-    let xattrs = xattrs::read_named(&look.directory, &look.name);
+fn unopened(look: &Look<'_>, stat: &Statx, node: Node, problem: Option<Problem>) -> Sight {
+    let xattrs = xattrs::read_named(&look.directory, &look.name, &look.terms.xattrs);
     Sight::Entry(Box::new(seen_entry(stat, node, xattrs, problem)))
 }
 
@@ -226,6 +282,7 @@ pub(super) fn seen_entry(stat: &Statx, node: Node, read: ReadXattrs, problem: Op
         mtime,
         link_group: 0,
         xattrs: read.xattrs,
+        package: 0,
     };
     let inode = Inode {
         device: (stat.stx_dev_major, stat.stx_dev_minor),
@@ -240,7 +297,7 @@ fn file_node(stat: &Statx, content: Option<Digest>) -> Node {
     Node::File { size: stat.stx_size, content }
 }
 
-fn node_from(look: &Look, stat: &Statx) -> Result<Node, LookError> {
+fn node_from(look: &Look<'_>, stat: &Statx) -> Result<Node, LookError> {
     let device = Device { major: stat.stx_rdev_major, minor: stat.stx_rdev_minor };
     Ok(match file_type(stat) {
         FileType::RegularFile => file_node(stat, None),

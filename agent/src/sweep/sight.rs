@@ -2,17 +2,17 @@
 
 use std::ffi::CStr;
 
-use congruent_protocol::contract::Class;
+use congruent_protocol::contract::Terms;
 use congruent_protocol::entry::Entry;
 use congruent_protocol::path::TreePath;
 use congruent_protocol::verification::MountTreatment;
 
 /// One path, as it was seen.
 #[derive(Debug)]
-pub(crate) struct Seen {
+pub(crate) struct Seen<'a> {
     pub(crate) path: TreePath,
-    /// The contract's class; `Reserved` for places outside the tree.
-    pub(crate) class: Class,
+    /// What it is held to; of class `Reserved` in places outside the tree.
+    pub(crate) terms: &'a Terms,
     /// Set where the path is a mount point.
     pub(crate) mount: Option<MountSeen>,
     pub(crate) sight: Sight,

@@ -8,37 +8,37 @@ use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use congruent_protocol::contract::Class;
+use congruent_protocol::contract::{Class, Terms};
 use congruent_protocol::entry::Node;
-use congruent_protocol::normalise::is_reserved;
 use congruent_protocol::path::TreePath;
 use congruent_protocol::verification::MountTreatment;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, Statx, StatxFlags};
 use rustix::io::Errno;
+use rustix::mount::OpenTreeFlags;
 
 use super::pool::{BATCH_JOBS, BatchQueue, Stopped};
 use super::read::seen_entry;
 use super::sight::{MountSeen, Problem, Seen, Sight};
 use super::xattrs::{self, ReadXattrs};
-use super::{Purpose, Root, Scope};
+use super::{Root, Scope};
 
 /// What is asked of statx(2) everywhere.
 pub(super) const STAT_MASK: StatxFlags = StatxFlags::BASIC_STATS.union(StatxFlags::MNT_ID);
 
 /// What a reader is to do about one path.
-pub(super) enum Job {
+pub(super) enum Job<'a> {
     /// Nothing: it was seen by the walk.
-    Seen(Seen),
+    Seen(Seen<'a>),
     /// Look at it.
-    Look(Look),
+    Look(Look<'a>),
 }
 
 /// A path that a reader looks at.
-pub(super) struct Look {
+pub(super) struct Look<'a> {
     pub(super) directory: Arc<Directory>,
     pub(super) name: CString,
     pub(super) path: TreePath,
-    pub(super) class: Class,
+    pub(super) terms: &'a Terms,
     /// Whether the directory said that it is a regular file.
     pub(super) likely_file: bool,
 }
@@ -55,18 +55,18 @@ struct Level {
     names: std::vec::IntoIter<(CString, FileType)>,
 }
 
-pub(super) struct Walk<'a> {
-    root: &'a Root,
-    scope: &'a Scope<'a>,
-    queue: BatchQueue,
-    batch: Vec<Job>,
+pub(super) struct Walk<'w, 'a> {
+    root: &'w Root,
+    scope: &'w Scope<'a>,
+    queue: BatchQueue<'a>,
+    batch: Vec<Job<'a>>,
     levels: Vec<Level>,
     path: TreePath,
     buffer: Box<[MaybeUninit<u8>]>,
 }
 
-impl<'a> Walk<'a> {
-    pub(super) fn new(root: &'a Root, scope: &'a Scope<'a>, queue: BatchQueue) -> Self {
+impl<'w, 'a> Walk<'w, 'a> {
+    pub(super) fn new(root: &'w Root, scope: &'w Scope<'a>, queue: BatchQueue<'a>) -> Self {
         Self {
             root,
             scope,
@@ -102,7 +102,7 @@ impl<'a> Walk<'a> {
     }
 
     fn enter_root(&mut self) -> Result<(), Stopped> {
-        let class = self.class();
+        let terms = self.scope.terms_of(&self.path);
         let opened = self
             .root
             .directory
@@ -110,14 +110,14 @@ impl<'a> Walk<'a> {
             .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::BADF));
         let opened = opened.and_then(|fd| Ok((stat(&fd)?, fd)));
         match opened {
-            Ok((stat, fd)) => self.enter(fd, &stat, class, None),
-            Err(errno) => self.unseen(class, None, Problem::unreadable("cannot stat", errno)),
+            Ok((stat, fd)) => self.enter(fd, &stat, terms, None),
+            Err(errno) => self.unseen(terms, None, Problem::unreadable("cannot stat", errno)),
         }
     }
 
     /// Takes one name: goes into directories, leaves the rest to the readers.
     fn visit(&mut self, parent: &Arc<Directory>, name: CString, kind: FileType) -> Result<(), Stopped> {
-        let class = self.class();
+        let terms = self.scope.terms_of(&self.path);
         let is_directory = match kind {
             FileType::Directory => true,
             // Some file systems do not say.
@@ -127,45 +127,52 @@ impl<'a> Walk<'a> {
             _ => false,
         };
         if is_directory {
-            return self.visit_directory(parent, name, class);
+            return self.visit_directory(parent, name, terms);
         }
         let path = self.path.clone();
         let likely_file = kind == FileType::RegularFile;
-        self.put(Job::Look(Look { directory: parent.clone(), name, path, class, likely_file }))
+        self.put(Job::Look(Look { directory: parent.clone(), name, path, terms, likely_file }))
     }
 
     fn visit_directory(
         &mut self,
         parent: &Arc<Directory>,
         name: CString,
-        class: Class,
+        terms: &'a Terms,
     ) -> Result<(), Stopped> {
         // Before it is opened: opening can wake an automount or hang on a dead
         // server, and a mount that is hidden is none of our business.
         let stat = match stat_at(parent, &name) {
             Ok(stat) => stat,
             Err(Errno::NOENT) => return Ok(()),
-            Err(errno) => return self.unseen(class, None, Problem::unreadable("cannot stat", errno)),
+            Err(errno) => return self.unseen(terms, None, Problem::unreadable("cannot stat", errno)),
         };
         let mount = self.mount_between(parent, &stat);
+        if self.scope.purpose.is_bake() && is_hiding(mount.as_ref()) {
+            // What lies beneath is the image's.
+            return match without_mounts(parent) {
+                Ok(beneath) => self.visit_directory(&beneath, name, terms),
+                Err(problem) => self.unseen(terms, None, problem),
+            };
+        }
         if let Some(mount) = mount.as_ref().filter(|mount| mount.treatment != MountTreatment::Verify) {
             let (mount, path) = (Some(mount.clone()), self.path.clone());
-            return self.put(Job::Seen(Seen { path, class, mount, sight: Sight::Mount }));
+            return self.put(Job::Seen(Seen { path, terms, mount, sight: Sight::Mount }));
         }
         match open_directory(parent, &name).and_then(|fd| Ok((self::stat(&fd)?, fd))) {
-            Ok((opened, fd)) if opened.stx_mnt_id == stat.stx_mnt_id => self.enter(fd, &opened, class, mount),
+            Ok((opened, fd)) if opened.stx_mnt_id == stat.stx_mnt_id => self.enter(fd, &opened, terms, mount),
             // Mounted over between the two calls, or swapped for something else:
             // whoever comes by name sees what is there now.
             Ok(_) | Err(Errno::NOTDIR | Errno::LOOP) => {
                 let path = self.path.clone();
                 let directory = parent.clone();
-                self.put(Job::Look(Look { directory, name, path, class, likely_file: false }))
+                self.put(Job::Look(Look { directory, name, path, terms, likely_file: false }))
             }
             Err(Errno::NOENT) => Ok(()),
             Err(errno) => {
                 let problem = Problem::unreadable("cannot open the directory", errno);
-                let xattrs = xattrs::read_named(parent, &name);
-                self.seen_directory(&stat, class, mount, xattrs, Some(problem))
+                let xattrs = xattrs::read_named(parent, &name, &terms.xattrs);
+                self.seen_directory(&stat, terms, mount, xattrs, Some(problem))
             }
         }
     }
@@ -175,15 +182,15 @@ impl<'a> Walk<'a> {
         &mut self,
         fd: OwnedFd,
         stat: &Statx,
-        class: Class,
+        terms: &'a Terms,
         mount: Option<MountSeen>,
     ) -> Result<(), Stopped> {
-        let xattrs = xattrs::read(&fd);
+        let xattrs = xattrs::read(&fd, &terms.xattrs);
         let (names, problem) = match list(&fd, &mut self.buffer) {
             (names, None) => (names, None),
             (names, Some(errno)) => (names, Some(Problem::unreadable("cannot list the directory", errno))),
         };
-        self.seen_directory(stat, class, mount, xattrs, problem)?;
+        self.seen_directory(stat, terms, mount, xattrs, problem)?;
         let directory = Arc::new(Directory { fd, mount_id: stat.stx_mnt_id });
         self.levels.push(Level { directory, names: names.into_iter() });
         Ok(())
@@ -192,26 +199,32 @@ impl<'a> Walk<'a> {
     fn seen_directory(
         &mut self,
         stat: &Statx,
-        class: Class,
+        terms: &'a Terms,
         mount: Option<MountSeen>,
         xattrs: ReadXattrs,
         problem: Option<Problem>,
     ) -> Result<(), Stopped> {
-        if class == Class::Ephemeral && self.scope.purpose == Purpose::Verify {
+        // Nothing can be forbidden of a directory.
+        if terms.class == Class::Ephemeral && !self.scope.purpose.is_bake() {
             let (path, sight) = (self.path.clone(), problem.map_or(Sight::Anything, Sight::Hidden));
-            return self.put(Job::Seen(Seen { path, class, mount, sight }));
+            return self.put(Job::Seen(Seen { path, terms, mount, sight }));
         }
         let seen = seen_entry(stat, Node::Directory, xattrs, problem);
         let path = self.path.clone();
-        self.put(Job::Seen(Seen { path, class, mount, sight: Sight::Entry(Box::new(seen)) }))
+        self.put(Job::Seen(Seen { path, terms, mount, sight: Sight::Entry(Box::new(seen)) }))
     }
 
-    fn unseen(&mut self, class: Class, mount: Option<MountSeen>, problem: Problem) -> Result<(), Stopped> {
+    fn unseen(
+        &mut self,
+        terms: &'a Terms,
+        mount: Option<MountSeen>,
+        problem: Problem,
+    ) -> Result<(), Stopped> {
         let path = self.path.clone();
-        self.put(Job::Seen(Seen { path, class, mount, sight: Sight::Hidden(problem) }))
+        self.put(Job::Seen(Seen { path, terms, mount, sight: Sight::Hidden(problem) }))
     }
 
-    fn put(&mut self, job: Job) -> Result<(), Stopped> {
+    fn put(&mut self, job: Job<'a>) -> Result<(), Stopped> {
         self.batch.push(job);
         if self.batch.len() < BATCH_JOBS {
             return Ok(());
@@ -220,17 +233,26 @@ impl<'a> Walk<'a> {
         self.queue.push(full)
     }
 
-    fn class(&self) -> Class {
-        if is_reserved(self.scope.reserved, &self.path) {
-            Class::Reserved
-        } else {
-            self.scope.contract.class_of(&self.path)
-        }
-    }
-
     fn mount_between(&self, parent: &Directory, stat: &Statx) -> Option<MountSeen> {
         (stat.stx_mnt_id != parent.mount_id)
             .then(|| self.root.mounts.treat(self.scope.contract, &self.path, stat.stx_mnt_id))
+    }
+}
+
+/// Whether a mount is one that the contract names and that is not looked into.
+pub(super) fn is_hiding(mount: Option<&MountSeen>) -> bool {
+    mount.is_some_and(|mount| mount.treatment == MountTreatment::Hide)
+}
+
+/// A directory as it is without the mounts in it: a private copy of its own mount
+/// alone, which nobody else sees and which goes with its descriptor.
+pub(super) fn without_mounts(directory: &Directory) -> Result<Arc<Directory>, Problem> {
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    let copied = rustix::mount::open_tree(&directory.fd, c"", flags).and_then(|fd| Ok((stat(&fd)?, fd)));
+    match copied {
+        Ok((stat, fd)) => Ok(Arc::new(Directory { fd, mount_id: stat.stx_mnt_id })),
+        Err(errno) => Err(Problem::unreadable("cannot look beneath the mount on it", errno)),
     }
 }
 

@@ -5,9 +5,12 @@
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd};
+use std::sync::LazyLock;
 
-use congruent_protocol::entry::{XATTRS_KNOWN_BY_NAME, Xattrs, xattr_in_scope};
+use congruent_protocol::contract::XattrScope;
+use congruent_protocol::entry::{XATTRS_KNOWN_BY_NAME, Xattrs};
 use rustix::io::Errno;
+use rustix::thread::CapabilitySet;
 
 use super::walk::Directory;
 
@@ -24,31 +27,39 @@ pub(super) struct ReadXattrs {
 }
 
 /// Those of an open file or directory.
-pub(super) fn read(fd: &impl AsFd) -> ReadXattrs {
-    collect(|list| rustix::fs::flistxattr(fd, list), |name, value| rustix::fs::fgetxattr(fd, name, value))
+pub(super) fn read(fd: &impl AsFd, scope: &XattrScope) -> ReadXattrs {
+    collect(
+        scope,
+        |list| rustix::fs::flistxattr(fd, list),
+        |name, value| rustix::fs::fgetxattr(fd, name, value),
+    )
 }
 
 /// Those of what cannot be opened. There is no call for a name relative to a
 /// directory before Linux 6.13, so the way leads through /proc.
-pub(super) fn read_named(directory: &Directory, name: &CStr) -> ReadXattrs {
+pub(super) fn read_named(directory: &Directory, name: &CStr, scope: &XattrScope) -> ReadXattrs {
     let mut path = format!("/proc/self/fd/{}/", directory.fd.as_raw_fd()).into_bytes();
     path.extend_from_slice(name.to_bytes());
     collect(
+        scope,
         |list| rustix::fs::llistxattr(&path[..], list),
         |name, value| rustix::fs::lgetxattr(&path[..], name, value),
     )
 }
 
 fn collect(
+    scope: &XattrScope,
     list: impl Fn(&mut [u8]) -> Result<usize, Errno>,
     get: impl Fn(&CStr, &mut [u8]) -> Result<usize, Errno>,
 ) -> ReadXattrs {
-    let failed = match collect_listed(list, &get) {
+    let failed = match collect_listed(scope, list, &get) {
+        // Who may not see them is not told that they are there.
+        Ok(_) if scope.asks_for_trusted() && !sees_trusted() => Errno::PERM,
         Ok(xattrs) => return ReadXattrs { xattrs, failed: None, answered: Vec::new() },
         Err(errno) => errno,
     };
     let (mut xattrs, mut answered) = (Xattrs::new(), Vec::new());
-    for name in XATTRS_KNOWN_BY_NAME {
+    for name in XATTRS_KNOWN_BY_NAME.into_iter().filter(|name| scope.contains(name.to_bytes())) {
         // What cannot be read is not absent.
         let Ok(value) = value_of(name, &get) else { continue };
         answered.push(name);
@@ -58,6 +69,7 @@ fn collect(
 }
 
 fn collect_listed(
+    scope: &XattrScope,
     list: impl Fn(&mut [u8]) -> Result<usize, Errno>,
     get: &impl Fn(&CStr, &mut [u8]) -> Result<usize, Errno>,
 ) -> Result<Xattrs, Errno> {
@@ -78,7 +90,7 @@ fn collect_listed(
     };
     let mut xattrs = Xattrs::new();
     for name in names.split_inclusive(|&b| b == 0).filter_map(|name| CStr::from_bytes_with_nul(name).ok()) {
-        if xattr_in_scope(name.to_bytes())
+        if scope.contains(name.to_bytes())
             && let Some(value) = value_of(name, get)?
         {
             xattrs.push((name.to_bytes().to_vec(), value));
@@ -86,6 +98,18 @@ fn collect_listed(
     }
     xattrs.sort_unstable();
     Ok(xattrs)
+}
+
+/// Whether `trusted.*` is shown to this process: xattr(7) asks for CAP_SYS_ADMIN
+/// in the initial user namespace.
+fn sees_trusted() -> bool {
+    static SEES: LazyLock<bool> = LazyLock::new(|| {
+        let capable = rustix::thread::capabilities(None)
+            .is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN));
+        let identity = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+        capable && identity.split_whitespace().eq(["0", "0", "4294967295"])
+    });
+    *SEES
 }
 
 /// An attribute's value; none where there is none, or it is gone meanwhile.

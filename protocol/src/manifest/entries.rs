@@ -175,6 +175,7 @@ fn put_record(out: &mut Vec<u8>, path: &TreePath, entry: &Entry) {
         put_bytes(out, name);
         put_bytes(out, value);
     }
+    put_varint(out, u64::from(entry.package));
 }
 
 fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
@@ -269,6 +270,7 @@ impl<R: Read> EntriesReader<R> {
         let node = self.read_node(tag)?;
         let link_group = if node.is_directory() { 0 } else { self.varint_u32("link group")? };
         let xattrs = self.read_xattrs()?;
+        let package = self.varint_u32("package")?;
         self.hasher.update(&self.record);
         self.read_count += 1;
         self.read_bytes += self.record.len() as u64;
@@ -276,7 +278,16 @@ impl<R: Read> EntriesReader<R> {
             self.content_bytes = self.content_bytes.wrapping_add(size);
         }
         self.last_is_directory = node.is_directory();
-        Ok(Entry { node, mode, uid, gid, mtime: Timestamp { seconds, nanoseconds }, link_group, xattrs })
+        Ok(Entry {
+            node,
+            mode,
+            uid,
+            gid,
+            mtime: Timestamp { seconds, nanoseconds },
+            link_group,
+            xattrs,
+            package,
+        })
     }
 
     /// Reads depth and name, and moves `self.path` there.
@@ -353,6 +364,10 @@ impl<R: Read> EntriesReader<R> {
             let name = self.bytes("xattr name", crate::path::MAX_NAME_BYTES as u64)?;
             if xattrs.last().is_some_and(|(last, _)| *last >= name) {
                 return Err(self.malformed("xattr names do not rise"));
+            }
+            // Without a namespace it could be taken for another attribute.
+            if name.iter().position(|&b| b == b'.').is_none_or(|at| at == 0) {
+                return Err(self.malformed("an xattr has no namespace"));
             }
             let value = self.bytes("xattr value", MAX_XATTR_VALUE_BYTES)?;
             xattrs.push((name, value));
@@ -521,7 +536,7 @@ mod tests {
 
     #[test]
     fn broken_order_is_named() {
-        let dir = |depth: u8, name: &[u8]| [&[depth, name.len() as u8], name, b"d", &[0; 6]].concat();
+        let dir = |depth: u8, name: &[u8]| [&[depth, name.len() as u8], name, b"d", &[0; 7]].concat();
         for (records, says) in [
             (vec![dir(1, b"a")], "first entry is not /"),
             (vec![dir(0, b""), dir(0, b"")], "/ stands twice"),

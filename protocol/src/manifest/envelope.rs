@@ -44,6 +44,11 @@ pub enum EnvelopeError {
     /// The payload is not base64.
     #[error("the manifest's payload is not base64")]
     Base64(#[source] data_encoding::DecodeError),
+    /// A signature is not of this key over this payload.
+    #[error(
+        "this is not a signature of the key {0} over this manifest; sign what `congruent sign --export` writes"
+    )]
+    Signature(KeyId),
 }
 
 impl Envelope {
@@ -61,10 +66,34 @@ impl Envelope {
     /// # Errors
     /// When the payload is not base64.
     pub fn sign(&mut self, key: &SecretKey) -> Result<(), EnvelopeError> {
-        let message = pre_authentication_encoding(&self.payload_type, &self.payload()?);
-        let sig = BASE64.encode(&key.sign(&message));
-        self.signatures.push(EnvelopeSignature { keyid: key.public().id().to_string(), sig });
+        let signature = key.sign(&self.message()?);
+        self.push(&key.public(), &signature);
         Ok(())
+    }
+
+    /// Adds a signature that was made elsewhere, over [`Envelope::message`].
+    ///
+    /// # Errors
+    /// When it is not the key's over this payload.
+    pub fn add_signature(&mut self, key: &PublicKey, signature: &[u8]) -> Result<(), EnvelopeError> {
+        if !key.verifies(&self.message()?, signature) {
+            return Err(EnvelopeError::Signature(key.id()));
+        }
+        self.push(key, signature);
+        Ok(())
+    }
+
+    /// What is signed: DSSE's pre-authentication encoding of type and payload.
+    ///
+    /// # Errors
+    /// When the payload is not base64.
+    pub fn message(&self) -> Result<Vec<u8>, EnvelopeError> {
+        Ok(pre_authentication_encoding(&self.payload_type, &self.payload()?))
+    }
+
+    fn push(&mut self, key: &PublicKey, signature: &[u8]) {
+        let sig = BASE64.encode(signature);
+        self.signatures.push(EnvelopeSignature { keyid: key.id().to_string(), sig });
     }
 
     /// Reads an envelope's JSON.
@@ -102,7 +131,7 @@ impl Envelope {
     /// # Errors
     /// When the payload is not base64.
     pub fn signed_by(&self, trusted: &[PublicKey]) -> Result<Vec<KeyId>, EnvelopeError> {
-        let message = pre_authentication_encoding(&self.payload_type, &self.payload()?);
+        let message = self.message()?;
         let signatures: Vec<Vec<u8>> =
             self.signatures.iter().filter_map(|s| BASE64.decode(s.sig.as_bytes()).ok()).collect();
         let mut signers: Vec<KeyId> = trusted

@@ -1,20 +1,26 @@
 //! The manifest file: magic line, envelope, entries section.
 
+use std::collections::HashMap;
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 
+use jiff::Timestamp;
+
+use crate::contract::{Class, Loosening, Terms};
+use crate::digest::Digest;
+use crate::entry::{Entry, Node};
 use crate::key::{KeyId, PublicKey, SecretKey};
 use crate::manifest::{
     EntriesError, EntriesReader, Envelope, EnvelopeError, ListedEntry, Predicate, Statement, StatementError,
 };
 use crate::normalise::is_reserved;
-use crate::path::TreePath;
+use crate::path::{TreePath, escape};
 use crate::tree::{Contribution, OutOfOrder, TreeHasher};
-use crate::{digest::Digest, entry::Entry};
+use crate::trust::Trust;
 
 /// The first line of every manifest, without its version.
 const MAGIC: &str = "congruent-manifest ";
 /// The version that this code reads and writes.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// The longest first line taken.
 const MAX_MAGIC_BYTES: usize = 40;
 /// The largest envelope taken.
@@ -27,6 +33,8 @@ pub struct Manifest {
     signed_by: SignedBy,
     section_start: u64,
     section_bytes: u64,
+    /// The baked sizes of files that may only be appended to.
+    append_only: HashMap<TreePath, u64>,
 }
 
 /// Who signed a manifest.
@@ -58,6 +66,9 @@ pub enum ManifestError {
         /// The version it names.
         found: String,
     },
+    /// It is of an earlier format version.
+    #[error("the manifest is of format version {0}, which no release wrote; bake it again")]
+    PastVersion(String),
     /// It ends before it is whole.
     #[error("the manifest is truncated in its {part}; copy or bake it again")]
     Truncated {
@@ -88,14 +99,65 @@ pub enum ManifestError {
     Untrusted {
         /// Fingerprints that the signatures name.
         claimed: Vec<String>,
-        /// Fingerprints of the trusted keys.
+        /// Fingerprints of the keys that are trusted for its name.
         trusted: Vec<String>,
+    },
+    /// Nobody is trusted for its name.
+    #[error("no key is trusted for manifests named {0:?}; add a [[signers]] table that matches the name")]
+    NoSigners(String),
+    /// Too few of the trusted keys signed it.
+    #[error(
+        "{} of the keys that are trusted for {name:?} signed the manifest, {threshold} must; add one with \
+         `congruent sign`",
+        .signed.len()
+    )]
+    Threshold {
+        /// The manifest's name.
+        name: String,
+        /// How many must have signed.
+        threshold: usize,
+        /// Those that did.
+        signed: Vec<KeyId>,
     },
     /// A signature names a trusted key, and is not that key's.
     #[error(
         "the manifest was altered after it was signed: its signature names the trusted key {0} and does not fit"
     )]
     Altered(String),
+    /// It was withdrawn.
+    #[error("the manifest with the root {0} is revoked")]
+    Revoked(Digest),
+    /// Its time is over.
+    #[error("the manifest of {name} {version} expired at {at}; bake or sign a newer one")]
+    Expired {
+        /// The image's name.
+        name: String,
+        /// The image's version.
+        version: String,
+        /// When it expired.
+        at: Timestamp,
+    },
+    /// Its contract loosens what operators hold fast.
+    #[error(transparent)]
+    Floor(#[from] Loosening),
+    /// An entry has an attribute that its contract does not compare.
+    #[error("the manifest's entry {path} has the xattr {name:?}, which its contract puts out of scope")]
+    XattrOutOfScope {
+        /// Where.
+        path: TreePath,
+        /// The attribute's name, escaped.
+        name: String,
+    },
+    /// An entry belongs to a package that is not listed.
+    #[error("the manifest's entry {path} names package {package}, and {listed} are listed")]
+    NoSuchPackage {
+        /// Where.
+        path: TreePath,
+        /// The number that it names.
+        package: u32,
+        /// How many there are.
+        listed: usize,
+    },
     /// The entries are malformed or not the stated ones.
     #[error(transparent)]
     Entries(#[from] EntriesError),
@@ -116,7 +178,7 @@ pub enum ManifestError {
 }
 
 fn list(keys: &[String]) -> String {
-    let shown: Vec<_> = keys.iter().take(10).map(|key| crate::path::escape(key.as_bytes())).collect();
+    let shown: Vec<_> = keys.iter().take(10).map(|key| escape(key.as_bytes())).collect();
     if shown.is_empty() { "none".to_owned() } else { shown.join(", ") }
 }
 
@@ -138,6 +200,19 @@ pub fn write_manifest(
     for key in keys {
         envelope.sign(key)?;
     }
+    write_envelope(out, &envelope, section, section_bytes)
+}
+
+/// Writes a manifest around an envelope, as [`write_manifest`] does.
+///
+/// # Errors
+/// When the envelope is too large, or on a failed read or write.
+pub fn write_envelope(
+    out: &mut impl Write,
+    envelope: &Envelope,
+    section: &mut impl Read,
+    section_bytes: u64,
+) -> Result<(), ManifestError> {
     let envelope = envelope.to_json();
     let envelope_bytes = u32::try_from(envelope.len()).unwrap_or(u32::MAX);
     if envelope_bytes > MAX_ENVELOPE_BYTES {
@@ -153,30 +228,97 @@ pub fn write_manifest(
 }
 
 impl Manifest {
-    /// Reads a whole manifest and checks everything: version, signature, the
-    /// entries' digest and order, the tree root.
-    ///
-    /// With `trusted` none, signatures are not asked for (`--insecure-unsigned`).
+    /// Reads a whole manifest and checks everything: version, signatures and
+    /// their number, revocation, expiry at `now`, the floor, the entries' digest
+    /// and order, the tree root.
     ///
     /// # Errors
     /// When anything does not hold.
     pub fn verify<R: Read + Seek>(
         input: &mut R,
-        trusted: Option<&[PublicKey]>,
+        trust: &Trust,
+        now: Timestamp,
     ) -> Result<Self, ManifestError> {
-        let manifest = Self::read_head(input, trusted)?;
-        let mut hasher = TreeHasher::new(manifest.predicate.root.algorithm());
-        let mut entries = manifest.entries(input)?;
+        let mut manifest = Self::read_head(input, Some(trust))?;
+        let predicate = &manifest.predicate;
+        if trust.is_manifest_revoked(&predicate.root) {
+            return Err(ManifestError::Revoked(predicate.root));
+        }
+        manifest.check_expiry(now)?;
+        trust.floor().check(&predicate.contract)?;
+        manifest.read_entries(input)?;
+        Ok(manifest)
+    }
+
+    /// The same without asking who signed it, whether it expired, or where the
+    /// floor is: whoever wrote the file is believed.
+    ///
+    /// # Errors
+    /// When it is not whole, or contradicts itself.
+    pub fn read_unchecked<R: Read + Seek>(input: &mut R) -> Result<Self, ManifestError> {
+        let mut manifest = Self::read_head(input, None)?;
+        manifest.read_entries(input)?;
+        Ok(manifest)
+    }
+
+    /// Whether it is still accepted at `now`.
+    ///
+    /// # Errors
+    /// When its time is over.
+    pub fn check_expiry(&self, now: Timestamp) -> Result<(), ManifestError> {
+        let Predicate { name, version, expires, .. } = &self.predicate;
+        match *expires {
+            Some(at) if at <= now => {
+                Err(ManifestError::Expired { name: name.clone(), version: version.clone(), at })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Goes through all entries once, and holds them to the statement.
+    fn read_entries<R: Read + Seek>(&mut self, input: &mut R) -> Result<(), ManifestError> {
+        let contract = &self.predicate.contract;
+        let is_plain = !contract.has(|terms| terms.mtime || terms.class == Class::AppendOnly);
+        let packages = self.predicate.packages.as_ref().map_or(0, |packages| packages.list.len());
+        let mut hasher = TreeHasher::new(self.predicate.root.algorithm());
+        let mut entries = self.entries(input)?;
         let mut listed = ListedEntry { path: TreePath::root(), entry: Entry::empty() };
-        let reserved = &manifest.predicate.reserved;
+        let mut append_only = HashMap::new();
         while entries.read(&mut listed)? {
-            if is_reserved(reserved, &listed.path) {
+            let ListedEntry { path, entry } = &listed;
+            if is_reserved(&self.predicate.reserved, path) {
                 return Err(ManifestError::ReservedEntry(listed.path));
             }
-            hasher.push(&listed.path, Contribution::Entry(&listed.entry))?;
+            if entry.package as usize > packages {
+                let (package, path) = (entry.package, listed.path);
+                return Err(ManifestError::NoSuchPackage { path, package, listed: packages });
+            }
+            // Classifying costs; most entries need none of it here.
+            let terms = if is_plain && entry.xattrs.is_empty() {
+                Terms::immutable()
+            } else {
+                contract.terms_of(path)
+            };
+            if let Some((name, _)) = entry.xattrs.iter().find(|(name, _)| !terms.xattrs.contains(name)) {
+                let name = escape(name).into_owned();
+                return Err(ManifestError::XattrOutOfScope { path: listed.path, name });
+            }
+            if let (Class::AppendOnly, Node::File { size, .. }) = (terms.class, &entry.node) {
+                append_only.insert(path.clone(), *size);
+            }
+            hasher.push(path, Contribution::of(entry, terms))?;
         }
-        let (found, stated) = (hasher.finish(), manifest.predicate.root);
-        if found == stated { Ok(manifest) } else { Err(ManifestError::Root { found, stated }) }
+        let (found, stated) = (hasher.finish(), self.predicate.root);
+        if found != stated {
+            return Err(ManifestError::Root { found, stated });
+        }
+        self.append_only = append_only;
+        Ok(())
+    }
+
+    /// The baked size of a file that may only be appended to.
+    pub fn append_only_size(&self, path: &TreePath) -> Option<u64> {
+        self.append_only.get(path).copied()
     }
 
     /// What was baked.
@@ -207,59 +349,104 @@ impl Manifest {
         EntriesReader::new(section, self.predicate.root.algorithm(), self.predicate.entries.clone())
     }
 
-    /// Checks everything before the entries, and that the file ends where it says.
-    fn read_head<R: Read + Seek>(
-        input: &mut R,
-        trusted: Option<&[PublicKey]>,
-    ) -> Result<Self, ManifestError> {
-        input.rewind().map_err(ManifestError::Read)?;
-        let mut head = BufReader::new(&mut *input);
-        read_version(&mut head)?;
-        let envelope_bytes = u32::from_le_bytes(read_array(&mut head, "envelope")?);
-        if envelope_bytes > MAX_ENVELOPE_BYTES {
-            return Err(ManifestError::EnvelopeTooLarge(envelope_bytes));
+    /// The envelope as it stands in the file.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or is no manifest.
+    pub fn read_envelope<R: Read + Seek>(input: &mut R) -> Result<Envelope, ManifestError> {
+        Ok(read_frame(input)?.envelope)
+    }
+
+    /// The compressed entries, to be copied into another file.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn section<R: Read + Seek>(&self, mut input: R) -> Result<io::Take<R>, ManifestError> {
+        input.seek(SeekFrom::Start(self.section_start)).map_err(ManifestError::Read)?;
+        Ok(input.take(self.section_bytes))
+    }
+
+    /// Checks everything before the entries. Without `trust`, who signed it is
+    /// not asked.
+    fn read_head<R: Read + Seek>(input: &mut R, trust: Option<&Trust>) -> Result<Self, ManifestError> {
+        let Frame { envelope, section_start, section_bytes } = read_frame(input)?;
+        let claimed = envelope.claimed_keys();
+        // A stranger's statement is not even parsed.
+        if let Some(trust) = trust {
+            signers_among(&trust.keys(), &envelope)?;
         }
-        let mut envelope = Vec::new();
-        let read = (&mut head).take(u64::from(envelope_bytes)).read_to_end(&mut envelope);
-        if read.map_err(ManifestError::Read)? < envelope_bytes as usize {
-            return Err(ManifestError::Truncated { part: "envelope" });
-        }
-        let section_bytes = u64::from_le_bytes(read_array(&mut head, "entries")?);
-        let section_start = head.stream_position().map_err(ManifestError::Read)?;
-        let end = input.seek(SeekFrom::End(0)).map_err(ManifestError::Read)?;
-        match end.checked_sub(section_start).map(|left| (left, left.cmp(&section_bytes))) {
-            None | Some((_, std::cmp::Ordering::Less)) => {
-                return Err(ManifestError::Truncated { part: "entries" });
-            }
-            Some((left, std::cmp::Ordering::Greater)) => {
-                return Err(ManifestError::TrailingBytes(left - section_bytes));
-            }
-            Some((_, std::cmp::Ordering::Equal)) => {}
-        }
-        let envelope = Envelope::from_json(&envelope)?;
-        let signed_by = check_signatures(&envelope, trusted)?;
         let predicate = Statement::from_json(&envelope.payload()?)?.into_predicate();
-        Ok(Self { predicate, signed_by, section_start, section_bytes })
+        let verified =
+            trust.map_or(Ok(Vec::new()), |trust| check_signers(&envelope, &predicate.name, trust))?;
+        let signed_by = SignedBy { verified, claimed };
+        Ok(Self { predicate, signed_by, section_start, section_bytes, append_only: HashMap::new() })
     }
 }
 
-fn check_signatures(envelope: &Envelope, trusted: Option<&[PublicKey]>) -> Result<SignedBy, ManifestError> {
+/// The parts of a file.
+struct Frame {
+    envelope: Envelope,
+    section_start: u64,
+    section_bytes: u64,
+}
+
+/// Takes a file apart, and sees that it ends where it says.
+fn read_frame<R: Read + Seek>(input: &mut R) -> Result<Frame, ManifestError> {
+    input.rewind().map_err(ManifestError::Read)?;
+    let mut head = BufReader::new(&mut *input);
+    read_version(&mut head)?;
+    let envelope_bytes = u32::from_le_bytes(read_array(&mut head, "envelope")?);
+    if envelope_bytes > MAX_ENVELOPE_BYTES {
+        return Err(ManifestError::EnvelopeTooLarge(envelope_bytes));
+    }
+    let mut envelope = Vec::new();
+    let read = (&mut head).take(u64::from(envelope_bytes)).read_to_end(&mut envelope);
+    if read.map_err(ManifestError::Read)? < envelope_bytes as usize {
+        return Err(ManifestError::Truncated { part: "envelope" });
+    }
+    let section_bytes = u64::from_le_bytes(read_array(&mut head, "entries")?);
+    let section_start = head.stream_position().map_err(ManifestError::Read)?;
+    let end = input.seek(SeekFrom::End(0)).map_err(ManifestError::Read)?;
+    match end.checked_sub(section_start).map(|left| (left, left.cmp(&section_bytes))) {
+        None | Some((_, std::cmp::Ordering::Less)) => {
+            return Err(ManifestError::Truncated { part: "entries" });
+        }
+        Some((left, std::cmp::Ordering::Greater)) => {
+            return Err(ManifestError::TrailingBytes(left - section_bytes));
+        }
+        Some((_, std::cmp::Ordering::Equal)) => {}
+    }
+    Ok(Frame { envelope: Envelope::from_json(&envelope)?, section_start, section_bytes })
+}
+
+/// Those of `keys` that signed; at least one.
+fn signers_among(keys: &[PublicKey], envelope: &Envelope) -> Result<Vec<KeyId>, ManifestError> {
     let claimed = envelope.claimed_keys();
-    let Some(trusted) = trusted else {
-        return Ok(SignedBy { verified: Vec::new(), claimed });
-    };
     if claimed.is_empty() {
         return Err(ManifestError::Unsigned);
     }
-    let verified = envelope.signed_by(trusted)?;
-    if verified.is_empty() {
-        let trusted: Vec<String> = trusted.iter().map(|key| key.id().to_string()).collect();
-        if let Some(key) = claimed.iter().find(|key| trusted.contains(key)) {
-            return Err(ManifestError::Altered(key.clone()));
-        }
-        return Err(ManifestError::Untrusted { claimed, trusted });
+    let verified = envelope.signed_by(keys)?;
+    if !verified.is_empty() {
+        return Ok(verified);
     }
-    Ok(SignedBy { verified, claimed })
+    let trusted: Vec<String> = keys.iter().map(|key| key.id().to_string()).collect();
+    match claimed.iter().find(|key| trusted.contains(key)) {
+        Some(key) => Err(ManifestError::Altered(key.clone())),
+        None => Err(ManifestError::Untrusted { claimed, trusted }),
+    }
+}
+
+/// As many of the keys that are trusted for this name as must have signed.
+fn check_signers(envelope: &Envelope, name: &str, trust: &Trust) -> Result<Vec<KeyId>, ManifestError> {
+    let signers = trust.signers_of(name).ok_or_else(|| ManifestError::NoSigners(name.to_owned()))?;
+    let keys: Vec<PublicKey> =
+        signers.keys.iter().filter(|key| !trust.is_key_revoked(&key.id())).cloned().collect();
+    let signed = signers_among(&keys, envelope)?;
+    if signed.len() < signers.threshold {
+        let (name, threshold) = (name.to_owned(), signers.threshold);
+        return Err(ManifestError::Threshold { name, threshold, signed });
+    }
+    Ok(signed)
 }
 
 /// Reads the magic line; versions are told apart before anything else is parsed.
@@ -280,6 +467,7 @@ fn read_version(input: &mut impl Read) -> Result<(), ManifestError> {
     let version = std::str::from_utf8(&line).ok().and_then(|line| line.strip_prefix(MAGIC));
     match version {
         Some(version) if version == VERSION.to_string() => Ok(()),
+        Some("1") => Err(ManifestError::PastVersion("1".to_owned())),
         Some(version) if is_number(version) => {
             Err(ManifestError::FutureVersion { found: version.to_owned() })
         }
@@ -309,7 +497,8 @@ mod tests {
     use crate::testing::{manifest_of, sample_tree, secret_key};
 
     fn verify(bytes: &[u8]) -> Result<Manifest, ManifestError> {
-        Manifest::verify(&mut Cursor::new(bytes), Some(&[secret_key(1).public()]))
+        let trust = Trust::any_of(vec![secret_key(1).public()]);
+        Manifest::verify(&mut Cursor::new(bytes), &trust, Timestamp::UNIX_EPOCH)
     }
 
     #[test]
@@ -347,7 +536,8 @@ mod tests {
     fn refusals_say_why() {
         let signed = manifest_of(&sample_tree(), &[secret_key(2)]);
         let unsigned = manifest_of(&sample_tree(), &[]);
-        let future = [b"congruent-manifest 2\n", &signed[21..]].concat();
+        let future = [b"congruent-manifest 3\n", &signed[21..]].concat();
+        let past = [b"congruent-manifest 1\n", &signed[21..]].concat();
         let longer = [&signed[..], b"more"].concat();
         let stranger = secret_key(2).public().id().to_string();
         for (bytes, says) in [
@@ -357,7 +547,8 @@ mod tests {
             (&signed[..30], "truncated in its envelope"),
             (&signed[..signed.len() - 1], "truncated in its entries"),
             (&longer, "4 bytes after its end"),
-            (&future, "format version 2"),
+            (&future, "format version 3"),
+            (&past, "bake it again"),
             (&unsigned, "not signed"),
             (&signed, &stranger),
             (b"congruent-manifest +1\n", "not a congruent manifest"),

@@ -12,7 +12,8 @@ mod statement;
 
 pub use entries::{EntriesError, EntriesReader, EntriesWriter, ListedEntry};
 pub use envelope::{Envelope, EnvelopeError, EnvelopeSignature};
-pub use file::{Manifest, ManifestError, SignedBy, write_manifest};
+pub use file::{Manifest, ManifestError, SignedBy, write_envelope, write_manifest};
 pub use statement::{
-    Baked, EntriesSummary, PREDICATE_TYPE, Predicate, Statement, StatementError, check_name,
+    Baked, EntriesSummary, ImageOrigin, ManifestKind, Origin, PREDICATE_TYPE, Package, Packages, Predicate,
+    STATE_DIRECTORY, Statement, StatementError, check_name,
 };

@@ -9,12 +9,21 @@ use serde::{Deserialize, Serialize};
 
 use crate::contract::Contract;
 use crate::digest::Digest;
-use crate::path::{TreePath, plain};
+use crate::path::{PathError, TreePath, plain};
 
-/// Version 1 of the predicate. Another version has another type.
-pub const PREDICATE_TYPE: &str = "urn:congruent:manifest:v1";
+/// The predicate of format version 2. Another version has another type.
+pub const PREDICATE_TYPE: &str = "urn:congruent:manifest:v2";
 const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
 const MAX_NAME_CHARS: usize = 200;
+/// The longest word of an origin, and of who baked what, in characters.
+const MAX_WORD_CHARS: usize = 1000;
+/// The most diff_ids and packages taken.
+const MAX_DIFF_IDS: usize = 1000;
+const MAX_PACKAGES: usize = 100_000;
+/// Where manifests are installed in their images.
+const MANIFESTS_DIRECTORY: &str = "/etc/congruent";
+/// Where agents keep their state; outside every tree.
+pub const STATE_DIRECTORY: &str = "/var/lib/congruent";
 
 /// An in-toto statement with our predicate.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -42,6 +51,8 @@ pub struct Predicate {
     pub name: String,
     /// The image's version.
     pub version: String,
+    /// What part of a stack it is.
+    pub kind: ManifestKind,
     /// The tree root.
     pub root: Digest,
     /// What the entries section holds.
@@ -52,6 +63,106 @@ pub struct Predicate {
     pub reserved: Vec<TreePath>,
     /// Who and what baked it.
     pub baked: Baked,
+    /// When it is accepted no longer; none where it does not expire.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Timestamp>,
+    /// Where the image comes from.
+    #[serde(default, skip_serializing_if = "Origin::is_empty")]
+    pub origin: Origin,
+    /// The packages in the image, where its database could be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub packages: Option<Packages>,
+}
+
+/// What part of a stack a manifest is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ManifestKind {
+    /// A whole image, with the contract.
+    Base,
+    /// What may lie where a base's contract says `add-on`. Its contract is empty.
+    AddOn,
+}
+
+/// Where an image comes from, as its pipeline tells it. All of it is optional.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Origin {
+    /// The source revision that it was built from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_revision: Option<String>,
+    /// The pipeline run that built it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pipeline_run: Option<String>,
+    /// What built it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub builder: Option<String>,
+    /// The ticket or change that asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<String>,
+    /// Who approved it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approver: Option<String>,
+    /// Whom findings concern.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// Of a container image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageOrigin>,
+}
+
+impl Origin {
+    /// Whether it tells nothing.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Its words, by their names.
+    pub fn words(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        [
+            ("source_revision", &self.source_revision),
+            ("pipeline_run", &self.pipeline_run),
+            ("builder", &self.builder),
+            ("ticket", &self.ticket),
+            ("approver", &self.approver),
+            ("owner", &self.owner),
+        ]
+        .into_iter()
+        .filter_map(|(name, word)| Some((name, word.as_deref()?)))
+    }
+}
+
+/// The digests by which registries and runtimes know a container image, as in
+/// the OCI image specification: `sha256:` and 64 hexadecimal digits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageOrigin {
+    /// The digest of the image's configuration.
+    pub config_digest: Digest,
+    /// The digests of its uncompressed layers, lowest first.
+    pub diff_ids: Vec<Digest>,
+}
+
+/// The packages in an image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Packages {
+    /// Whose database they stand in: `dpkg` or `rpm`.
+    pub manager: String,
+    /// Each package. Entries refer to them by place, counted from 1.
+    pub list: Vec<Package>,
+}
+
+/// One installed package.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Package {
+    /// Its name.
+    pub name: String,
+    /// Its version, as its database has it.
+    pub version: String,
+    /// The architecture that it was built for.
+    pub architecture: String,
 }
 
 /// What binds the entries section to the statement.
@@ -143,8 +254,7 @@ impl Statement {
         if self.statement_type != STATEMENT_TYPE {
             return refuse(format!("its type is {:?}, expected {STATEMENT_TYPE:?}", self.statement_type));
         }
-        check_name("name", &self.predicate.name)?;
-        check_name("version", &self.predicate.version)?;
+        self.predicate.check()?;
         let root = &self.predicate.root;
         let agrees = |subject: &Subject| {
             subject.name == self.predicate.name
@@ -153,6 +263,57 @@ impl Statement {
         match &self.subject[..] {
             [subject] if agrees(subject) => Ok(()),
             _ => refuse("its subject is not the name and root of its predicate".to_owned()),
+        }
+    }
+}
+
+impl Predicate {
+    /// The two places outside the tree of an image of this name: where its
+    /// manifest is put, and the agent's state.
+    ///
+    /// # Errors
+    /// When the name cannot be part of a file's.
+    pub fn reserved_for(name: &str) -> Result<[TreePath; 2], PathError> {
+        let installed = TreePath::new(format!("{MANIFESTS_DIRECTORY}/{name}.manifest"))?;
+        Ok([installed, TreePath::new(STATE_DIRECTORY)?])
+    }
+
+    fn check(&self) -> Result<(), StatementError> {
+        let refuse = |why: String| Err(StatementError::Unacceptable(why));
+        check_name("name", &self.name)?;
+        check_name("version", &self.version)?;
+        if self.root.is_keyed() || self.entries.digest.is_keyed() {
+            return refuse("its digests are keyed".to_owned());
+        }
+        if self.entries.digest.algorithm() != self.root.algorithm() {
+            return refuse("its digests are of two algorithms".to_owned());
+        }
+        // A place outside the tree is one where nobody looks for changes.
+        let known = Self::reserved_for(&self.name)
+            .map_err(|error| StatementError::Unacceptable(format!("its name cannot be a file's: {error}")))?;
+        if let Some(place) = self.reserved.iter().find(|place| !known.contains(place)) {
+            return refuse(format!("it reserves {place}; only {} and {} can be", known[0], known[1]));
+        }
+        if self.kind == ManifestKind::AddOn
+            && !(self.contract.rules().is_empty() && self.contract.mounts().is_empty())
+        {
+            return refuse("an add-on has a contract; the base's says what may change".to_owned());
+        }
+        let baked = [("by", &self.baked.by), ("on", &self.baked.on), ("with", &self.baked.with)];
+        let baked = baked.into_iter().map(|(name, word)| (name, word.as_str()));
+        if let Some((name, _)) =
+            baked.chain(self.origin.words()).find(|(_, word)| word.chars().count() > MAX_WORD_CHARS)
+        {
+            return refuse(format!("{name} is over {MAX_WORD_CHARS} characters long"));
+        }
+        if self.origin.image.as_ref().is_some_and(|image| image.diff_ids.len() > MAX_DIFF_IDS) {
+            return refuse(format!("it has over {MAX_DIFF_IDS} diff_ids"));
+        }
+        match &self.packages {
+            Some(packages) if packages.list.len() > MAX_PACKAGES => {
+                refuse(format!("it has over {MAX_PACKAGES} packages"))
+            }
+            _ => Ok(()),
         }
     }
 }

@@ -8,14 +8,14 @@ use axum::extract::{Path, Query, State};
 use congruent_protocol::decision::{Decision, Severity, Verdict};
 use congruent_protocol::drift::Finding;
 use congruent_protocol::report::{Facts, Outcome};
-use congruent_protocol::verification::{Coverage, ManifestId, State as NodeState};
+use congruent_protocol::verification::{Coverage, ManifestId, Protected, State as NodeState};
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::Api;
 use super::answer::{API_SCHEMA, Problem};
 use super::list::{ListQuery, cut};
-use crate::config::{Accepted, Config, Group, Mode, Protected};
+use crate::config::{Accepted, Config, Group, Mode};
 use crate::record::{ActionRecord, ChainNote, DecisionRecord, RefusalRecord, ReportRecord, Transition};
 use crate::store::{ActionFilter, NodeRow, ReportRow, StoreError, View};
 

@@ -5,16 +5,19 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
 
-use congruent_protocol::contract::{Class, Contract, MountContent};
+use congruent_protocol::contract::Contract;
 use congruent_protocol::digest::Digest;
 use congruent_protocol::drift::Finding;
-use congruent_protocol::key::PublicKey;
+use congruent_protocol::ledger::Ledger;
 use congruent_protocol::manifest::{EntriesError, Manifest, ManifestError};
-use congruent_protocol::normalise::{self, RecomputeError};
 use congruent_protocol::path::TreePath;
-use congruent_protocol::verification::ManifestId;
-use serde::{Deserialize, Serialize};
+use congruent_protocol::recompute::{RecomputeError, recompute};
+use congruent_protocol::stack::{Stack, StackError};
+use congruent_protocol::trust::Trust;
+use congruent_protocol::verification::{ManifestId, Protected};
+use jiff::Timestamp;
 
 /// Why a manifest file is not accepted.
 #[derive(Debug, thiserror::Error)]
@@ -23,68 +26,85 @@ pub(crate) enum AcceptError {
     Open(#[source] io::Error),
     #[error("the manifest does not verify")]
     Verify(#[source] ManifestError),
+    #[error("the manifest is no stack by itself")]
+    Stack(#[source] StackError),
     #[error("cannot read the manifest's entries")]
     Entries(#[source] EntriesError),
 }
 
-/// A manifest that a group's nodes may be held to.
+/// A verified manifest and the file that it was read from. Another file put in
+/// its place changes nothing.
+#[derive(Debug, Clone)]
+pub(crate) struct Verified {
+    manifest: Manifest,
+    file: Arc<File>,
+}
+
+/// A stack that a group's nodes may be held to.
 #[derive(Debug)]
 pub(crate) struct Accepted {
-    manifest: Manifest,
-    /// The file that was verified. Another file put in its place changes nothing.
-    file: File,
+    stack: Stack,
+    files: Vec<Arc<File>>,
     protected: Protected,
 }
 
-/// How much of a tree a contract protects: what may change in any way, or is
-/// hidden by a mount, is baked but not held to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Protected {
-    /// Entries that are held to what was baked.
-    pub(crate) entries: u64,
-    /// Entries in the manifest.
-    pub(crate) of: u64,
-}
-
-impl Accepted {
-    /// Verifies the manifest at `path` with the group's trusted keys.
-    pub(super) fn open(path: &Path, trusted: &[PublicKey]) -> Result<Self, AcceptError> {
+impl Verified {
+    /// Verifies the manifest at `path` as of `now`.
+    pub(super) fn open(path: &Path, trust: &Trust, now: Timestamp) -> Result<Self, AcceptError> {
         let file = File::open(path).map_err(AcceptError::Open)?;
         let manifest =
-            Manifest::verify(&mut FileView::new(&file), Some(trusted)).map_err(AcceptError::Verify)?;
-        let protected = protected(&manifest, &file).map_err(AcceptError::Entries)?;
-        Ok(Self { manifest, file, protected })
+            Manifest::verify(&mut FileView::new(&file), trust, now).map_err(AcceptError::Verify)?;
+        Ok(Self { manifest, file: Arc::new(file) })
     }
 
     /// Its name, version and root, and the trusted keys that signed it.
     pub(crate) fn id(&self) -> ManifestId {
-        let predicate = self.manifest.predicate();
-        ManifestId {
-            name: predicate.name.clone(),
-            version: predicate.version.clone(),
-            root: predicate.root,
-            signed_by: self.manifest.signed_by().verified.iter().map(ToString::to_string).collect(),
+        id_of(&self.manifest)
+    }
+}
+
+impl Accepted {
+    /// The stack of these verified manifests.
+    pub(super) fn new(base: Verified, add_ons: Vec<Verified>) -> Result<Self, AcceptError> {
+        let mut files = vec![base.file];
+        let mut manifests = Vec::new();
+        for add_on in add_ons {
+            manifests.push(add_on.manifest);
+            files.push(add_on.file);
         }
+        let stack = Stack::assemble(base.manifest, manifests, views(&files)).map_err(AcceptError::Stack)?;
+        let protected = protected(&stack, &files).map_err(AcceptError::Entries)?;
+        Ok(Self { stack, files, protected })
     }
 
-    /// The baked tree root.
+    /// Its base's name, version and root, and the trusted keys that signed it.
+    pub(crate) fn id(&self) -> ManifestId {
+        id_of(self.stack.base())
+    }
+
+    /// The base's tree root.
     pub(crate) fn root(&self) -> Digest {
-        self.manifest.predicate().root
+        self.stack.base().predicate().root
+    }
+
+    /// The tree root of the whole stack.
+    pub(crate) fn stack_root(&self) -> Digest {
+        self.stack.root()
     }
 
     /// The contract in it.
     pub(crate) fn contract(&self) -> &Contract {
-        &self.manifest.predicate().contract
+        self.stack.contract()
     }
 
     /// How many entries it has.
     pub(crate) fn entries_count(&self) -> u64 {
-        self.manifest.predicate().entries.count
+        self.stack.entries_count()
     }
 
     /// The places that it reserves.
     pub(crate) fn reserved(&self) -> &[TreePath] {
-        &self.manifest.predicate().reserved
+        self.stack.reserved()
     }
 
     /// How much of the tree it protects.
@@ -92,34 +112,47 @@ impl Accepted {
         self.protected
     }
 
-    /// The root that a tree with these findings has.
+    /// Why it is accepted no longer at `now`, if it is not.
+    pub(crate) fn expired(&self, now: Timestamp) -> Option<ManifestError> {
+        let manifests = [self.stack.base()].into_iter().chain(self.stack.add_ons());
+        manifests.into_iter().find_map(|manifest| manifest.check_expiry(now).err())
+    }
+
+    /// The root that a tree with these findings has. No first values are recorded
+    /// yet, so that none are held to.
     pub(crate) fn recompute(&self, findings: &[Finding]) -> Result<Digest, RecomputeError> {
-        let predicate = self.manifest.predicate();
+        let root = self.stack.root();
         // Without findings the root is the baked one, which was computed from
         // the entries when the manifest was accepted.
         if findings.is_empty() {
-            return Ok(predicate.root);
+            return Ok(root);
         }
-        let entries = self.manifest.entries(FileView::new(&self.file))?;
-        let algorithm = predicate.root.algorithm();
-        normalise::recompute(entries, algorithm, &predicate.contract, &predicate.reserved, findings)
+        let entries = self.stack.entries(views(&self.files))?;
+        let ledger = Ledger::empty(root);
+        recompute(entries, root.algorithm(), self.contract(), self.reserved(), &ledger, findings)
     }
 }
 
-fn protected(manifest: &Manifest, file: &File) -> Result<Protected, EntriesError> {
-    let contract = &manifest.predicate().contract;
-    let hiding: Vec<TreePath> = contract
-        .mounts()
-        .iter()
-        .filter(|mount| mount.content == MountContent::Hide)
-        .filter_map(|mount| TreePath::new(mount.path.as_str()).ok())
-        .collect();
+fn id_of(manifest: &Manifest) -> ManifestId {
+    let predicate = manifest.predicate();
+    ManifestId {
+        name: predicate.name.clone(),
+        version: predicate.version.clone(),
+        root: predicate.root,
+        signed_by: manifest.signed_by().verified.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn views(files: &[Arc<File>]) -> Vec<FileView<'_>> {
+    files.iter().map(|file| FileView::new(file)).collect()
+}
+
+fn protected(stack: &Stack, files: &[Arc<File>]) -> Result<Protected, EntriesError> {
+    let contract = stack.contract();
     let mut protected = Protected { entries: 0, of: 0 };
-    for listed in manifest.entries(FileView::new(file))? {
+    for listed in stack.entries(views(files))? {
         let path = listed?.path;
-        protected.of += 1;
-        let hidden = hiding.iter().any(|mount| path.starts_with(mount));
-        protected.entries += u64::from(!hidden && contract.class_of(&path) == Class::Immutable);
+        protected.count(contract, &path, contract.class_of(&path));
     }
     Ok(protected)
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use congruent_protocol::digest::Digest;
 use congruent_protocol::key::KeyError;
 use congruent_protocol::strict_toml::TomlError;
 
@@ -45,6 +46,13 @@ pub(crate) enum ConfigError {
          add webhook = \"NAME\", or leave the mode at \"report-only\""
     )]
     ReplaceWithoutWebhook(String),
+    #[error("group {0:?} has both trust and trust-config; keep one")]
+    TrustTwice(String),
+    #[error(
+        "group {group:?} accepts {name} {version} with two roots, {} and {}: one name and version must be one \
+         image; bake the later one under another version", .roots[0], .roots[1]
+    )]
+    TwoRoots { group: String, name: String, version: String, roots: Box<[Digest; 2]> },
     #[error("group {0:?} accepts manifests but trusts no key; add trust = [\"KEY.pub.pem\"]")]
     NoTrust(String),
     #[error(
@@ -79,7 +87,7 @@ pub(crate) enum ConfigError {
         group: String,
         path: PathBuf,
         #[source]
-        source: AcceptError,
+        source: Box<AcceptError>,
     },
 }
 

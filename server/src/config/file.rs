@@ -47,9 +47,14 @@ pub(super) struct GroupTable {
     /// What the group's nodes may be held to.
     #[serde(default)]
     pub(super) manifests: Vec<PathBuf>,
+    /// Add-on manifests that the group's nodes may have as well.
+    #[serde(default)]
+    pub(super) add_ons: Vec<PathBuf>,
     /// Public keys; each manifest must be signed by one of them.
     #[serde(default)]
     pub(super) trust: Vec<PathBuf>,
+    /// A file that says more of trust: names, thresholds, revocation, the floor.
+    pub(super) trust_config: Option<PathBuf>,
     /// Which `[[webhook]]` takes the group's orders.
     pub(super) webhook: Option<String>,
 }

@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use congruent_protocol::key::PublicKey;
 use congruent_protocol::path::plain;
-use jiff::SignedDuration;
+use congruent_protocol::trust::{Trust, TrustError, TrustFile};
+use jiff::{SignedDuration, Timestamp};
 
-use super::accepted::Accepted;
+use super::accepted::{Accepted, Verified};
 use super::file::{ConfigFile, GroupTable, NodeTable, WebhookTable};
 use super::secrets::{TokenHash, WebhookSecret};
 use super::{Config, ConfigError, Group, MAX_NAME_CHARS, Mode, Node, Webhook};
@@ -135,7 +137,7 @@ fn group(
     webhooks: &BTreeMap<String, Webhook>,
     beside: &impl Fn(&Path) -> PathBuf,
 ) -> Result<Group, ConfigError> {
-    let GroupTable { name, environment, mode, manifests, trust, webhook } = table;
+    let GroupTable { name, environment, mode, manifests, add_ons, trust, trust_config, webhook } = table;
     let environment = check_name("environment", environment)?;
     match &webhook {
         None if mode == Mode::Replace => return Err(ConfigError::ReplaceWithoutWebhook(name)),
@@ -145,20 +147,83 @@ fn group(
         }
         _ => {}
     }
-    if trust.is_empty() && !manifests.is_empty() {
-        return Err(ConfigError::NoTrust(name));
-    }
-    let trusted = trust.iter().map(|path| public_key(&name, beside(path))).collect::<Result<Vec<_>, _>>()?;
-    let accept = |path: &PathBuf| {
-        let path = beside(path);
-        Accepted::open(&path, &trusted).map_err(|source| ConfigError::Manifest {
-            group: name.clone(),
-            path,
-            source,
-        })
+    let trust = trusted(&name, &trust, trust_config.as_deref(), !manifests.is_empty(), beside)?;
+    let now = Timestamp::now();
+    let refused = |path: PathBuf| {
+        let group = name.clone();
+        move |source| ConfigError::Manifest { group, path, source: Box::new(source) }
     };
-    let manifests = manifests.iter().map(accept).collect::<Result<_, _>>()?;
-    Ok(Group { name, environment, mode, manifests, webhook })
+    let open = |paths: &[PathBuf]| {
+        paths
+            .iter()
+            .map(|path| beside(path))
+            .map(|path| Verified::open(&path, &trust, now).map_err(refused(path)))
+            .collect::<Result<Vec<_>, _>>()
+    };
+    let (bases, add_ons) = (open(&manifests)?, open(&add_ons)?);
+    check_versions(&name, bases.iter().chain(&add_ons))?;
+    let stack = |(base, path): (&Verified, &PathBuf)| {
+        Accepted::new(base.clone(), Vec::new()).map_err(refused(beside(path)))
+    };
+    let accepted = bases.iter().zip(&manifests).map(stack).collect::<Result<_, _>>()?;
+    Ok(Group {
+        name: name.clone(),
+        environment,
+        mode,
+        manifests: accepted,
+        add_ons,
+        bases,
+        stacks: Mutex::default(),
+        webhook,
+    })
+}
+
+/// Whom a group trusts, by its keys or by its trust configuration.
+fn trusted(
+    group: &str,
+    keys: &[PathBuf],
+    config: Option<&Path>,
+    is_needed: bool,
+    beside: &impl Fn(&Path) -> PathBuf,
+) -> Result<Trust, ConfigError> {
+    match config {
+        Some(_) if !keys.is_empty() => Err(ConfigError::TrustTwice(group.to_owned())),
+        Some(path) => trust_config(group, &beside(path)),
+        None if keys.is_empty() && is_needed => Err(ConfigError::NoTrust(group.to_owned())),
+        None => {
+            let keys = keys.iter().map(|path| public_key(group, beside(path))).collect::<Result<_, _>>()?;
+            Ok(Trust::any_of(keys))
+        }
+    }
+}
+
+fn trust_config(group: &str, path: &Path) -> Result<Trust, ConfigError> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(source) => return Err(ConfigError::Read { path: path.to_owned(), source }),
+    };
+    let parse = |source| ConfigError::Parse { path: path.to_owned(), source };
+    let file = TrustFile::parse(&text).map_err(parse)?;
+    match file.load(|key| public_key(group, path.with_file_name("").join(key))) {
+        Ok(trust) => Ok(trust),
+        Err(TrustError::Toml(source)) => Err(parse(source)),
+        Err(TrustError::Key { source, .. }) => Err(source),
+    }
+}
+
+/// One name and version has one root, or nobody knows what it means.
+fn check_versions<'a>(group: &str, manifests: impl Iterator<Item = &'a Verified>) -> Result<(), ConfigError> {
+    let mut known = HashMap::new();
+    for id in manifests.map(Verified::id) {
+        let (name, version) = (id.name, id.version);
+        if let Some(other) = known.insert((name.clone(), version.clone()), id.root)
+            && other != id.root
+        {
+            let group = group.to_owned();
+            return Err(ConfigError::TwoRoots { group, name, version, roots: Box::new([other, id.root]) });
+        }
+    }
+    Ok(())
 }
 
 fn public_key(group: &str, path: PathBuf) -> Result<PublicKey, ConfigError> {

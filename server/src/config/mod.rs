@@ -12,13 +12,14 @@ mod tests;
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use congruent_protocol::digest::Digest;
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use accepted::{Accepted, Protected};
+pub(crate) use accepted::{AcceptError, Accepted, Verified};
 pub(crate) use error::ConfigError;
 pub(crate) use secrets::{TokenHash, WebhookSecret};
 
@@ -64,6 +65,12 @@ pub(crate) struct Group {
     pub(crate) mode: Mode,
     /// What its nodes may be held to.
     pub(crate) manifests: Vec<Accepted>,
+    /// What its nodes may have beside one of these.
+    pub(crate) add_ons: Vec<Verified>,
+    /// The bases, to make stacks of.
+    bases: Vec<Verified>,
+    /// Stacks with add-ons that nodes have reported, by their roots.
+    stacks: Mutex<HashMap<Vec<Digest>, Arc<Accepted>>>,
     /// Who takes its orders.
     pub(crate) webhook: Option<String>,
 }
@@ -126,5 +133,29 @@ impl Group {
     /// The manifest with this tree root, if the group accepts it.
     pub(crate) fn accepted(&self, root: &Digest) -> Option<&Accepted> {
         self.manifests.iter().find(|accepted| accepted.root() == *root)
+    }
+
+    /// The stack of the base with this root and the add-ons with those, if the
+    /// group accepts each of them.
+    pub(crate) fn accepted_stack(
+        &self,
+        base: &Digest,
+        add_ons: &[Digest],
+    ) -> Option<Result<Arc<Accepted>, AcceptError>> {
+        let find = |among: &[Verified], root: &Digest| {
+            among.iter().find(|verified| verified.id().root == *root).cloned()
+        };
+        let roots: Vec<Digest> = [base].into_iter().chain(add_ons).copied().collect();
+        let mut stacks = self.stacks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = stacks.get(&roots) {
+            return Some(Ok(known.clone()));
+        }
+        let base = find(&self.bases, base)?;
+        let add_ons = add_ons.iter().map(|root| find(&self.add_ons, root)).collect::<Option<Vec<_>>>()?;
+        let made = Accepted::new(base, add_ons).map(Arc::new);
+        if let Ok(made) = &made {
+            stacks.insert(roots, made.clone());
+        }
+        Some(made)
     }
 }

@@ -5,6 +5,7 @@
 //! again, and a report that disagrees is refused.
 
 use congruent_protocol::contract::MountContent;
+use congruent_protocol::digest::Digest;
 use congruent_protocol::drift::{Change, Finding};
 use congruent_protocol::entry::Kind;
 use congruent_protocol::normalise::is_reserved;
@@ -13,6 +14,7 @@ use congruent_protocol::report::{Outcome, REPORT_SCHEMA, Report};
 use congruent_protocol::verification::{
     Coverage, ManifestId, MountTreatment, State, VERIFICATION_SCHEMA, Verification,
 };
+use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::Refused;
@@ -82,7 +84,7 @@ pub(crate) struct Standing {
 }
 
 /// Holds a report to what its group accepts.
-pub(super) fn stand(report: &Report, group: &Group) -> Result<Standing, Refused> {
+pub(super) fn stand(report: &Report, group: &Group, now: Timestamp) -> Result<Standing, Refused> {
     let verification = match &report.outcome {
         Outcome::Verified(verification) => verification,
         Outcome::Withheld(why) => {
@@ -101,7 +103,26 @@ pub(super) fn stand(report: &Report, group: &Group) -> Result<Standing, Refused>
         let note = not_accepted(&manifest, group);
         return Ok(Standing { state: State::Unknown, note: Some(note), manifest: Some(manifest) });
     };
-    hold(verification, accepted)?;
+    if let Some(note) = accepted.expired(now) {
+        let manifest = Some(accepted.id());
+        return Ok(Standing { state: State::Unknown, note: Some(note.to_string()), manifest });
+    }
+    let add_ons: Vec<Digest> = verification.add_ons.iter().map(|add_on| add_on.root).collect();
+    if add_ons.is_empty() {
+        hold(verification, accepted)?;
+    } else {
+        match group.accepted_stack(&accepted.root(), &add_ons) {
+            Some(stack) => hold(verification, &*stack.map_err(Refused::Stack)?)?,
+            None => {
+                let note = "an add-on of the node is not accepted for its group".to_owned();
+                return Ok(Standing {
+                    state: State::Unknown,
+                    note: Some(note),
+                    manifest: Some(accepted.id()),
+                });
+            }
+        }
+    }
     Ok(Standing { state: verification.state, note: None, manifest: Some(accepted.id()) })
 }
 
@@ -128,6 +149,10 @@ fn hold(verification: &Verification, accepted: &Accepted) -> Result<(), Refused>
     let computed = coverage.has_gaps();
     if *conditional != computed {
         return Err(Refused::OtherCondition { claimed: *conditional, computed });
+    }
+    if (verification.baked_root, verification.protected) != (accepted.stack_root(), accepted.protected()) {
+        let why = "the baked root or the protected share is not that of the accepted stack".to_owned();
+        return Err(Refused::Coverage(why));
     }
     check_coverage(coverage, findings, accepted)?;
     let computed = accepted
@@ -198,6 +223,10 @@ fn check_coverage(coverage: &Coverage, findings: &[Finding], accepted: &Accepted
         if named(&mount.path) != Some(wanted) {
             return refuse(format!("the contract does not treat the mount at {} like this", mount.path));
         }
+    }
+    let admits = |path: &TreePath| accepted.contract().class_of(path).admits_first_values();
+    if let Some(first) = coverage.first_seen.iter().find(|first| !admits(&first.path)) {
+        return refuse(format!("the contract admits no first value at {}", first.path));
     }
     for hidden in &coverage.hidden {
         if named(&hidden.path) != Some(MountContent::Hide) && !is_mounted_over(&hidden.path) {

@@ -95,15 +95,16 @@ impl Ingest {
         if let Some(answer) = self.look_up(&report, digest).await? {
             return Ok(answer);
         }
+        let now = (self.clock)();
         let holding = tokio::task::spawn_blocking(move || {
             let group = config.group_of(&report.node).ok_or(Refused::Failed)?;
-            let standing = check::stand(&report, group)?;
+            let standing = check::stand(&report, group, now)?;
             let body = PackedBytes::of(&body).map_err(|_| Refused::Failed)?;
             let findings_digest = findings_digest(report.findings());
             Ok(Checked { report, digest, body, standing, findings_digest })
         });
         let checked = holding.await.map_err(|_| Refused::Failed)??;
-        let (sequence, now) = (checked.report.sequence, (self.clock)());
+        let sequence = checked.report.sequence;
         let writing = self.store.write("store a report", move |tx| store(tx, &checked, now));
         match writing.await.map_err(Refused::Store)? {
             Stored::Conflict { newest } => Err(Refused::Conflict { sequence, newest }),

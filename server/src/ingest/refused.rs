@@ -2,10 +2,11 @@
 
 use congruent_protocol::digest::Digest;
 use congruent_protocol::manifest::EntriesError;
-use congruent_protocol::normalise::RecomputeError;
 use congruent_protocol::path::{TreePath, escape};
+use congruent_protocol::recompute::RecomputeError;
 use congruent_protocol::verification::State;
 
+use crate::config::AcceptError;
 use crate::store::StoreError;
 
 /// Why a report is refused.
@@ -42,6 +43,8 @@ pub(crate) enum Refused {
     Coverage(String),
     #[error("the report claims the root {claimed}, its findings and the manifest give {computed}")]
     OtherRoot { claimed: Digest, computed: Digest },
+    #[error("the report's manifests are no stack")]
+    Stack(#[source] AcceptError),
     #[error("{0}")]
     Finding(String),
     #[error("the accepted manifest {manifest} cannot be read again")]
@@ -66,7 +69,7 @@ impl Refused {
             Self::Version { .. } => "unsupported-version",
             Self::WrongNode { .. } => "wrong-node",
             Self::Conflict { .. } => "sequence-conflict",
-            Self::OtherManifest { .. } => "manifest-mismatch",
+            Self::OtherManifest { .. } | Self::Stack(_) => "manifest-mismatch",
             Self::OtherState { .. } | Self::OtherCondition { .. } => "state-mismatch",
             Self::Coverage(_) => "coverage-refused",
             Self::OtherRoot { .. } => "root-mismatch",
@@ -87,6 +90,7 @@ impl Refused {
             Self::WrongNode { .. } => 403,
             Self::Conflict { .. } => 409,
             Self::OtherManifest { .. }
+            | Self::Stack(_)
             | Self::OtherState { .. }
             | Self::OtherCondition { .. }
             | Self::Coverage(_)

@@ -267,7 +267,8 @@ fn a_manifest_that_cannot_be_read_is_no_verdict() {
     let file = std::fs::OpenOptions::new().write(true).open(fixture.path("web.manifest")).unwrap();
     file.set_len(700).unwrap();
     let report = changed(|_| {});
-    let refused = check::stand(&report, &config.groups["web"]).unwrap_err();
+    let refused = check::stand(&report, &config.groups["web"], crate::testing::time("2026-03-01T00:00:00Z"))
+        .unwrap_err();
     assert_eq!((refused.code(), refused.status()), ("manifest-unavailable", 503));
     assert!(!refused.is_evidence());
 }

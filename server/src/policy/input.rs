@@ -211,6 +211,8 @@ fn cut_coverage(coverage: &Coverage) -> Coverage {
         hidden: first(&coverage.hidden),
         reserved: first(&coverage.reserved),
         mounts: first(&coverage.mounts),
+        // What the contract admits is for the ledger, not for policy.
+        first_seen: Vec::new(),
         started_at: coverage.started_at,
         finished_at: coverage.finished_at,
     }

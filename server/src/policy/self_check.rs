@@ -88,6 +88,7 @@ fn coverage(unreadable: Vec<Gap>) -> Coverage {
         hidden: Vec::new(),
         reserved: Vec::new(),
         mounts: Vec::new(),
+        first_seen: Vec::new(),
         started_at: Timestamp::UNIX_EPOCH,
         finished_at: Timestamp::UNIX_EPOCH,
     }

@@ -42,10 +42,10 @@ impl Summary {
     pub(super) fn of(findings: &[Finding], bears_on: &[Vec<Concern>], coverage: Option<&Coverage>) -> Self {
         let changes =
             [Change::Added, Change::Removed, Change::Modified, Change::Replaced, Change::MountedOver];
-        let classes = [Class::Immutable, Class::Ephemeral, Class::Reserved];
+        let classes = Class::RULED.into_iter().chain([Class::Reserved]);
         let mut summary = Self {
             by_change: changes.map(|change| (change, 0)).into(),
-            by_class: classes.map(|class| (class, 0)).into(),
+            by_class: classes.map(|class| (class, 0)).collect(),
             bears_on: Concern::ALL.map(|concern| (concern, 0)).into(),
             bears_on_nothing: 0,
             gaps: GapCounts::of(coverage),

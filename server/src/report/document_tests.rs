@@ -1,10 +1,10 @@
 use congruent_protocol::decision::{Decision, Severity, Verdict};
 use congruent_protocol::digest::Algorithm;
-use congruent_protocol::verification::ManifestId;
+use congruent_protocol::verification::{ManifestId, Protected};
 use serde_json::Value;
 
 use super::*;
-use crate::config::{Mode, Protected};
+use crate::config::Mode;
 use crate::scope::{ScopeGroup, ScopeManifest, ScopeNode};
 use crate::store::{StateRow, SweepTimes};
 use crate::testing::{added, root_of, tampered, time};

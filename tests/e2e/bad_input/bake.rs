@@ -65,9 +65,9 @@ fn contracts_that_cannot_be_held_are_refused_with_line_and_column() -> Result<()
             &["contract.toml", "line 3, column 9", "no class `frozen`"][..],
         ),
         (
-            "a class of a later version",
-            "\n[[rule]]\npath = '/var/log/**'\nclass = 'append-only'\n",
-            &["line 4, column 9", "`append-only` is not supported"],
+            "something forbidden of what may not change",
+            "\n[[rule]]\npath = '/var/log/**'\nclass = 'immutable'\nforbid = ['exec']\n",
+            &["line 4, column 9", "nothing can be forbidden of what is `immutable`"],
         ),
         ("a bad glob", "[[rule]]\npath = '/a[b'\nclass = 'ephemeral'\n", &["line 2, column 8", "`/a[b`"]),
         (

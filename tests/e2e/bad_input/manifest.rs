@@ -35,8 +35,8 @@ fn broken_manifests_are_refused() -> Result<()> {
         ("empty", Vec::new(), &["not a congruent manifest"]),
         (
             "of a later version",
-            [b"congruent-manifest 2\n", &whole[21..]].concat(),
-            &["format version 2", "reads version 1", "upgrade"],
+            [b"congruent-manifest 3\n", &whole[21..]].concat(),
+            &["format version 3", "reads version 2", "upgrade"],
         ),
         ("of an endless first line", vec![b'c'; 1 << 20], &["not a congruent manifest"]),
     ];

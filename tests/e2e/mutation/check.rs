@@ -10,8 +10,9 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use congruent_protocol::contract::Class;
 use congruent_protocol::drift::{Field, Finding};
-use congruent_protocol::normalise::recompute;
+use congruent_protocol::ledger::Ledger;
 use congruent_protocol::path::plain;
+use congruent_protocol::recompute::recompute;
 use congruent_protocol::verification::{Coverage, State, SweepMode, Verification};
 use congruent_tests::program::{self, Ended};
 use congruent_tests::{agent, binaries, mounts, tree};
@@ -143,7 +144,8 @@ fn check_root(baked: &Baked, verification: &Verification) -> Result<()> {
     let entries = baked.manifest.entries(File::open(&baked.manifest_file)?)?;
     let findings = &verification.findings;
     let algorithm = predicate.root.algorithm();
-    let root = recompute(entries, algorithm, &predicate.contract, &predicate.reserved, findings)?;
+    let ledger = Ledger::empty(predicate.root);
+    let root = recompute(entries, algorithm, &predicate.contract, &predicate.reserved, &ledger, findings)?;
     ensure!(
         root == verification.observed_root,
         "recomputed is {root}, observed {}",

@@ -11,6 +11,7 @@ use congruent_protocol::key::PublicKey;
 use congruent_protocol::manifest::{ListedEntry, Manifest};
 use congruent_protocol::normalise::is_reserved;
 use congruent_protocol::path::TreePath;
+use congruent_protocol::trust::Trust;
 use congruent_tests::agent;
 use congruent_tests::sandbox::{KeyFiles, Sandbox};
 
@@ -112,7 +113,7 @@ impl Baked {
         agent::bake(tree, Some(&contract), &keys, &manifest_file)?;
         let mut file = File::open(&manifest_file)?;
         let trusted = PublicKey::from_pem(&fs::read_to_string(&keys.public)?)?;
-        let manifest = Manifest::verify(&mut file, Some(&[trusted]))?;
+        let manifest = Manifest::verify(&mut file, &Trust::any_of(vec![trusted]), jiff::Timestamp::now())?;
         let entries = manifest.entries(file)?.collect::<Result<_, _>>()?;
         Ok(Self { tree: tree.to_owned(), manifest, manifest_file, public_key: keys.public, entries })
     }

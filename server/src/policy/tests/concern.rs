@@ -1,6 +1,6 @@
 //! What findings bear on.
 
-use congruent_protocol::contract::Class;
+use congruent_protocol::contract::{Class, Terms};
 use congruent_protocol::drift::{Attributes, Change, Field, Finding, Mode};
 use congruent_protocol::entry::{Device, Entry, Node};
 use congruent_protocol::path::TreePath;
@@ -104,7 +104,7 @@ fn by_attributes() {
 fn by_either_side_of_a_change() {
     let path = TreePath::new("/srv/x").unwrap();
     let check_change = |before: &Entry, after: &Entry, bears_on: &[Concern]| {
-        check(&Finding::compare(&path, Class::Immutable, before, after).unwrap(), bears_on);
+        check(&Finding::compare(&path, Terms::immutable(), before, after).unwrap(), bears_on);
     };
     check_change(&file(0o644), &file(0o4755), &[Setuid, Code]);
     check_change(&file(0o4755), &file(0o644), &[Setuid, Code]);

@@ -1,0 +1,40 @@
+//! Files that are there whole or not at all.
+
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use anyhow::{Context, bail};
+
+/// The directory that a file lies in, as it can be opened.
+pub(crate) fn directory_of(file: &Path) -> &Path {
+    file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Writes `output` by way of another file; an earlier one stays until then.
+pub(crate) fn write(
+    output: &Path,
+    write: impl FnOnce(&mut File) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let directory = directory_of(output);
+    let failed = || format!("cannot write {}", output.display());
+    let mut file = tempfile::NamedTempFile::new_in(directory).with_context(failed)?;
+    write(file.as_file_mut()).with_context(failed)?;
+    file.as_file().set_permissions(Permissions::from_mode(0o644)).with_context(failed)?;
+    file.as_file().sync_all().with_context(failed)?;
+    file.persist(output).with_context(failed)?;
+    File::open(directory).and_then(|directory| directory.sync_all()).with_context(failed)
+}
+
+/// Refuses an output that could not be written, before the work is done; `flag`
+/// is how it was given.
+pub(crate) fn check_output(flag: &str, output: &Path) -> anyhow::Result<()> {
+    if output.as_os_str().as_encoded_bytes().ends_with(b"/") || output.is_dir() {
+        bail!("{flag} {} is a directory; name a file", output.display());
+    }
+    // What takes an output's place would take a device's or a link's place too.
+    if fs::symlink_metadata(output).is_ok_and(|there| !there.is_file()) {
+        bail!("{flag} {} is there and is not a regular file; name another", output.display());
+    }
+    Ok(())
+}

@@ -1,0 +1,116 @@
+//! What a root is held to: the stack of manifests from their files, the ledger,
+//! and the key for what must not be told.
+//!
+//! Each manifest is opened once. The descriptor that was checked is the one that
+//! is compared with, whatever takes the file's place meanwhile.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use congruent_protocol::digest::{ContentKey, DIGEST_BYTES};
+use congruent_protocol::ledger::{Ledger, MAX_LEDGER_BYTES};
+use congruent_protocol::manifest::Manifest;
+use congruent_protocol::stack::Stack;
+use congruent_protocol::trust::Trust;
+use jiff::Timestamp;
+
+use crate::regular;
+
+/// What a root is held to.
+pub(crate) struct Target {
+    pub(crate) stack: Stack,
+    pub(crate) ledger: Ledger,
+    pub(crate) content_key: ContentKey,
+    files: Vec<File>,
+}
+
+/// Where a target's parts are.
+pub(crate) struct Sources<'a> {
+    pub(crate) manifest: &'a Path,
+    pub(crate) add_ons: &'a [PathBuf],
+    /// None to believe whoever wrote the manifests.
+    pub(crate) trust: Option<&'a Trust>,
+    pub(crate) ledger: Option<&'a Path>,
+    pub(crate) content_key: ContentKey,
+}
+
+impl Target {
+    /// Opens and checks everything, as of `now`.
+    pub(crate) fn open(sources: Sources<'_>, now: Timestamp) -> anyhow::Result<Self> {
+        let Sources { manifest, add_ons, trust, ledger, content_key } = sources;
+        let (base, file) = open_manifest(manifest, trust, now)?;
+        let (mut manifests, mut files) = (Vec::new(), vec![file]);
+        for path in add_ons {
+            let (add_on, file) = open_manifest(path, trust, now)?;
+            manifests.push(add_on);
+            files.push(file);
+        }
+        let stack = Stack::assemble(base, manifests, files.iter().collect())
+            .context("the manifests do not go together")?;
+        let ledger = match ledger {
+            None => Ledger::empty(stack.root()),
+            Some(path) => {
+                let shown = || format!("cannot use the ledger {}", path.display());
+                let ledger = read_ledger(path).with_context(shown)?;
+                ledger.check(stack.root(), stack.contract()).with_context(shown)?;
+                ledger
+            }
+        };
+        Ok(Self { stack, ledger, content_key, files })
+    }
+
+    /// The manifests' open files, the base's first.
+    pub(crate) fn files(&self) -> Vec<&File> {
+        self.files.iter().collect()
+    }
+}
+
+/// Opens one manifest and checks it whole. Without trust it is believed, but it
+/// must not have expired.
+pub(crate) fn open_manifest(
+    path: &Path,
+    trust: Option<&Trust>,
+    now: Timestamp,
+) -> anyhow::Result<(Manifest, File)> {
+    let mut file =
+        regular::open(path).with_context(|| format!("cannot open the manifest {}", path.display()))?;
+    let manifest = match trust {
+        Some(trust) => Manifest::verify(&mut file, trust, now),
+        None => Manifest::read_unchecked(&mut file)
+            .and_then(|manifest| manifest.check_expiry(now).map(|()| manifest)),
+    };
+    let manifest = manifest.with_context(|| format!("cannot use the manifest {}", path.display()))?;
+    Ok((manifest, file))
+}
+
+/// Reads a ledger from its file.
+pub(crate) fn read_ledger(path: &Path) -> anyhow::Result<Ledger> {
+    let mut json = Vec::new();
+    // One byte more than is taken, so that a larger one shows.
+    regular::open(path)?.take(MAX_LEDGER_BYTES as u64 + 1).read_to_end(&mut json)?;
+    Ok(Ledger::from_json(&json)?)
+}
+
+/// Reads a key for sensitive content: 32 bytes.
+pub(crate) fn read_content_key(path: &Path) -> anyhow::Result<ContentKey> {
+    let mut bytes = Vec::new();
+    regular::open(path)
+        .and_then(|file| file.take(DIGEST_BYTES as u64 + 1).read_to_end(&mut bytes))
+        .with_context(|| format!("cannot read the content key {}", path.display()))?;
+    let bytes: [u8; DIGEST_BYTES] = bytes.try_into().map_err(|_| {
+        anyhow::anyhow!(
+            "the content key {} is not {DIGEST_BYTES} bytes long; `openssl rand -out FILE {DIGEST_BYTES}` makes one",
+            path.display()
+        )
+    })?;
+    Ok(ContentKey::new(bytes))
+}
+
+/// A key that nobody has, and that is forgotten with this process.
+pub(crate) fn passing_content_key() -> anyhow::Result<ContentKey> {
+    let mut bytes = [0; DIGEST_BYTES];
+    getrandom::fill(&mut bytes).context("cannot get random bytes")?;
+    Ok(ContentKey::new(bytes))
+}

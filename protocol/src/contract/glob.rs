@@ -1,0 +1,63 @@
+//! Globs over whole paths, held to narrower rules than the library's own.
+
+use globset::GlobBuilder;
+
+/// Compiles a glob, held to the contract's narrower rules.
+pub(super) fn compile(pattern: &str) -> Result<globset::Glob, String> {
+    let shown = pattern.escape_debug();
+    let Some(rest) = pattern.strip_prefix('/') else {
+        return Err(format!(
+            "glob `{shown}` must start with `/`: globs match the whole path from the image's root"
+        ));
+    };
+    check_brackets(pattern).map_err(|why| format!("glob `{shown}` {why}"))?;
+    for component in rest.split('/') {
+        match component {
+            "" if rest.is_empty() => {}
+            "" => return Err(format!("glob `{shown}` has an empty component")),
+            "." | ".." => {
+                return Err(format!("glob `{shown}` has the component `{component}`, which no path has"));
+            }
+            "**" => {}
+            _ if component.contains("**") => {
+                return Err(format!(
+                    "glob `{shown}` has `**` beside other characters; it must be a whole component"
+                ));
+            }
+            _ => {}
+        }
+    }
+    GlobBuilder::new(pattern)
+        .literal_separator(true)
+        .backslash_escape(true)
+        .build()
+        .map_err(|error| format!("glob `{shown}` is not valid: {}", error.kind()))
+}
+
+/// Refuses the brackets that would match the separator, and so leave their
+/// component: negated ones, and those that hold it or a range across it.
+fn check_brackets(pattern: &str) -> Result<(), &'static str> {
+    let mut chars = pattern.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => drop(chars.next()),
+            '[' => {
+                let class: Vec<char> = chars.by_ref().take_while(|&c| c != ']').collect();
+                match class.first() {
+                    None => return Err("has brackets that begin with `]`; name it elsewhere in them"),
+                    Some('!' | '^') => {
+                        return Err("has a negated class, which would match `/` too; name what it may match");
+                    }
+                    Some(_) => {}
+                }
+                if class.contains(&'/')
+                    || class.windows(3).any(|w| w[1] == '-' && (w[0]..=w[2]).contains(&'/'))
+                {
+                    return Err("has brackets that match `/`; name what they may match");
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
