@@ -8,7 +8,7 @@ SHELL := bash
 help: ## Say what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
 
-setup: ## Install what the tests need (Debian packages, cargo-deny, Python peers)
+setup: ## Install what the tests need (Debian packages, cargo-deny, peers in Python and Node)
 	@scripts/setup
 
 build: ## Build everything

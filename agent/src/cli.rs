@@ -155,8 +155,8 @@ pub(crate) struct Verify {
     #[arg(long, value_name = "DIR")]
     pub(crate) root: Option<PathBuf>,
     /// How to print the outcome.
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    pub(crate) format: Format,
+    #[arg(long, value_enum, default_value_t = VerifyFormat::Text)]
+    pub(crate) format: VerifyFormat,
 }
 
 #[derive(Args)]
@@ -283,6 +283,29 @@ pub(crate) enum Format {
     Text,
     /// For programs: one JSON document with `schema_version`.
     Json,
+}
+
+/// How a verification is printed. What could not be verified stands in each of
+/// them, so that `incomplete` is never taken for clean.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum VerifyFormat {
+    /// For people.
+    Text,
+    /// For programs: one JSON document with `schema_version`.
+    Json,
+    /// For programs that read as it comes: one JSON document a line, each with
+    /// `type` and `schema_version`. First a `verification` with the state and
+    /// how many lines follow, then each `finding` and each `gap`; last an `end`,
+    /// without which the output was cut off.
+    Ndjson,
+    /// For code scanning: SARIF 2.1.0. A finding has level error, and a
+    /// fingerprint that the next run gives it again; what could not be verified
+    /// is a warning, and the execution counts as not successful.
+    Sarif,
+    /// For CI: JUnit XML. Each finding is a failed test case, and what could not
+    /// be verified one with an error; where all is congruent there is one that
+    /// passed.
+    Junit,
 }
 
 #[cfg(test)]

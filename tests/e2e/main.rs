@@ -11,6 +11,8 @@ mod killed;
 #[cfg(test)]
 mod mutation;
 #[cfg(test)]
+mod output_formats;
+#[cfg(test)]
 mod policy_schemas;
 #[cfg(test)]
 mod real_report;

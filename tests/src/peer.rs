@@ -1,9 +1,9 @@
 //! Programs by others that check the same formats: `tests/peers/`, run by the
-//! Python that `make setup` prepares.
+//! Python that `make setup` prepares, and packages of Node.
 
 use std::fs::File;
 use std::io::{Seek, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
@@ -28,4 +28,14 @@ pub fn ask(script: &str, arguments: &[&Path], input: &[u8]) -> Result<Vec<u8>> {
         .context("cannot run the peer")?;
     ensure!(output.status.success(), "{script} refuses: {}", String::from_utf8_lossy(&output.stderr));
     Ok(output.stdout)
+}
+
+/// A file of a Node package that `make setup` installed.
+///
+/// # Errors
+/// When it is missing.
+pub fn node_file(path: &str) -> Result<PathBuf> {
+    let file = binaries::folder()?.join("../node/node_modules").join(path);
+    ensure!(file.is_file(), "{} is missing; run: make setup", file.display());
+    Ok(file)
 }

@@ -1,13 +1,16 @@
 //! `congruent verify`: compare a root with its manifest.
 
+use std::fs;
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 
 use anyhow::Context;
+use congruent_protocol::verification::Verification;
 use jiff::Timestamp;
 
 use super::{Outcome, read_trust};
-use crate::cli::{Format, Verify};
-use crate::output;
+use crate::cli::{Verify, VerifyFormat};
+use crate::output::{self, sarif};
 use crate::progress::Progress;
 use crate::sweep::{self, Counters, Root, default_threads};
 use crate::target::{Sources, Target, passing_content_key, read_content_key};
@@ -28,14 +31,28 @@ pub(super) fn run(args: &Verify) -> anyhow::Result<Outcome> {
     let progress = Progress::towards("verifying", target.stack.content_bytes(), &counters);
     let verification =
         progress.watch(|| sweep::verify(&root, &target, default_threads(), &counters, Timestamp::now))?;
-    let mut out = io::stdout().lock();
-    match args.format {
-        Format::Text => output::text::verification(&mut out, &verification),
-        Format::Json => output::json(&mut out, &verification),
+    let outcome = Outcome::Looked(verification.state);
+    match print(args.format, verification, &root, outcome) {
+        // Whoever reads may stop when they have seen enough; the verdict stands.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        printed => printed.context("cannot write the outcome")?,
     }
-    .and_then(|()| out.flush())
-    // Whoever reads may stop when they have seen enough; the verdict stands.
-    .or_else(|error| if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })
-    .context("cannot write the outcome")?;
-    Ok(Outcome::Looked(verification.state))
+    Ok(outcome)
+}
+
+fn print(format: VerifyFormat, verification: Verification, root: &Root, outcome: Outcome) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match format {
+        VerifyFormat::Text => output::text::verification(&mut out, &verification),
+        VerifyFormat::Json => output::json(&mut out, &verification),
+        VerifyFormat::Ndjson => output::ndjson::verification(&mut out, verification),
+        VerifyFormat::Junit => output::junit::verification(&mut out, &verification),
+        VerifyFormat::Sarif => {
+            // PID 1's root is a link to what PID 1 calls `/`.
+            let place = fs::canonicalize(&root.path)?;
+            let run = sarif::Execution { root: place.as_os_str().as_bytes(), exit_code: outcome.exit_code() };
+            sarif::verification(&mut out, verification, &run)
+        }
+    }?;
+    out.flush()
 }

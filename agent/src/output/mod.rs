@@ -1,10 +1,20 @@
 //! Outcomes as people and programs read them.
+//!
+//! Renderers: each takes values and writes text. None looks at anything else, and
+//! none decides anything.
 
+pub(crate) mod junit;
 pub(crate) mod manifest;
+pub(crate) mod ndjson;
+pub(crate) mod sarif;
+#[cfg(test)]
+mod testing;
 pub(crate) mod text;
 
 use std::io::{self, Write};
 
+use congruent_protocol::drift::Finding;
+use congruent_protocol::verification::{Coverage, Gap, Verification};
 use serde::Serialize;
 
 /// One JSON document and a newline.
@@ -13,4 +23,35 @@ pub(crate) fn json(out: &mut impl Write, value: &impl Serialize) -> io::Result<(
     serde_json::to_writer_pretty(&mut buffered, value)?;
     buffered.write_all(b"\n")?;
     buffered.flush()
+}
+
+/// A verification without its findings, and these.
+fn split(verification: Verification) -> (Verification, Vec<Finding>) {
+    let findings = verification.findings;
+    (Verification { findings: Vec::new(), ..verification }, findings)
+}
+
+/// Why a path could not be verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    /// It could not be read.
+    Unreadable,
+    /// It changed while it was read.
+    Unstable,
+}
+
+impl Cause {
+    /// The name, as coverage has it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Unreadable => "unreadable",
+            Self::Unstable => "unstable",
+        }
+    }
+}
+
+/// Everything that could not be verified.
+fn gaps(coverage: &Coverage) -> impl Iterator<Item = (Cause, &Gap)> {
+    let unreadable = coverage.unreadable.iter().map(|gap| (Cause::Unreadable, gap));
+    unreadable.chain(coverage.unstable.iter().map(|gap| (Cause::Unstable, gap)))
 }

@@ -35,22 +35,8 @@ pub(crate) fn verification(out: &mut impl Write, v: &Verification) -> io::Result
 /// One finding on one line.
 pub(crate) fn line(finding: &Finding) -> String {
     let mut text = format!("{:<12} {}", finding.change.name(), finding.path);
-    match (&finding.expected, &finding.observed) {
-        (Some(expected), Some(observed)) if finding.change == Change::Modified => {
-            for field in &finding.fields {
-                let (was, is) = (value(expected, field), value(observed, field));
-                let _ = write!(text, "  {field} {was} → {is}");
-            }
-        }
-        (expected, observed) => {
-            let shown = |side: &Option<Attributes>| side.as_ref().map(brief);
-            let change = match (shown(expected), shown(observed)) {
-                (Some(was), Some(is)) => format!("{was} → {is}"),
-                (Some(one), None) | (None, Some(one)) => one,
-                (None, None) => String::new(),
-            };
-            let _ = write!(text, "  {change}");
-        }
+    for difference in differences(finding) {
+        let _ = write!(text, "  {difference}");
     }
     let mut notes: Vec<String> = Vec::new();
     if finding.class != Class::Immutable {
@@ -64,6 +50,20 @@ pub(crate) fn line(finding: &Finding) -> String {
         let _ = write!(text, "  ({})", notes.join(", "));
     }
     text
+}
+
+/// What differs, in a few words each: every field that was modified, else what
+/// was and what is.
+pub(crate) fn differences(finding: &Finding) -> Vec<String> {
+    match (&finding.expected, &finding.observed) {
+        (Some(expected), Some(observed)) if finding.change == Change::Modified => {
+            let shown = |field| format!("{field} {} → {}", value(expected, field), value(observed, field));
+            finding.fields.iter().map(shown).collect()
+        }
+        (Some(expected), Some(observed)) => vec![format!("{} → {}", brief(expected), brief(observed))],
+        (Some(one), None) | (None, Some(one)) => vec![brief(one)],
+        (None, None) => Vec::new(),
+    }
 }
 
 fn value(attributes: &Attributes, field: &Field) -> String {
