@@ -8,6 +8,7 @@ mod client;
 mod command;
 mod config;
 mod facts;
+pub mod lint;
 mod output;
 mod progress;
 mod regular;

@@ -281,7 +281,10 @@ impl From<Contract> for WireContract {
 }
 
 /// Compiles a glob, held to the contract's narrower rules.
-fn glob(pattern: &str) -> Result<globset::Glob, String> {
+///
+/// # Errors
+/// When it breaks one; the text says which.
+pub fn glob(pattern: &str) -> Result<globset::Glob, String> {
     let shown = pattern.escape_debug();
     let Some(rest) = pattern.strip_prefix('/') else {
         return Err(format!(

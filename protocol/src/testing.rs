@@ -83,6 +83,7 @@ pub(crate) fn manifest_of(tree: &[ListedEntry], keys: &[SecretKey]) -> Vec<u8> {
             on: "ci".to_owned(),
             with: "congruent 0.1.0".to_owned(),
         },
+        lint: None,
     };
     let mut out = Vec::new();
     let length = section.len() as u64;

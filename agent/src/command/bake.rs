@@ -13,7 +13,9 @@ use congruent_protocol::path::{TreePath, escape};
 use jiff::Timestamp;
 
 use super::Outcome;
-use crate::cli::Bake;
+use crate::cli::{Bake, LintChoice};
+use crate::lint::{Allowance, Collector};
+use crate::output::lint as page;
 use crate::progress::Progress;
 use crate::sweep::{self, Counters, Purpose, Root, Scope, default_threads};
 
@@ -38,12 +40,20 @@ pub(super) fn run(args: &Bake) -> anyhow::Result<Outcome> {
     let scope = Scope {
         contract: &contract,
         reserved: &reserved,
-        purpose: Purpose::Bake,
+        purpose: Purpose::Bake { lint: !args.lint.no_lint },
         threads: default_threads(),
     };
     let counters = Counters::default();
     let progress = Progress::counting_first("baking", &root.path, &counters);
-    let (mut section, baked) = progress.watch(|| sweep::bake(&root, &scope, &counters, section))?;
+    let mut lint = Collector::new(read_allowances(&args.lint)?);
+    let (mut section, baked) =
+        progress.watch(|| sweep::bake(&root, &scope, &counters, section, &mut lint))?;
+    let lint = (!args.lint.no_lint).then(|| lint.finish());
+    if let Some(report) = &lint
+        && page::denied(&mut io::stderr(), report, &args.lint.deny)?
+    {
+        return Ok(Outcome::Denied);
+    }
 
     let predicate = Predicate {
         name: args.name.clone(),
@@ -53,6 +63,7 @@ pub(super) fn run(args: &Bake) -> anyhow::Result<Outcome> {
         contract,
         reserved,
         baked: who_baked(),
+        lint: lint.clone(),
     };
     write_atomically(directory, &args.output, |out| {
         let section_bytes = section.stream_position()?;
@@ -65,6 +76,9 @@ pub(super) fn run(args: &Bake) -> anyhow::Result<Outcome> {
             "  but /etc/congruent is not in the image, so it would be drift: make it, and bake again";
         writeln!(io::stderr(), "{advice}")?;
     }
+    if let Some(report) = &lint {
+        page::told(&mut io::stderr(), report)?;
+    }
     Ok(Outcome::Clean)
 }
 
@@ -73,6 +87,17 @@ fn read_contract(path: Option<&Path>) -> anyhow::Result<Contract> {
     let text =
         fs::read_to_string(path).with_context(|| format!("cannot read the contract {}", path.display()))?;
     Contract::from_toml(&text).with_context(|| format!("the contract {} is not valid", path.display()))
+}
+
+fn read_allowances(choice: &LintChoice) -> anyhow::Result<Vec<Allowance>> {
+    let mut allowances = choice.lint_allow.clone();
+    for path in &choice.lint_allow_file {
+        let text = fs::read_to_string(path)
+            .with_context(|| format!("cannot read what lint allows from {}", path.display()))?;
+        let read = Allowance::from_lines(&text).map_err(anyhow::Error::msg);
+        allowances.extend(read.with_context(|| format!("{} is not valid", path.display()))?);
+    }
+    Ok(allowances)
 }
 
 fn read_key(path: &Path) -> anyhow::Result<SecretKey> {

@@ -21,6 +21,8 @@ use crate::regular;
 pub(crate) enum Outcome {
     /// Done, or nothing found.
     Clean,
+    /// It would not be done: what stands in its way was told.
+    Denied,
     /// A look came to this state.
     Looked(State),
     /// Done, but the report is still here; the log says why.
@@ -31,7 +33,7 @@ impl Outcome {
     pub(crate) fn exit_code(self) -> u8 {
         match self {
             Self::Clean | Self::Looked(State::Congruent) => 0,
-            Self::Looked(State::Divergent) => 1,
+            Self::Denied | Self::Looked(State::Divergent) => 1,
             Self::Undelivered | Self::Looked(State::Unknown) => 2,
             Self::Looked(State::Incomplete | State::Silent) => 3,
         }

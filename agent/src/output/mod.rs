@@ -1,5 +1,6 @@
 //! Outcomes as people and programs read them.
 
+pub(crate) mod lint;
 pub(crate) mod manifest;
 pub(crate) mod text;
 
@@ -13,4 +14,9 @@ pub(crate) fn json(out: &mut impl Write, value: &impl Serialize) -> io::Result<(
     serde_json::to_writer_pretty(&mut buffered, value)?;
     buffered.write_all(b"\n")?;
     buffered.flush()
+}
+
+/// A count with its noun.
+fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }

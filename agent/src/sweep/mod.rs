@@ -40,8 +40,8 @@ pub(crate) struct Scope<'a> {
 /// What a sweep is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// Every entry is read: all of them are baked.
-    Bake,
+    /// Every entry is read: all of them are baked. Where wanted, lint looks at each.
+    Bake { lint: bool },
     /// What may change in any way is not read.
     Verify,
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::lint::LintReport;
 use crate::contract::Contract;
 use crate::digest::Digest;
 use crate::path::{TreePath, plain};
@@ -52,6 +53,9 @@ pub struct Predicate {
     pub reserved: Vec<TreePath>,
     /// Who and what baked it.
     pub baked: Baked,
+    /// What lint found; none where it was turned off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lint: Option<LintReport>,
 }
 
 /// What binds the entries section to the statement.
