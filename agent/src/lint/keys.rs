@@ -161,12 +161,11 @@ fn is_der_key(head: &[u8], size: u64) -> bool {
     if length + header + 1 != size {
         return false;
     }
-    match head.get(1 + header as usize..) {
-        Some([0x02, 1, 0 | 1, 0x30, _, 0x06, ..]) => true,
-        Some([0x02, 1, 0, 0x02, 0x81 | 0x82, ..]) => true,
-        Some([0x02, 1, 1, 0x04, 28..=66, ..]) => true,
-        _ => false,
-    }
+    let [0x02, 1, version, rest @ ..] = &head[1 + header as usize..] else { return false };
+    matches!(
+        (version, rest),
+        (0 | 1, [0x30, _, 0x06, ..]) | (0, [0x02, 0x81 | 0x82, ..]) | (1, [0x04, 28..=66, ..])
+    )
 }
 
 /// A DER length and how many bytes it takes.

@@ -138,7 +138,7 @@ struct Look<'a> {
 }
 
 /// How many of the first bytes of a file are of use to [`of`].
-pub fn head_bytes(path: &TreePath) -> usize {
+pub(crate) fn head_bytes(path: &TreePath) -> usize {
     let (path, name) = (path.as_bytes(), path.name());
     let is_long = accounts::table(path).is_some() || LONG_HEADS.iter().any(|suffix| name.ends_with(suffix));
     if is_long { LONG_HEAD_BYTES } else { HEAD_BYTES }

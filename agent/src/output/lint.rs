@@ -48,7 +48,7 @@ pub(crate) fn denied(out: &mut impl Write, report: &LintReport, deny: &[Lints]) 
 /// The counts alone, as part of a manifest's page.
 pub(crate) fn counts(out: &mut impl Write, report: Option<&LintReport>) -> io::Result<()> {
     let Some(report) = report else {
-        return writeln!(out, "\nlint: was turned off");
+        return writeln!(out, "\nlint: did not look when it was baked");
     };
     let count = counted(total(report), "finding", "findings");
     writeln!(out, "\nlint: {count} when it was baked")?;
