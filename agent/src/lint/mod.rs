@@ -1,7 +1,7 @@
 //! Lint: what a bake had better not multiply.
 //!
 //! Each family of lints is a file: what it knows by path stands in a table of
-//! [`places::Place`]s, what it knows by attributes or content in functions. All
+//! `Place`s, what it knows by attributes or content in functions. All
 //! are pure: they take an entry and the first bytes of its content, and say what
 //! is wrong with it. They find what is there by accident, not what is hidden on
 //! purpose, and never repeat a secret.
@@ -133,7 +133,7 @@ pub struct Hit {
 struct Look<'a> {
     path: &'a [u8],
     entry: &'a Entry,
-    /// The first bytes of a regular file's content; of [`head_bytes`] at most.
+    /// The first bytes of a regular file's content; of `head_bytes` at most.
     head: &'a [u8],
 }
 
