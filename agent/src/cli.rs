@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use congruent_protocol::digest::{Algorithm, Digest};
 
+use crate::lint::{Allowance, Lints};
+
 /// Proves that what runs is still exactly what was baked.
 ///
 /// Bake a manifest when an image is built, and verify against it wherever the
@@ -18,7 +20,7 @@ pub(crate) struct Cli {
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    Bake(Bake),
+    Bake(Box<Bake>),
     Verify(Verify),
     Show(Show),
     Keygen(Keygen),
@@ -76,6 +78,35 @@ pub(crate) struct Bake {
     /// /etc/congruent/NAME.manifest.
     #[arg(long, short, value_name = "FILE")]
     pub(crate) output: PathBuf,
+    #[command(flatten)]
+    pub(crate) lint: LintChoice,
+}
+
+/// What is baked is multiplied, so bake looks for what had better not be.
+///
+/// Findings are told on stderr and recorded in the manifest.
+#[derive(Args)]
+#[command(next_help_heading = "Lint")]
+pub(crate) struct LintChoice {
+    /// Fail with exit code 1, and write nothing, where this lint finds anything:
+    /// private-key, credential, world-writable, setuid, empty-password, device,
+    /// writable-path, host-key, machine-id, leftover, or all. May be given
+    /// several times.
+    #[arg(long, value_name = "LINT")]
+    pub(crate) deny: Vec<Lints>,
+    /// Expect what this lint finds at these paths, such as
+    /// setuid:/usr/bin/sudo: it is neither told nor denied. LINT may be all;
+    /// globs are those of contracts. What was allowed is recorded in the
+    /// manifest. May be given several times.
+    #[arg(long, value_name = "LINT:GLOB")]
+    pub(crate) lint_allow: Vec<Allowance>,
+    /// Expect what this file says: LINT:GLOB, one a line; # begins a comment.
+    /// May be given several times.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) lint_allow_file: Vec<PathBuf>,
+    /// Do not look.
+    #[arg(long, conflicts_with_all = ["deny", "lint_allow", "lint_allow_file"])]
+    pub(crate) no_lint: bool,
 }
 
 /// What computes digests.

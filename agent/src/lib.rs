@@ -10,6 +10,7 @@ mod command;
 mod config;
 mod facts;
 mod identity;
+pub mod lint;
 mod output;
 mod progress;
 mod regular;

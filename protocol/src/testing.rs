@@ -116,6 +116,7 @@ impl<'a> Baking<'a> {
             expires,
             origin: Origin::default(),
             packages: None,
+            lint: None,
         };
         let mut out = Vec::new();
         let length = section.len() as u64;

@@ -100,6 +100,7 @@ pub(crate) fn manifest(version: &str, key: &SecretKey) -> Vec<u8> {
         expires: None,
         origin: Origin::default(),
         packages: None,
+        lint: None,
     };
     let mut out = Vec::new();
     let length = section.len() as u64;

@@ -9,6 +9,8 @@ mod end_to_end;
 #[cfg(test)]
 mod killed;
 #[cfg(test)]
+mod lint;
+#[cfg(test)]
 mod mutation;
 #[cfg(test)]
 mod output_formats;

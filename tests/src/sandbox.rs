@@ -63,6 +63,21 @@ impl Sandbox {
         self.folder().join(name)
     }
 
+    /// The names of what lies in it, sorted.
+    ///
+    /// # Errors
+    /// When it cannot be listed.
+    pub fn listing(&self) -> Result<Vec<String>> {
+        let list = || -> std::io::Result<Vec<String>> {
+            fs::read_dir(self.folder())?
+                .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+                .collect()
+        };
+        let mut names = list().with_context(|| format!("cannot list {}", self.folder().display()))?;
+        names.sort();
+        Ok(names)
+    }
+
     /// Writes a file that only its owner can read, and gives its path.
     ///
     /// # Errors

@@ -16,7 +16,9 @@ use jiff::{Span, Timestamp};
 
 use super::{Outcome, read_secret_key};
 use crate::atomic::{self, directory_of};
-use crate::cli::{Bake, OriginArgs};
+use crate::cli::{Bake, LintChoice, OriginArgs};
+use crate::lint::{Allowance, Collector};
+use crate::output::lint as page;
 use crate::progress::Progress;
 use crate::sweep::{self, Counters, Purpose, Root, Scope, default_threads};
 
@@ -40,12 +42,20 @@ pub(super) fn run(args: &Bake) -> anyhow::Result<Outcome> {
         contract: &contract,
         reserved: &reserved,
         algorithm: args.digest.into(),
-        purpose: Purpose::Bake,
+        purpose: Purpose::Bake { lint: !args.lint.no_lint },
         threads: default_threads(),
     };
     let counters = Counters::default();
     let progress = Progress::counting_first("baking", &root.path, &counters);
-    let (mut section, baked) = progress.watch(|| sweep::bake(&root, &scope, &counters, section))?;
+    let mut lint = Collector::new(read_allowances(&args.lint)?);
+    let (mut section, baked) =
+        progress.watch(|| sweep::bake(&root, &scope, &counters, section, &mut lint))?;
+    let lint = (!args.lint.no_lint).then(|| lint.finish());
+    if let Some(report) = &lint
+        && page::denied(&mut io::stderr(), report, &args.lint.deny)?
+    {
+        return Ok(Outcome::Denied);
+    }
 
     let installed = reserved[0].clone();
     let predicate = Predicate {
@@ -60,6 +70,7 @@ pub(super) fn run(args: &Bake) -> anyhow::Result<Outcome> {
         expires,
         origin: origin(&args.origin),
         packages: None,
+        lint: lint.clone(),
     };
     atomic::write(&args.output, |out| {
         let section_bytes = section.stream_position()?;
@@ -71,6 +82,9 @@ pub(super) fn run(args: &Bake) -> anyhow::Result<Outcome> {
         let advice =
             "  but /etc/congruent is not in the image, so it would be drift: make it, and bake again";
         writeln!(io::stderr(), "{advice}")?;
+    }
+    if let Some(report) = &lint {
+        page::told(&mut io::stderr(), report)?;
     }
     Ok(Outcome::Clean)
 }
@@ -108,6 +122,17 @@ fn origin(args: &OriginArgs) -> Origin {
         .image_config_digest
         .map(|config_digest| ImageOrigin { config_digest, diff_ids: args.diff_id.clone() });
     Origin { source_revision, pipeline_run, builder, ticket, approver, owner, image }
+}
+
+fn read_allowances(choice: &LintChoice) -> anyhow::Result<Vec<Allowance>> {
+    let mut allowances = choice.lint_allow.clone();
+    for path in &choice.lint_allow_file {
+        let text = fs::read_to_string(path)
+            .with_context(|| format!("cannot read what lint allows from {}", path.display()))?;
+        let read = Allowance::from_lines(&text).map_err(anyhow::Error::msg);
+        allowances.extend(read.with_context(|| format!("{} is not valid", path.display()))?);
+    }
+    Ok(allowances)
 }
 
 /// A manifest inside the tree that it describes would be drift from the start,

@@ -9,9 +9,10 @@ use congruent_protocol::ledger::Ledger;
 use congruent_protocol::verification::Verification;
 use jiff::Timestamp;
 
-use super::{Outcome, counted};
+use super::Outcome;
 use crate::atomic;
 use crate::cli::{LedgerCommand, Record};
+use crate::output::counted;
 use crate::target::read_ledger;
 
 pub(super) fn run(command: &LedgerCommand) -> anyhow::Result<Outcome> {
@@ -37,7 +38,7 @@ fn record(args: &Record) -> anyhow::Result<Outcome> {
     writeln!(
         io::stderr(),
         "recorded {} in {}; {known} were known",
-        counted(recorded, "first value", "first values"),
+        counted(recorded as u64, "first value", "first values"),
         args.ledger.display()
     )?;
     Ok(Outcome::Clean)

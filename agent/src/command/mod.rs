@@ -24,6 +24,8 @@ use crate::trust;
 pub(crate) enum Outcome {
     /// Done, or nothing found.
     Clean,
+    /// It would not be done: what stands in its way was told.
+    Denied,
     /// A look came to this state.
     Looked(State),
     /// Done, but the report is still here; the log says why.
@@ -34,7 +36,7 @@ impl Outcome {
     pub(crate) fn exit_code(self) -> u8 {
         match self {
             Self::Clean | Self::Looked(State::Congruent) => 0,
-            Self::Looked(State::Divergent) => 1,
+            Self::Denied | Self::Looked(State::Divergent) => 1,
             Self::Undelivered | Self::Looked(State::Unknown) => 2,
             Self::Looked(State::Incomplete | State::Silent) => 3,
         }
@@ -70,9 +72,4 @@ fn read_trust(args: &cli::Trust) -> anyhow::Result<Option<Trust>> {
 fn read_secret_key(path: &Path) -> anyhow::Result<SecretKey> {
     let pem = fs::read_to_string(path).with_context(|| format!("cannot read the key {}", path.display()))?;
     SecretKey::from_pem(&pem).with_context(|| format!("cannot use {}", path.display()))
-}
-
-/// A number with its noun.
-fn counted(count: usize, one: &str, many: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { many })
 }

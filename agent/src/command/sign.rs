@@ -14,6 +14,7 @@ use congruent_protocol::manifest::{Envelope, Manifest, write_envelope};
 use super::{Outcome, read_secret_key};
 use crate::atomic;
 use crate::cli::Sign;
+use crate::output::counted;
 use crate::regular;
 
 pub(super) fn run(args: &Sign) -> anyhow::Result<Outcome> {
@@ -56,7 +57,7 @@ pub(super) fn run(args: &Sign) -> anyhow::Result<Outcome> {
     for key in &keys[before..] {
         writeln!(err, "signed by {key}")?;
     }
-    writeln!(err, "{} now has {}", output.display(), super::counted(keys.len(), "signature", "signatures"))?;
+    writeln!(err, "{} now has {}", output.display(), counted(keys.len() as u64, "signature", "signatures"))?;
     Ok(Outcome::Clean)
 }
 

@@ -9,6 +9,8 @@ use congruent_protocol::manifest::{EntriesReader, ListedEntry, Manifest, Manifes
 use congruent_protocol::path::{TreePath, escape};
 use serde::Serialize;
 
+use super::lint;
+
 /// The version of the JSON page.
 const SCHEMA: u32 = 1;
 
@@ -65,6 +67,7 @@ pub(crate) fn text<R: Read>(
         let wishes: String = wishes.map(|wish| format!(" {}", escape(wish.as_bytes()))).collect();
         writeln!(out, "  mount      {}{wishes}: {how}", escape(mount.path.as_bytes()))?;
     }
+    lint::counts(out, predicate.lint.as_ref())?;
     if let Some(entries) = entries {
         writeln!(out)?;
         for listed in entries {

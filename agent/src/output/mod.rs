@@ -4,6 +4,7 @@
 //! none decides anything.
 
 pub(crate) mod junit;
+pub(crate) mod lint;
 pub(crate) mod manifest;
 pub(crate) mod ndjson;
 pub(crate) mod sarif;
@@ -54,4 +55,9 @@ impl Cause {
 fn gaps(coverage: &Coverage) -> impl Iterator<Item = (Cause, &Gap)> {
     let unreadable = coverage.unreadable.iter().map(|gap| (Cause::Unreadable, gap));
     unreadable.chain(coverage.unstable.iter().map(|gap| (Cause::Unstable, gap)))
+}
+
+/// A count with its noun.
+pub(crate) fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }

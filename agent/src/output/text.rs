@@ -8,6 +8,8 @@ use congruent_protocol::drift::{Attributes, Change, Field, Finding, HeldTo};
 use congruent_protocol::entry::Kind;
 use congruent_protocol::verification::{Coverage, Gap, Hidden, MountTreatment, Protected, Verification};
 
+use super::counted;
+
 /// Prints the verdict, each finding on a line, and what could not be verified.
 pub(crate) fn verification(out: &mut impl Write, v: &Verification) -> io::Result<()> {
     let mut out = io::BufWriter::new(out);
@@ -25,7 +27,7 @@ pub(crate) fn verification(out: &mut impl Write, v: &Verification) -> io::Result
     let Protected { entries, of } = v.protected;
     writeln!(out, "  protects {entries} of {of} entries, {:.1} %", v.protected.percent())?;
     if !v.findings.is_empty() {
-        writeln!(out, "\n{}:", counted(v.findings.len(), "finding", "findings"))?;
+        writeln!(out, "\n{}:", counted(v.findings.len() as u64, "finding", "findings"))?;
         v.findings.iter().try_for_each(|finding| writeln!(out, "  {}", line(finding)))?;
     }
     coverage(&mut out, &v.coverage)?;
@@ -128,14 +130,10 @@ fn coverage(out: &mut impl Write, coverage: &Coverage) -> io::Result<()> {
         writeln!(out, "  first seen  {}  {}", first.path, brief(&first.attributes))?;
     }
     for Hidden { path, entries } in &coverage.hidden {
-        writeln!(
-            out,
-            "  hidden      {path}  {} under a mount",
-            counted(*entries as usize, "entry", "entries")
-        )?;
+        writeln!(out, "  hidden      {path}  {} under a mount", counted(*entries, "entry", "entries"))?;
     }
     for place in &coverage.reserved {
-        let entries = counted(place.entries as usize, "entry", "entries");
+        let entries = counted(place.entries, "entry", "entries");
         writeln!(out, "  reserved    {}  {entries}, outside the tree", place.path)?;
     }
     for mount in &coverage.mounts {
@@ -156,8 +154,4 @@ fn coverage(out: &mut impl Write, coverage: &Coverage) -> io::Result<()> {
 
 fn gaps(out: &mut impl Write, what: &str, gaps: &[Gap]) -> io::Result<()> {
     gaps.iter().try_for_each(|gap| writeln!(out, "  {what:<11} {}  {}", gap.path, gap.reason))
-}
-
-fn counted(count: usize, one: &str, many: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { many })
 }

@@ -12,6 +12,7 @@ use congruent_protocol::path::TreePath;
 use congruent_protocol::tree::{Contribution, OutOfOrder, TreeHasher};
 
 use super::{Counters, Inode, Root, Scope, Seen, SeenEntry, Sight, sweep};
+use crate::lint::Collector;
 
 /// A baked tree.
 pub(crate) struct Baked {
@@ -37,12 +38,14 @@ pub(crate) enum BakeError {
     Order(#[from] OutOfOrder),
 }
 
-/// Walks `root` and writes its entries to `section`, which is given back.
+/// Walks `root` and writes its entries to `section`, which is given back. What
+/// lint finds goes to `lint`.
 pub(crate) fn bake<W: Write>(
     root: &Root,
     scope: &Scope<'_>,
     counters: &Counters,
     section: W,
+    lint: &mut Collector,
 ) -> Result<(W, Baked), BakeError> {
     debug_assert!(scope.purpose.is_bake());
     let algorithm = scope.algorithm;
@@ -50,7 +53,10 @@ pub(crate) fn bake<W: Write>(
     let mut hasher = TreeHasher::new(algorithm);
     let mut groups = LinkGroups::default();
     sweep(root, scope, counters, |seen| {
-        let Seen { path, terms, mount, sight } = seen;
+        let Seen { path, terms, mount, mut sight } = seen;
+        if let Sight::Entry(seen) = &mut sight {
+            seen.lints.drain(..).for_each(|hit| lint.take(&path, hit));
+        }
         if terms.class == Class::Reserved {
             return Ok(());
         }

@@ -51,8 +51,8 @@ impl<'a> Scope<'a> {
 /// What a sweep is for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Purpose<'a> {
-    /// Every entry is read: all of them are baked.
-    Bake,
+    /// Every entry is read: all of them are baked. Where wanted, lint looks at each.
+    Bake { lint: bool },
     /// What may change in any way is not read, and of what may only be appended
     /// to no more than what was baked.
     Verify {
@@ -63,7 +63,11 @@ pub(crate) enum Purpose<'a> {
 
 impl Purpose<'_> {
     fn is_bake(self) -> bool {
-        matches!(self, Self::Bake)
+        matches!(self, Self::Bake { .. })
+    }
+
+    fn is_linted(self) -> bool {
+        matches!(self, Self::Bake { lint: true })
     }
 }
 

@@ -17,6 +17,7 @@ use super::sight::{Inode, MountSeen, Problem, ProblemKind, Seen, SeenEntry, Sigh
 use super::walk::{Directory, Job, Look, file_type, is_hiding, stat, stat_at, without_mounts};
 use super::xattrs::{self, ReadXattrs};
 use super::{Counters, Purpose, Root, Scope};
+use crate::lint;
 
 /// How often a moving file is read before it is called unstable.
 const READ_ATTEMPTS: usize = 3;
@@ -31,6 +32,9 @@ pub(super) struct Reader<'w, 'a> {
     counters: &'w Counters,
     hasher: Hasher,
     buffer: Box<[u8]>,
+    /// How much of the content at hand lint wants to see, and what it sees.
+    head_bytes: usize,
+    head: Vec<u8>,
 }
 
 /// A path was swapped for something else between two calls.
@@ -43,11 +47,25 @@ enum LookError {
 impl<'w, 'a> Reader<'w, 'a> {
     pub(super) fn new(root: &'w Root, scope: &'w Scope<'a>, counters: &'w Counters) -> Self {
         let hasher = scope.algorithm.hasher();
-        Self { root, scope, counters, hasher, buffer: vec![0; BUFFER_BYTES].into_boxed_slice() }
+        let buffer = vec![0; BUFFER_BYTES].into_boxed_slice();
+        Self { root, scope, counters, hasher, buffer, head_bytes: 0, head: Vec::new() }
     }
 
     /// Looks at what the job names; nothing where it is gone.
     pub(super) fn look(&mut self, job: Job<'a>) -> Option<Seen<'a>> {
+        let is_linted = self.scope.purpose.is_linted();
+        self.head.clear();
+        if let (true, Job::Look(look)) = (is_linted, &job) {
+            self.head_bytes = lint::head_bytes(&look.path);
+        }
+        let mut seen = self.see(job)?;
+        if let (true, Sight::Entry(entry)) = (is_linted, &mut seen.sight) {
+            entry.lints = lint::of(&seen.path, &entry.entry, &self.head);
+        }
+        Some(seen)
+    }
+
+    fn see(&mut self, job: Job<'a>) -> Option<Seen<'a>> {
         let look = match job {
             Job::Seen(seen) => return Some(seen),
             Job::Look(look) => look,
@@ -197,6 +215,10 @@ impl<'w, 'a> Reader<'w, 'a> {
                 Ok(0) => break,
                 Ok(count) => {
                     self.hasher.update(&self.buffer[..count]);
+                    if offset == 0 {
+                        self.head.clear();
+                        self.head.extend_from_slice(&self.buffer[..count.min(self.head_bytes)]);
+                    }
                     self.counters.add_bytes(count as u64);
                     offset += count as u64;
                 }
@@ -290,7 +312,7 @@ pub(super) fn seen_entry(stat: &Statx, node: Node, read: ReadXattrs, problem: Op
         links: stat.stx_nlink,
     };
     let xattrs_answered = read.failed.map(|_| read.answered);
-    SeenEntry { entry, inode, problem, xattrs_answered }
+    SeenEntry { entry, inode, problem, xattrs_answered, lints: Vec::new() }
 }
 
 fn file_node(stat: &Statx, content: Option<Digest>) -> Node {

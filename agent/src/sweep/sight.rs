@@ -7,6 +7,8 @@ use congruent_protocol::entry::Entry;
 use congruent_protocol::path::TreePath;
 use congruent_protocol::verification::MountTreatment;
 
+use crate::lint::Hit;
+
 /// One path, as it was seen.
 #[derive(Debug)]
 pub(crate) struct Seen<'a> {
@@ -40,6 +42,8 @@ pub(crate) struct SeenEntry {
     /// Where the extended attributes could not all be read: the names that were
     /// asked for and answered.
     pub(crate) xattrs_answered: Option<Vec<&'static CStr>>,
+    /// What lint found, where it looks.
+    pub(crate) lints: Vec<Hit>,
 }
 
 /// Which inode an entry is, so that hard links are known.

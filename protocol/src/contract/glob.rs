@@ -3,7 +3,10 @@
 use globset::GlobBuilder;
 
 /// Compiles a glob, held to the contract's narrower rules.
-pub(super) fn compile(pattern: &str) -> Result<globset::Glob, String> {
+///
+/// # Errors
+/// When it breaks one; the text says which.
+pub fn compile(pattern: &str) -> Result<globset::Glob, String> {
     let shown = pattern.escape_debug();
     let Some(rest) = pattern.strip_prefix('/') else {
         return Err(format!(

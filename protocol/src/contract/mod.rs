@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 pub use class::{CAPABILITY, Class, Forbidden};
 pub use file::ContractFile;
 pub use floor::{Floor, FloorError, Loosening};
+pub use glob::compile as glob;
 pub use terms::{Terms, XattrScope};
 
 use crate::path::TreePath;

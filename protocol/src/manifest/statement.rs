@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::lint::LintReport;
 use crate::contract::Contract;
 use crate::digest::Digest;
 use crate::path::{PathError, TreePath, plain};
@@ -72,6 +73,9 @@ pub struct Predicate {
     /// The packages in the image, where its database could be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub packages: Option<Packages>,
+    /// What lint found; none where it was turned off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lint: Option<LintReport>,
 }
 
 /// What part of a stack a manifest is.

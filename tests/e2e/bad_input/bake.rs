@@ -17,10 +17,10 @@ fn check(what: &str, prepare: impl Fn(&Scene) -> Result<Vec<PathBuf>>, says: &[&
     for earlier in [None, Some(&b"an earlier manifest"[..])] {
         let scene = Scene::new(earlier)?;
         let arguments = prepare(&scene)?;
-        let before = scene.listing()?;
+        let before = scene.sandbox.listing()?;
         let ended = run(agent::bake_command(&scene.root, &scene.output)?.args(arguments))?;
         check_refusal(what, &ended, says);
-        assert_eq!(scene.listing()?, before, "{what}: files were left or lost");
+        assert_eq!(scene.sandbox.listing()?, before, "{what}: files were left or lost");
         assert_eq!(fs::read(&scene.output).ok().as_deref(), earlier, "{what}");
     }
     Ok(())
@@ -41,14 +41,6 @@ impl Scene {
             fs::write(&output, earlier)?;
         }
         Ok(Self { sandbox, root, output })
-    }
-
-    fn listing(&self) -> Result<Vec<String>> {
-        let mut names: Vec<_> = fs::read_dir(self.sandbox.folder())?
-            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
-            .collect::<Result<_>>()?;
-        names.sort();
-        Ok(names)
     }
 
     fn contract(&self, text: &str) -> Result<Vec<PathBuf>> {
