@@ -375,3 +375,6 @@ impl<'a, I: Iterator<Item = Result<ListedEntry, EntriesError>>> Comparison<'a, I
 fn is_dangerous(entry: &Entry) -> bool {
     Forbidden::ALL.iter().any(|forbidden| forbidden.is(entry))
 }
+
+#[cfg(test)]
+mod tests;
