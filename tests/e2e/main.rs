@@ -17,6 +17,8 @@ mod output_formats;
 #[cfg(test)]
 mod policy_schemas;
 #[cfg(test)]
+mod promise;
+#[cfg(test)]
 mod real_report;
 #[cfg(test)]
 mod three_users;

@@ -15,6 +15,7 @@ pub mod peer;
 pub mod program;
 pub mod receiver;
 pub mod sandbox;
+pub mod scene;
 pub mod signature;
 pub mod site;
 pub mod swallower;

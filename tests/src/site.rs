@@ -47,6 +47,8 @@ pub struct Settings {
     pub manifests: Vec<String>,
     /// More lines for the top of the file.
     pub more: &'static str,
+    /// More lines for the group.
+    pub more_of_group: &'static str,
 }
 
 impl Default for Settings {
@@ -60,6 +62,7 @@ impl Default for Settings {
             max_body_bytes: None,
             manifests: vec!["web.manifest".to_owned()],
             more: "",
+            more_of_group: "",
         }
     }
 }
@@ -133,7 +136,7 @@ impl Site {
     }
 
     fn server_toml(&self, settings: &Settings) -> String {
-        let Settings { port, environment, mode, silent_after, more, .. } = settings;
+        let Settings { port, environment, mode, silent_after, more, more_of_group, .. } = settings;
         let limit = settings.max_body_bytes.map(|bytes| format!("max-body-bytes = {bytes}\n"));
         let webhook = settings.webhook.as_ref().map(|_| format!("webhook = {TARGET:?}\n"));
         let mut toml = format!(
@@ -146,7 +149,7 @@ impl Site {
              environment = {environment:?}\n\
              mode = {mode:?}\n\
              manifests = {:?}\n\
-             trust = [\"key.pub.pem\"]\n{}",
+             trust = [\"key.pub.pem\"]\n{more_of_group}{}",
             limit.unwrap_or_default(),
             settings.manifests,
             webhook.unwrap_or_default()

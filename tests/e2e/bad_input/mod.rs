@@ -10,7 +10,7 @@ use congruent_tests::program::Ended;
 
 /// Holds a command that must refuse to its exit code, to the words that its
 /// reader needs, and to silence on stdout.
-fn check_refusal(what: &str, ended: &Ended, says: &[&str]) {
+pub(crate) fn check_refusal(what: &str, ended: &Ended, says: &[&str]) {
     assert_eq!(ended.code, Some(2), "{what}: {}{}", ended.text(), ended.stderr);
     assert!(ended.stdout.is_empty(), "{what}: {}", ended.text());
     for word in says {
