@@ -1,11 +1,9 @@
-//! Compares a full `congruent verify` with its floor and with b3sum, over the same
-//! files, in the same run, page cache warm. Prints one table of ratios and leaves
-//! it as `target/bench.md`.
+//! A full verify beside its floor and b3sum, over the same files, page cache warm.
 //!
 //! All take turns in every round, so that a machine that is slow for a while is
 //! slow for all. b3sum is given its best arguments first; so is the floor.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -15,8 +13,7 @@ use congruent_tests::program::succeed;
 use congruent_tests::sandbox::Sandbox;
 use congruent_tests::{agent, binaries};
 
-const USAGE: &str = "usage: bench [--rounds N] [FOLDER]";
-const DEFAULT_ROUNDS: usize = 5;
+use super::{cores, median, tell};
 
 /// A way to go over all files.
 #[derive(Debug, Clone)]
@@ -26,13 +23,11 @@ struct Contestant {
     arguments: Vec<String>,
 }
 
-fn main() -> Result<()> {
-    let (rounds, folder) = arguments()?;
-    let sandbox = Sandbox::new()?;
+pub(crate) fn table(folder: &Path, rounds: usize, sandbox: &Sandbox) -> Result<String> {
     tell("baking, which also warms the page cache");
-    let verify = prepare_verify(&folder, &sandbox)?;
-    let list = list_files(&folder, &sandbox)?;
-    let floor = fastest("floor probe", floors(&folder)?)?;
+    let verify = prepare_verify(folder, sandbox)?;
+    let list = list_files(folder, sandbox)?;
+    let floor = fastest("floor probe", floors(folder)?)?;
     let b3sum = fastest("b3sum", b3sums(&list)?)?;
     let contestants = [verify, floor, b3sum];
     let mut times = vec![Vec::new(); contestants.len()];
@@ -42,31 +37,7 @@ fn main() -> Result<()> {
             times.push(time(contestant)?);
         }
     }
-    let table = table(&folder, rounds, &contestants, &times)?;
-    print!("{table}");
-    let file = binaries::folder()?.join("../bench.md");
-    fs::write(&file, table).with_context(|| format!("cannot write {}", file.display()))
-}
-
-fn arguments() -> Result<(usize, PathBuf)> {
-    let mut arguments = std::env::args().skip(1);
-    let (mut rounds, mut folder) = (DEFAULT_ROUNDS, PathBuf::from("/usr"));
-    while let Some(argument) = arguments.next() {
-        match argument.as_str() {
-            "--rounds" => {
-                rounds = arguments.next().and_then(|number| number.parse().ok()).context(USAGE)?;
-            }
-            option if option.starts_with('-') => bail!(USAGE),
-            _ => folder = PathBuf::from(argument),
-        }
-    }
-    ensure!(rounds > 0, USAGE);
-    Ok((rounds, folder))
-}
-
-#[expect(clippy::print_stderr, reason = "a program's progress")]
-fn tell(what: &str) {
-    eprintln!("bench: {what}");
+    show(folder, rounds, &contestants, &times)
 }
 
 fn prepare_verify(folder: &Path, sandbox: &Sandbox) -> Result<Contestant> {
@@ -128,10 +99,6 @@ fn b3sums(list: &Path) -> Result<Vec<Contestant>> {
     Ok(all)
 }
 
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, Into::into)
-}
-
 /// The fastest of several ways to do the same, by the better of two runs.
 fn fastest(what: &str, contestants: Vec<Contestant>) -> Result<Contestant> {
     tell(&format!("looking for the best arguments for {what}"));
@@ -156,20 +123,14 @@ fn time(contestant: &Contestant) -> Result<Duration> {
     Ok(took)
 }
 
-fn table(
-    folder: &Path,
-    rounds: usize,
-    contestants: &[Contestant],
-    times: &[Vec<Duration>],
-) -> Result<String> {
+fn show(folder: &Path, rounds: usize, contestants: &[Contestant], times: &[Vec<Duration>]) -> Result<String> {
     let probe = binaries::path("floor-probe")?;
     let counted = succeed(&probe.to_string_lossy(), [folder])?.text();
     let counts = counted.split(", ").take(2).collect::<Vec<_>>().join(", ");
     let mut table = format!(
-        "Full verify of `{}` ({counts}), page cache warm, medians of {rounds} alternating rounds.\n\n{}\n\
+        "Full verify of `{}` ({counts}), page cache warm, medians of {rounds} alternating rounds.\n\n\
          | | median | of the floor | of b3sum | from – to |\n|---|---|---|---|---|\n",
-        folder.display(),
-        machine()
+        folder.display()
     );
     let medians: Vec<f64> = times.iter().map(|times| median(times)).collect();
     let [_, floor, b3sum] = medians[..] else { bail!("the table has three rows") };
@@ -184,46 +145,4 @@ fn table(
         ));
     }
     Ok(table)
-}
-
-fn median(times: &[Duration]) -> f64 {
-    let mut seconds: Vec<f64> = times.iter().map(Duration::as_secs_f64).collect();
-    seconds.sort_by(f64::total_cmp);
-    let middle = seconds.len() / 2;
-    if seconds.len() % 2 == 1 { seconds[middle] } else { f64::midpoint(seconds[middle - 1], seconds[middle]) }
-}
-
-/// Machine, date and commit, as far as they are known.
-fn machine() -> String {
-    let field = |file: &str, key: &str| -> Option<String> {
-        let text = fs::read_to_string(file).ok()?;
-        let line = text.lines().find(|line| line.starts_with(key))?;
-        Some(line.split_once(':')?.1.trim().to_owned())
-    };
-    let unknown = || "unknown".to_owned();
-    let word = |program: &str, arguments: &[&str]| {
-        succeed(program, arguments).map_or_else(|_| unknown(), |ended| ended.text().trim().to_owned())
-    };
-    let commit = word("git", &["describe", "--always", "--dirty"]);
-    format!(
-        "- machine: {} × {}, {} memory, Linux {}\n- date: {}\n- commit: {commit}, release build; {}\n",
-        cores(),
-        field("/proc/cpuinfo", "model name").unwrap_or_else(unknown),
-        field("/proc/meminfo", "MemTotal").unwrap_or_else(unknown),
-        fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim(),
-        jiff::Timestamp::now().strftime("%Y-%m-%d"),
-        word("b3sum", &["--version"])
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn medians() {
-        let of =
-            |seconds: &[u64]| median(&seconds.iter().map(|&s| Duration::from_secs(s)).collect::<Vec<_>>());
-        assert!((of(&[3, 1, 2]) - 2.0).abs() < 1e-9 && (of(&[4, 1, 2, 3]) - 2.5).abs() < 1e-9);
-    }
 }
