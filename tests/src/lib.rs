@@ -8,6 +8,7 @@ pub mod agent;
 pub mod binaries;
 pub mod collector;
 pub mod debian;
+mod fixture;
 pub mod http;
 pub mod mounts;
 pub mod narrate;
