@@ -19,6 +19,7 @@ pub mod sandbox;
 pub mod scene;
 pub mod signature;
 pub mod site;
+pub mod stock;
 pub mod swallower;
 pub mod tree;
 pub mod wait;
