@@ -192,6 +192,11 @@ impl Ledger {
         self.root
     }
 
+    /// Whether a value in it can be held to only under the key of its node.
+    pub fn needs_content_key(&self) -> bool {
+        self.values.values().any(|entry| entry.content().is_some_and(Digest::is_keyed))
+    }
+
     /// The first values, in tree order.
     pub fn first_values(&self) -> &BTreeMap<TreePath, Entry> {
         &self.values

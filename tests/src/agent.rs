@@ -38,10 +38,23 @@ pub fn bake_command(root: &Path, output: &Path) -> Result<Command> {
 /// # Errors
 /// When that fails.
 pub fn bake(root: &Path, contract: Option<&Path>, keys: &KeyFiles, output: &Path) -> Result<()> {
+    bake_composed(root, contract.as_slice(), keys, output)
+}
+
+/// The same with a contract of several files.
+///
+/// # Errors
+/// When that fails.
+pub fn bake_composed<P: AsRef<Path>>(
+    root: &Path,
+    contracts: &[P],
+    keys: &KeyFiles,
+    output: &Path,
+) -> Result<()> {
     let mut bake = bake_command(root, output)?;
     bake.arg("--key").arg(&keys.secret);
-    if let Some(contract) = contract {
-        bake.arg("--contract").arg(contract);
+    for contract in contracts {
+        bake.arg("--contract").arg(contract.as_ref());
     }
     let ended = run(&mut bake)?;
     ensure!(ended.code == Some(0), "congruent bake failed ({:?}): {}", ended.code, ended.stderr);

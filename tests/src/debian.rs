@@ -1,23 +1,16 @@
-//! A real Debian root file system, made once by mmdebstrap and kept under `target/`.
-//!
-//! A test copies it and never changes it. Two test runs at once make it once:
-//! the second waits at a lock. It is made under another name and renamed when
-//! whole, so that a half-made one is never taken.
+//! A real Debian root file system, with one of each kind and attribute.
 
-use std::fs::{self, DirBuilder, File};
-use std::os::unix::fs::{DirBuilderExt, symlink};
+use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::OnceLock;
 
-use anyhow::{Context, Result, anyhow, ensure};
-use rustix::fs::{FlockOperation, Mode, XattrFlags, flock};
+use anyhow::{Context, Result};
+use rustix::fs::{Mode, XattrFlags};
 
-use crate::{binaries, program};
+use crate::fixture::{Fixture, bootstrap};
+use crate::program;
 
-/// Changes with anything that changes the tree that is made.
-const VERSION: &str = "debian-bookworm-1";
-const SUITE: &str = "bookworm";
+static DEBIAN: Fixture = Fixture::new("debian-bookworm-1", make);
 /// What is added to Debian's own files, since these have no such attributes.
 pub const EXTRAS: &str = "opt/extras";
 
@@ -26,71 +19,20 @@ pub const EXTRAS: &str = "opt/extras";
 /// # Errors
 /// When it cannot be made: this needs root, mmdebstrap and Debian's mirror.
 pub fn root() -> Result<&'static Path> {
-    static ROOT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    let made = ROOT.get_or_init(|| find_or_make().map_err(|error| format!("{error:#}")));
-    made.as_deref().map_err(|error| anyhow!("{error}"))
+    DEBIAN.root()
 }
 
 /// The folder with the tree, if it has been made already.
 pub fn made_before() -> Option<PathBuf> {
-    let tree = fixtures().ok()?.join(VERSION);
-    tree.is_dir().then_some(tree)
+    DEBIAN.made_before()
 }
 
-fn fixtures() -> Result<PathBuf> {
-    let target = binaries::folder()?.parent().context("the binaries are in no folder")?.to_owned();
-    Ok(target.join("fixtures"))
-}
-
-fn find_or_make() -> Result<PathBuf> {
-    ensure!(rustix::process::geteuid().is_root(), "the tests over a real root file system must run as root");
-    let fixtures = fixtures()?;
-    // Closed to others: the tree has setuid programs.
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&fixtures)
-        .with_context(|| format!("cannot make {}", fixtures.display()))?;
-    let lock = File::create(fixtures.join("lock")).context("cannot make the fixtures' lock")?;
-    flock(&lock, FlockOperation::LockExclusive).context("cannot lock the fixtures")?;
-    let (tree, unfinished) = (fixtures.join(VERSION), fixtures.join("unfinished"));
-    if !tree.is_dir() {
-        remove(&unfinished)?;
-        bootstrap(&unfinished)?;
-        add_extras(&unfinished.join(EXTRAS))?;
-        // As in an image that is made for it: the manifest's place is reserved,
-        // the folder that holds it is baked.
-        fs::create_dir(unfinished.join("etc/congruent")).context("cannot make etc/congruent")?;
-        fs::rename(&unfinished, &tree).context("cannot put the Debian tree in its place")?;
-    }
-    Ok(tree)
-}
-
-fn remove(folder: &Path) -> Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove {}", folder.display()))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Runs mmdebstrap; its output goes where ours goes, since it takes a minute.
-fn bootstrap(folder: &Path) -> Result<()> {
-    let status = Command::new("mmdebstrap")
-        .args([
-            "--variant=minbase",
-            "--format=directory",
-            "--aptopt=Acquire::Retries \"3\"",
-            "--quiet",
-            SUITE,
-        ])
-        .arg(folder)
-        .stdin(Stdio::null())
-        .status()
-        .context("cannot start mmdebstrap; make setup installs it")?;
-    ensure!(status.success(), "mmdebstrap failed: {status}");
-    Ok(())
+fn make(folder: &Path) -> Result<()> {
+    bootstrap(folder, &[])?;
+    add_extras(&folder.join(EXTRAS))?;
+    // As in an image that is made for it: the manifest's place is reserved, the
+    // folder that holds it is baked.
+    fs::create_dir(folder.join("etc/congruent")).context("cannot make etc/congruent")
 }
 
 /// Adds one of each attribute and kind that Debian's minimal root lacks.

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use congruent_protocol::verification::Verification;
 use jiff::Timestamp;
 
@@ -26,6 +26,12 @@ pub(super) fn run(args: &Verify) -> anyhow::Result<Outcome> {
         content_key,
     };
     let target = Target::open(sources, Timestamp::now())?;
+    if args.content_key.is_none() && target.ledger.needs_content_key() {
+        bail!(
+            "the ledger has first values of sensitive content, which can only be held to under the key that they \
+             were told under; give it with --content-key FILE"
+        );
+    }
     let root = Root::open(args.root.as_deref())?;
     let counters = Counters::default();
     let progress = Progress::towards("verifying", target.stack.content_bytes(), &counters);

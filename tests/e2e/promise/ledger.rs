@@ -56,6 +56,9 @@ fn a_first_value_is_held_to_once_it_is_recorded() -> Result<()> {
     let kept = scene.verification(&held)?;
     assert_eq!((kept.state, kept.coverage.first_seen.len()), (State::Congruent, 0));
 
+    let without = scene.verify(["--insecure-unsigned".as_ref(), "--ledger".as_ref(), ledger.as_os_str()])?;
+    check_refusal("a ledger without its key", &without, &["give it with --content-key FILE"]);
+
     fs::write(scene.root.join("etc/machine-id"), "4567\n")?;
     fs::remove_file(scene.root.join("var/lib/keys/own"))?;
     fs::write(scene.root.join("var/lib/keys/tool"), "#!/bin/sh")?;

@@ -68,7 +68,7 @@ fn row(what: &str, command: &mut Command, rounds: usize) -> Result<String> {
 
 fn measure(command: &mut Command) -> Result<(Duration, u64)> {
     let begun = Instant::now();
-    let mut child = command
+    let child = command
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::inherit())
