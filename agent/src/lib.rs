@@ -11,6 +11,7 @@ mod config;
 mod facts;
 mod identity;
 pub mod lint;
+pub mod mtree;
 mod output;
 mod progress;
 mod regular;

@@ -80,6 +80,7 @@ fn value(attributes: &Attributes, field: &Field) -> String {
         Field::Mtime => {
             attributes.modified_at.map(|at| at.to_string()).or(attributes.modified_at_unix.clone())
         }
+        Field::Nlink => attributes.nlink.map(|links| links.to_string()),
         Field::Xattr(name) => {
             attributes.xattrs.iter().find(|xattr| xattr.name == *name).map(|xattr| short(&xattr.value))
         }

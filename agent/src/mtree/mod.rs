@@ -1,0 +1,20 @@
+//! mtree(5): the specs of NetBSD's mtree and of go-mtree, both ways.
+//!
+//! [`parse`] reads a spec, [`SpecWriter`] writes one, and `verify` holds a root
+//! to one. Reading and writing are pure; what is read is foreign, and limited.
+
+mod claims;
+mod export;
+mod keyword;
+mod lines;
+mod parse;
+mod pattern;
+pub mod vis;
+
+#[cfg(test)]
+mod tests;
+
+pub use claims::{Claims, Mtime, Reason, Sha2};
+pub use export::{SpecWriter, Survey};
+pub use keyword::KeywordError;
+pub use parse::{MAX_DEPTH, MAX_ENTRIES, Mistake, ParseError, SIGNATURE, Spec, SpecEntry, parse};
