@@ -225,8 +225,12 @@ pub(crate) struct Show {
     #[arg(long)]
     pub(crate) entries: bool,
     /// How to print.
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    pub(crate) format: Format,
+    #[arg(long, value_enum, default_value_t = PageFormat::Text)]
+    pub(crate) format: PageFormat,
+    /// The tree as it was baked, to compute the SHA-256 digests of an mtree spec
+    /// from. A file that is not the baked one is refused.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) root: Option<PathBuf>,
 }
 
 /// Make an Ed25519 key pair to sign manifests with.
@@ -337,6 +341,17 @@ pub(crate) enum VerifyFormat {
     /// be verified one with an error; where all is congruent there is one that
     /// passed.
     Junit,
+}
+
+/// How a manifest is printed.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PageFormat {
+    /// For people.
+    Text,
+    /// For programs: one JSON document with `schema_version`.
+    Json,
+    /// The entries as a spec that NetBSD's mtree verifies: mtree -f SPEC -p DIR.
+    Mtree,
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod bake;
 mod keygen;
 mod ledger;
 mod show;
+mod show_mtree;
 mod sign;
 mod verify;
 
