@@ -164,7 +164,8 @@ pub(crate) struct OriginArgs {
 /// found but not everything could be verified.
 #[derive(Args)]
 pub(crate) struct Verify {
-    /// The manifest that was baked.
+    /// The manifest that was baked, or an mtree spec. A spec carries no
+    /// signature, so it needs --insecure-unsigned.
     #[arg(long, value_name = "FILE")]
     pub(crate) manifest: PathBuf,
     /// The manifest of an add-on that may be there as well. May be given several

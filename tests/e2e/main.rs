@@ -7,6 +7,8 @@ mod command_line;
 #[cfg(test)]
 mod end_to_end;
 #[cfg(test)]
+mod interchange;
+#[cfg(test)]
 mod killed;
 #[cfg(test)]
 mod lint;

@@ -8,6 +8,7 @@ mod show;
 mod show_mtree;
 mod sign;
 mod verify;
+mod verify_mtree;
 
 use std::fs;
 use std::path::Path;

@@ -113,8 +113,12 @@ pub enum Reason {
     XattrOutOfScope,
     /// A name that the root's own passwd or group does not resolve.
     UnknownName,
-    /// A size or link count of a directory, which is its file system's own affair.
-    DirectoryDetail,
+    /// A size or link count that is the file system's own affair.
+    FileSystemDetail,
+    /// Something that nothing of that type has.
+    WrongType,
+    /// A name beside a number.
+    NumberChecked,
     /// `tags`, which say nothing of the tree.
     Tags,
     /// Whatever lies beneath `ignore`.
@@ -134,7 +138,9 @@ impl Reason {
             Self::ForeignDevice => "only native and linux device numbers are checked",
             Self::XattrOutOfScope => "the attribute is out of scope",
             Self::UnknownName => "the root's own /etc/passwd or /etc/group does not have the name",
-            Self::DirectoryDetail => "of a directory it is the file system's own affair",
+            Self::FileSystemDetail => "of what is no file it is the file system's own affair",
+            Self::WrongType => "nothing of that type has it",
+            Self::NumberChecked => "the number beside it was checked",
             Self::Tags => "it says nothing of the tree",
             Self::Ignored => "the spec ignores what lies beneath",
             Self::Unknown => "congruent does not know this keyword",
@@ -145,13 +151,18 @@ impl Reason {
     /// to it.
     pub fn is_gap(self) -> bool {
         match self {
-            Self::ProvedAlready | Self::DirectoryDetail | Self::Tags | Self::Ignored => false,
+            Self::ProvedAlready
+            | Self::FileSystemDetail
+            | Self::NumberChecked
+            | Self::Tags
+            | Self::Ignored => false,
             Self::WeakDigest
             | Self::Flags
             | Self::SymbolicMode
             | Self::ForeignDevice
             | Self::XattrOutOfScope
             | Self::UnknownName
+            | Self::WrongType
             | Self::Unknown => true,
         }
     }

@@ -205,8 +205,18 @@ impl Parser {
         words: impl Iterator<Item = &'w [u8]>,
         line: u64,
     ) -> Result<(), Mistake> {
+        let words: Vec<&[u8]> = words.collect();
         let mut claims = self.defaults.clone();
-        take_all(&mut claims, words)?;
+        // A name and a number say the same thing: one's own word, not that of /set.
+        let says = |keyword: &[u8]| words.iter().any(|word| word.starts_with(keyword));
+        for (name, number) in [("uname", "uid"), ("gname", "gid")] {
+            if says(name.as_bytes()) {
+                claims.unset(number);
+            } else if says(number.as_bytes()) {
+                claims.unset(name);
+            }
+        }
+        take_all(&mut claims, words.into_iter())?;
         let mut name = decode(word).map_err(|source| Mistake::Escape { name: shorten(word), source })?;
         if self.names_are_quoted {
             name = pattern::unquote(&name);

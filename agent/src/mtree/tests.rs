@@ -59,6 +59,17 @@ fn set_and_unset_say_what_every_entry_says() {
 }
 
 #[test]
+fn an_owner_by_name_stands_over_a_number_that_was_set() {
+    let claims = claims_of("/set uid=0 gname=web\n. type=dir\nx type=file uname=web gid=7\ny type=file\n");
+    let shown = |name: &str| {
+        let claims = &claims[name];
+        (claims.uname.is_some(), claims.uid, claims.gname.is_some(), claims.gid)
+    };
+    assert_eq!(shown("/x"), (true, None, false, Some(7)));
+    assert_eq!(shown("/y"), (false, Some(0), true, None));
+}
+
+#[test]
 fn keywords_are_read_as_each_writer_means_them() {
     let mtime = |words: &str| one(words).mtime.map(|mtime| (mtime.seconds, mtime.nanoseconds));
     assert_eq!(mtime("time=5.7"), Some((5, Some(7))));
