@@ -36,23 +36,18 @@ pub(super) fn hold(path: &TreePath, claims: &Claims, observed: &Entry, links: u3
     }
     let kind = observed.node.kind();
     if claims.implied_kind().is_some_and(|expected| expected != kind) {
-        let finding = Finding {
-            path: path.clone(),
-            change: Change::Replaced,
-            fields: Vec::new(),
-            class: Class::Immutable,
-            expected: Some(claims.attributes()),
-            observed: Some(observed.into()),
-        };
-        return Held { expected: missing_entry(claims), finding: Some(finding) };
+        let expected = missing_entry(claims);
+        let mut finding = Finding::compare(path, Class::Immutable, &expected, observed);
+        if let Some(finding) = &mut finding {
+            finding.expected = Some(claims.attributes());
+        }
+        return Held { expected, finding };
     }
     let mut expected = claims.lay_over(observed);
     let mut more = Vec::new();
-    if let Node::File { content: digest, .. } = &mut expected.node {
-        if content == Content::Differs {
-            *digest = None;
-            more.push(Field::Content);
-        }
+    if let (Node::File { content: digest, .. }, Content::Differs) = (&mut expected.node, content) {
+        *digest = None;
+        more.push(Field::Content);
     }
     if claims.mtime.is_some_and(|mtime| !mtime.fits(observed.mtime)) {
         more.push(Field::Mtime);
@@ -75,12 +70,9 @@ fn finding_of(path: &TreePath, expected: &Entry, observed: &Entry, more: Vec<Fie
         return compared;
     }
     let mut finding = compared.unwrap_or_else(|| Finding {
-        path: path.clone(),
         change: Change::Modified,
-        fields: Vec::new(),
-        class: Class::Immutable,
         expected: Some(expected.into()),
-        observed: Some(observed.into()),
+        ..Finding::added(path, Class::Immutable, observed.into())
     });
     finding.fields.extend(more);
     finding.fields.sort();

@@ -15,7 +15,7 @@ use std::vec;
 
 use congruent_protocol::contract::{Class, Contract};
 use congruent_protocol::digest::Algorithm;
-use congruent_protocol::drift::{Attributes, Change, Finding};
+use congruent_protocol::drift::{Attributes, Finding};
 use congruent_protocol::entry::{Entry, Node};
 use congruent_protocol::path::TreePath;
 use congruent_protocol::tree::{Contribution, OutOfOrder, TreeHasher};
@@ -151,22 +151,18 @@ impl Comparison<'_> {
                 Some((_, CoverKind::Mount)) => self.count_hidden(),
                 Some(_) => {}
                 None if claims.optional => self.cover(&path, CoverKind::OptionalGone),
-                None => self.take_missing(path, &claims)?,
+                None => self.take_missing(&path, &claims)?,
             }
         }
         Ok(())
     }
 
-    fn take_missing(&mut self, path: TreePath, claims: &Claims) -> Result<(), OutOfOrder> {
-        self.expected.push(&path, Contribution::Entry(&missing_entry(claims)))?;
-        self.findings.push(Finding {
-            path,
-            change: Change::Removed,
-            fields: Vec::new(),
-            class: Class::Immutable,
-            expected: Some(claims.attributes()),
-            observed: None,
-        });
+    fn take_missing(&mut self, path: &TreePath, claims: &Claims) -> Result<(), OutOfOrder> {
+        let entry = missing_entry(claims);
+        self.expected.push(path, Contribution::Entry(&entry))?;
+        let mut finding = Finding::removed(path, Class::Immutable, &entry);
+        finding.expected = Some(claims.attributes());
+        self.findings.push(finding);
         Ok(())
     }
 
@@ -227,6 +223,9 @@ impl Comparison<'_> {
         let (Node::File { content: Some(seen), .. }, Some(proof)) = (&observed.node, claims.proof()) else {
             return Content::Fits;
         };
+        if claims.nochange {
+            return Content::Fits;
+        }
         let size = match proof {
             Sha2::Sha256(_) => Sha2Size::Bits256,
             Sha2::Sha384(_) => Sha2Size::Bits384,
