@@ -232,6 +232,18 @@ impl Claims {
         self.digests.iter().min_by_key(|digest| digest.as_bytes().len())
     }
 
+    /// About how much memory these claims take beyond their own size.
+    pub(super) fn held_bytes(&self) -> usize {
+        const NODE_BYTES: usize = 64;
+        let names = [&self.uname, &self.gname, &self.link];
+        let names: usize = names.into_iter().flatten().map(Vec::len).sum();
+        let digests: usize = self.digests.iter().map(|digest| NODE_BYTES + digest.as_bytes().len()).sum();
+        let xattrs: usize =
+            self.xattrs.iter().map(|(name, value)| NODE_BYTES + name.len() + value.len()).sum();
+        let unsupported: usize = self.unsupported.keys().map(|keyword| NODE_BYTES + keyword.len()).sum();
+        names + digests + xattrs + unsupported
+    }
+
     /// Takes a keyword's word back; `all` takes back everything.
     pub(super) fn unset(&mut self, keyword: &str) {
         match keyword {

@@ -21,11 +21,12 @@ use super::vis::{VisError, decode};
 /// NetBSD's mtree takes them, each of which matches one name.
 pub const SIGNATURE: &str = "#mtree congruent-1";
 /// The most entries taken.
-pub const MAX_ENTRIES: usize = 4_000_000;
+pub const MAX_ENTRIES: usize = 2_000_000;
 /// The deepest path taken.
 pub const MAX_DEPTH: usize = 4_096;
-/// The most bytes that all paths together may have.
-const MAX_PATH_BYTES: usize = 1 << 30;
+/// The most bytes that all paths and values together may have. A short line can
+/// stand for a long path, and for all that `/set` says.
+const MAX_HELD_BYTES: usize = 1 << 30;
 
 /// A spec: every path that it names, in tree order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,9 +106,9 @@ pub enum Mistake {
     /// More entries than are taken.
     #[error("there are over {MAX_ENTRIES} entries")]
     TooManyEntries,
-    /// Paths that together are longer than is taken.
-    #[error("the paths together are over {MAX_PATH_BYTES} bytes long")]
-    PathsTooLong,
+    /// Paths and values that together are longer than is taken.
+    #[error("the paths and values together are over {0} bytes long")]
+    TooLong(usize),
     /// The end came, and there was nothing.
     #[error("the spec ends and has named no path")]
     Empty,
@@ -118,7 +119,13 @@ pub enum Mistake {
 /// # Errors
 /// With the line, when it is malformed, contradicts itself or is absurdly large.
 pub fn parse(spec: &[u8]) -> Result<Spec, ParseError> {
-    let mut parser = Parser::new(spec.split(|&b| b == b'\n').next() == Some(SIGNATURE.as_bytes()));
+    parse_within(spec, MAX_HELD_BYTES)
+}
+
+/// The same with another limit on what paths and values together may take.
+pub(super) fn parse_within(spec: &[u8], max_held_bytes: usize) -> Result<Spec, ParseError> {
+    let names_are_quoted = spec.split(|&b| b == b'\n').next() == Some(SIGNATURE.as_bytes());
+    let mut parser = Parser::new(names_are_quoted, max_held_bytes);
     let mut last = 1;
     for line in Lines::new(spec) {
         let line = line.map_err(|long| ParseError { line: long.number, mistake: Mistake::LineTooLong })?;
@@ -140,7 +147,8 @@ struct Place {
 
 struct Parser {
     places: BTreeMap<TreePath, Place>,
-    path_bytes: usize,
+    held_bytes: usize,
+    max_held_bytes: usize,
     /// What `/set` says of every entry.
     defaults: Claims,
     /// Where relative names are.
@@ -154,10 +162,11 @@ struct Parser {
 }
 
 impl Parser {
-    fn new(names_are_quoted: bool) -> Self {
+    fn new(names_are_quoted: bool, max_held_bytes: usize) -> Self {
         Self {
             places: BTreeMap::new(),
-            path_bytes: 0,
+            held_bytes: 0,
+            max_held_bytes,
             defaults: Claims::default(),
             directory: TreePath::root(),
             is_closed: false,
@@ -281,6 +290,7 @@ impl Parser {
     /// Puts an entry in its place. Of two, the later counts, as in NetBSD.
     fn put(&mut self, path: TreePath, claims: Claims, line: u64) -> Result<(), Mistake> {
         let place = Place { claims, line };
+        self.held_bytes += place.claims.held_bytes();
         match self.places.entry(path) {
             Entry::Vacant(vacant) => {
                 let path = vacant.into_key();
@@ -297,9 +307,9 @@ impl Parser {
     }
 
     fn insert(&mut self, path: TreePath, place: Place) -> Result<(), Mistake> {
-        self.path_bytes += path.as_bytes().len();
-        if self.path_bytes > MAX_PATH_BYTES {
-            return Err(Mistake::PathsTooLong);
+        self.held_bytes += path.as_bytes().len();
+        if self.held_bytes > self.max_held_bytes {
+            return Err(Mistake::TooLong(self.max_held_bytes));
         }
         if self.places.len() == MAX_ENTRIES {
             return Err(Mistake::TooManyEntries);

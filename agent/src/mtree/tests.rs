@@ -137,6 +137,16 @@ fn refusals_name_the_line_and_the_mend() {
     }
 }
 
+#[test]
+fn a_short_line_cannot_stand_for_endless_memory() {
+    let set = format!("/set xattr.user.a={}\n", data_encoding::BASE64.encode(&[0; 600]));
+    let names: String = (0..90).map(|n| format!("f{n}\n")).collect();
+    let spec = format!("{set}. type=dir\n{names}");
+    assert!(parse::parse_within(spec.as_bytes(), 100_000).is_ok());
+    let error = parse::parse_within(spec.as_bytes(), 50_000).unwrap_err();
+    assert_eq!(error.mistake, Mistake::TooLong(50_000));
+}
+
 /// The spec of `tree`, with each file's SHA-256.
 fn export(tree: &BTreeMap<TreePath, Entry>) -> Vec<u8> {
     let mut survey = Survey::default();
