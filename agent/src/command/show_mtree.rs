@@ -33,7 +33,7 @@ pub(super) fn print(
     let mut spec = write(manifest, file, root, &survey)?;
     spec.rewind().context("cannot read the spec back")?;
     io::copy(&mut spec, out).and_then(|_| out.flush()).context("cannot print the spec")?;
-    tell(manifest, root.is_some(), &survey)
+    tell(manifest, root.is_some() || is_sha256(&manifest.predicate().root), &survey)
 }
 
 fn write(manifest: &Manifest, file: &File, root: Option<&Root>, survey: &Survey) -> anyhow::Result<File> {
@@ -46,11 +46,17 @@ fn write(manifest: &Manifest, file: &File, root: Option<&Root>, survey: &Survey)
         let ListedEntry { path, entry } = listed?;
         let sha256 = match (&entry.node, root) {
             (Node::File { content: Some(baked), .. }, Some(root)) => Some(sha256(root, &path, baked)?),
+            (Node::File { content: Some(baked), .. }, None) => is_sha256(baked).then(|| *baked.as_bytes()),
             _ => None,
         };
         writer.push(&path, &entry, sha256).context(cannot)?;
     }
     Ok(writer.finish().context(cannot)?.into_inner().map_err(io::IntoInnerError::into_error)?)
+}
+
+/// Whether mtree knows the digest as it is.
+fn is_sha256(digest: &Digest) -> bool {
+    digest.algorithm().name() == "sha256"
 }
 
 /// The SHA-256 of a file that is still the baked one.

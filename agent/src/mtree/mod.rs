@@ -1,6 +1,6 @@
 //! mtree(5): the specs of NetBSD's mtree and of go-mtree, both ways.
 //!
-//! [`parse`] reads a spec, [`SpecWriter`] writes one, and `verify` holds a root
+//! [`parse()`] reads a spec, [`SpecWriter`] writes one, and `verify` holds a root
 //! to one. Reading and writing are pure; what is read is foreign, and limited.
 
 mod accounts;
