@@ -229,7 +229,8 @@ pub(crate) struct Show {
     #[arg(long, value_enum, default_value_t = PageFormat::Text)]
     pub(crate) format: PageFormat,
     /// The tree as it was baked, to compute the SHA-256 digests of an mtree spec
-    /// from. A file that is not the baked one is refused.
+    /// from. A file that is not the baked one is refused. Not needed where the
+    /// manifest was baked with `--digest sha256`.
     #[arg(long, value_name = "DIR")]
     pub(crate) root: Option<PathBuf>,
 }

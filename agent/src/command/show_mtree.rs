@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Seek, Write};
 
 use anyhow::{Context, bail};
-use congruent_protocol::digest::Digest;
+use congruent_protocol::digest::{Algorithm, Digest};
 use congruent_protocol::entry::Node;
 use congruent_protocol::manifest::{ListedEntry, Manifest};
 use congruent_protocol::path::TreePath;
@@ -56,7 +56,7 @@ fn write(manifest: &Manifest, file: &File, root: Option<&Root>, survey: &Survey)
 
 /// Whether mtree knows the digest as it is.
 fn is_sha256(digest: &Digest) -> bool {
-    digest.algorithm().name() == "sha256"
+    digest.algorithm() == Algorithm::Sha256
 }
 
 /// The SHA-256 of a file that is still the baked one.

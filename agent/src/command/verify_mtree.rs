@@ -61,7 +61,7 @@ fn refuse_what_needs_a_manifest(args: &Verify) -> anyhow::Result<()> {
         ("--ledger", args.ledger.is_some()),
         ("--content-key", args.content_key.is_some()),
     ];
-    for (option, _) in given.into_iter().filter(|(_, is_given)| *is_given) {
+    if let Some((option, _)) = given.into_iter().find(|(_, is_given)| *is_given) {
         bail!(
             "cannot use {option} with {path}: this is not a congruent manifest, and an mtree spec has no contract \
              that {option} could serve; leave it out"

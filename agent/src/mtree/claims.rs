@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use congruent_protocol::digest::{Algorithm, Digest};
 use congruent_protocol::drift::{Attributes, Mode};
 use congruent_protocol::entry::{Device, Entry, Kind, Node, Timestamp};
 use congruent_protocol::path::WireBytes;
@@ -177,8 +178,8 @@ impl Claims {
     }
 
     /// The entry that these claims ask for where `observed` is: its own values
-    /// where nothing is said. Content is not laid over: its digest may be of
-    /// another algorithm.
+    /// where nothing is said. A digest is laid over where that of `observed` is
+    /// of the same algorithm.
     pub fn lay_over(&self, observed: &Entry) -> Entry {
         let mut expected = observed.clone();
         expected.mode = self.mode.unwrap_or(observed.mode);
@@ -189,7 +190,14 @@ impl Claims {
                 Timestamp { seconds: mtime.seconds, nanoseconds: mtime.nanoseconds.unwrap_or(0) };
         }
         match &mut expected.node {
-            Node::File { size, .. } => *size = self.size.unwrap_or(*size),
+            Node::File { size, content } => {
+                *size = self.size.unwrap_or(*size);
+                if let (Some(content), Some(sha256)) = (content, self.sha256())
+                    && content.algorithm() == sha256.algorithm()
+                {
+                    *content = sha256;
+                }
+            }
             Node::Symlink { target } => {
                 if let Some(link) = &self.link {
                     target.clone_from(link);
@@ -218,12 +226,21 @@ impl Claims {
             uid: self.uid,
             gid: self.gid,
             size: self.size.filter(|_| self.implied_kind() == Some(Kind::File)),
+            content: self.sha256(),
             link,
             link_bytes,
             device: self.device.map(|device| format!("{}:{}", device.major, device.minor)),
             nlink: self.nlink,
             ..Attributes::of_kind(self.implied_kind().unwrap_or(Kind::File))
         }
+    }
+
+    /// The SHA-256 of content, where it is stated.
+    pub fn sha256(&self) -> Option<Digest> {
+        self.digests.iter().find_map(|digest| match digest {
+            Sha2::Sha256(bytes) => Some(Digest::new(Algorithm::Sha256, *bytes)),
+            Sha2::Sha384(_) | Sha2::Sha512(_) => None,
+        })
     }
 
     /// The digest that content is held to: SHA-256 where there is one, since the

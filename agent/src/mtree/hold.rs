@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use congruent_protocol::contract::Class;
+use congruent_protocol::contract::{Class, Terms};
 use congruent_protocol::drift::{Attributes, Change, Field, Finding};
 use congruent_protocol::entry::{Entry, Kind, Node};
 use congruent_protocol::path::TreePath;
@@ -18,6 +18,7 @@ const MAX_NAMED: usize = 1_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Content {
     /// It is what the spec says, or the spec says nothing, or nobody could look.
+    /// SHA-256, which the sweep computes, is compared with the entry.
     Fits,
     /// It is not, by a digest that no sweep computes.
     Differs,
@@ -37,7 +38,7 @@ pub(super) fn hold(path: &TreePath, claims: &Claims, observed: &Entry, links: u3
     let kind = observed.node.kind();
     if claims.implied_kind().is_some_and(|expected| expected != kind) {
         let expected = missing_entry(claims);
-        let mut finding = Finding::compare(path, Class::Immutable, &expected, observed);
+        let mut finding = Finding::compare(path, Terms::immutable(), &expected, observed);
         if let Some(finding) = &mut finding {
             finding.expected = Some(claims.attributes());
         }
@@ -65,7 +66,7 @@ pub(super) fn hold(path: &TreePath, claims: &Claims, observed: &Entry, links: u3
 }
 
 fn finding_of(path: &TreePath, expected: &Entry, observed: &Entry, more: Vec<Field>) -> Option<Finding> {
-    let compared = Finding::compare(path, Class::Immutable, expected, observed);
+    let compared = Finding::compare(path, Terms::immutable(), expected, observed);
     if more.is_empty() {
         return compared;
     }
@@ -90,7 +91,7 @@ fn set_links(attributes: &mut Option<Attributes>, links: u32) {
 pub(super) fn missing_entry(claims: &Claims) -> Entry {
     let device = claims.device.unwrap_or(congruent_protocol::entry::Device { major: 0, minor: 0 });
     let node = match claims.implied_kind().unwrap_or(Kind::File) {
-        Kind::File | Kind::Mount => Node::File { size: 0, content: None },
+        Kind::File | Kind::Mount => Node::File { size: 0, content: claims.sha256() },
         Kind::Directory => Node::Directory,
         Kind::Symlink => Node::Symlink { target: Vec::new() },
         Kind::Fifo => Node::Fifo,

@@ -1,6 +1,7 @@
 //! One `keyword=value` of a spec, read into claims.
 
-use congruent_protocol::entry::{Device, Kind, xattr_in_scope};
+use congruent_protocol::contract::Terms;
+use congruent_protocol::entry::{Device, Kind};
 use congruent_protocol::path::escape;
 use data_encoding::{BASE64, HEXLOWER_PERMISSIVE};
 
@@ -190,7 +191,7 @@ fn take_xattr(claims: &mut Claims, keyword: &str, name: &str, value: &[u8]) -> R
     let name = unescape(keyword, name.as_bytes())?;
     let decoded = BASE64.decode(value).ok().filter(|decoded| decoded.len() <= MAX_XATTR_BYTES);
     let decoded = decoded.ok_or_else(|| refuse(keyword, value, "base64 of at most 64 KiB"))?;
-    if name.is_empty() || name.contains(&0) || !xattr_in_scope(&name) {
+    if name.is_empty() || name.contains(&0) || !Terms::immutable().xattrs.contains(&name) {
         claims.unsupported.insert(shorten(keyword.as_bytes()), Reason::XattrOutOfScope);
     } else {
         claims.xattrs.insert(name, decoded);

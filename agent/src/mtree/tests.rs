@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use congruent_protocol::digest::Algorithm;
+use congruent_protocol::digest::{Algorithm, Digest};
 use congruent_protocol::entry::{Device, Entry, Kind, Node, Timestamp};
 use congruent_protocol::path::TreePath;
 use proptest::prelude::*;
@@ -275,9 +275,12 @@ proptest! {
 }
 
 #[test]
-fn content_is_not_laid_over() {
-    let content = Some(Algorithm::Blake3.digest(b"x"));
-    let observed = Entry { node: Node::File { size: 1, content }, ..Entry::empty() };
+fn content_is_laid_over_where_the_algorithm_is_one() {
+    let file = |content| Entry { node: Node::File { size: 1, content }, ..Entry::empty() };
     let claims = one(&format!("size=1 sha256={}", "00".repeat(32)));
-    assert_eq!(claims.lay_over(&observed), observed);
+    let stated = file(Some(Digest::new(Algorithm::Sha256, [0; 32])));
+    assert_eq!(claims.lay_over(&file(Some(Algorithm::Sha256.digest(b"x")))), stated);
+    for unlike in [file(Some(Algorithm::Blake3.digest(b"x"))), file(None)] {
+        assert_eq!(claims.lay_over(&unlike), unlike);
+    }
 }

@@ -20,7 +20,7 @@ use congruent_protocol::entry::{Entry, Node};
 use congruent_protocol::path::TreePath;
 use congruent_protocol::tree::{Contribution, OutOfOrder, TreeHasher};
 use congruent_protocol::verification::{
-    Coverage, Gap, Hidden, ManifestId, Mount, State, VERIFICATION_SCHEMA, Verification,
+    Coverage, Gap, Hidden, ManifestId, Mount, Protected, State, VERIFICATION_SCHEMA, Verification,
 };
 use jiff::Timestamp;
 
@@ -31,7 +31,7 @@ use super::parse::{Spec, SpecEntry};
 use crate::beneath::{self, Sha2Size};
 use crate::sweep::{
     Counters, MountSeen, Problem, ProblemKind, Purpose, Root, Scope, Seen, SeenEntry, Sight, empty_coverage,
-    is_expected, sweep,
+    is_hiding, sweep,
 };
 
 /// What stands for the version of something that has none.
@@ -47,8 +47,10 @@ pub(crate) fn verify(
     clock: fn() -> Timestamp,
 ) -> Result<Verification, OutOfOrder> {
     let contract = Contract::mounts_only();
-    let algorithm = Algorithm::Blake3;
-    let scope = Scope { contract: &contract, reserved: &[], purpose: Purpose::Verify, threads };
+    let algorithm = algorithm_for(&spec);
+    let protected = protected_by(&contract, &spec);
+    let purpose = Purpose::Verify { base: None };
+    let scope = Scope { contract: &contract, reserved: &[], algorithm, purpose, threads };
     let mut comparison = Comparison {
         root,
         algorithm,
@@ -67,21 +69,41 @@ pub(crate) fn verify(
     coverage.bytes_hashed = counters.bytes();
     coverage.unchecked = notes.into_unchecked();
     coverage.finished_at = clock();
-    let manifest = ManifestId {
-        name: name.to_owned(),
-        version: VERSION.to_owned(),
-        root: expected.finish(),
-        signed_by: Vec::new(),
-    };
+    let baked_root = expected.finish();
+    let (name, version) = (name.to_owned(), VERSION.to_owned());
+    let manifest = ManifestId { name, version, root: baked_root, signed_by: Vec::new() };
     Ok(Verification {
         schema_version: VERIFICATION_SCHEMA,
         manifest,
+        add_ons: vec![],
+        baked_root,
+        protected,
         state: State::of(&findings, &coverage),
         observed_root: observed.finish(),
         conditional: coverage.has_gaps(),
         findings,
         coverage,
     })
+}
+
+/// SHA-256 where the spec has any, so that the sweep's digests are the spec's and
+/// nothing is read twice for them.
+fn algorithm_for(spec: &Spec) -> Algorithm {
+    let has_sha256 = spec.entries.iter().any(|listed| listed.claims.sha256().is_some());
+    if has_sha256 { Algorithm::Sha256 } else { Algorithm::Blake3 }
+}
+
+fn protected_by(contract: &Contract, spec: &Spec) -> Protected {
+    let mut protected = Protected { entries: 0, of: 0 };
+    for listed in &spec.entries {
+        protected.count(contract, &listed.path, Class::Immutable);
+    }
+    protected
+}
+
+/// What an entry adds to a root; its time where the spec has it.
+fn contribution<'a>(entry: &'a Entry, claims: Option<&Claims>) -> Contribution<'a> {
+    Contribution::Entry { entry, mtime: claims.is_some_and(|claims| claims.mtime.is_some()) }
 }
 
 /// Why what the spec names beneath a path need not be seen.
@@ -117,7 +139,7 @@ struct Comparison<'a> {
 }
 
 impl Comparison<'_> {
-    fn take(&mut self, seen: Seen) -> Result<(), OutOfOrder> {
+    fn take(&mut self, seen: Seen<'_>) -> Result<(), OutOfOrder> {
         self.take_missing_before(Some(&seen.path))?;
         self.coverage.entries_seen += 1;
         if let Some(mount) = &seen.mount {
@@ -159,7 +181,7 @@ impl Comparison<'_> {
 
     fn take_missing(&mut self, path: &TreePath, claims: &Claims) -> Result<(), OutOfOrder> {
         let entry = missing_entry(claims);
-        self.expected.push(path, Contribution::Entry(&entry))?;
+        self.expected.push(path, contribution(&entry, Some(claims)))?;
         let mut finding = Finding::removed(path, Class::Immutable, &entry);
         finding.expected = Some(claims.attributes());
         self.findings.push(finding);
@@ -172,8 +194,8 @@ impl Comparison<'_> {
         seen: SeenEntry,
         claims: Option<Claims>,
     ) -> Result<(), OutOfOrder> {
-        let SeenEntry { entry: observed, inode, problem, xattrs_answered } = seen;
-        self.observed.push(path, Contribution::Entry(&observed))?;
+        let SeenEntry { entry: observed, inode, problem, xattrs_answered, .. } = seen;
+        self.observed.push(path, contribution(&observed, claims.as_ref()))?;
         match claims {
             None => {
                 let attributes = Attributes::from(&observed);
@@ -190,7 +212,7 @@ impl Comparison<'_> {
                 }
                 let content = self.hold_content(path, &claims, &observed);
                 let Held { expected, finding } = hold(path, &claims, &observed, inode.links, content);
-                self.expected.push(path, Contribution::Entry(&expected))?;
+                self.expected.push(path, contribution(&expected, Some(&claims)))?;
                 self.findings.extend(finding);
             }
         }
@@ -217,8 +239,8 @@ impl Comparison<'_> {
         resolve("gname", claims.gname.take(), &mut claims.gid, group);
     }
 
-    /// Holds a file's content to the spec's digest. One that the sweep does not
-    /// compute costs a second reading, which must show what the first did.
+    /// Holds a file's content to a digest that the sweep does not compute. That
+    /// costs a second reading, which must show what the first did.
     fn hold_content(&mut self, path: &TreePath, claims: &Claims, observed: &Entry) -> Content {
         let (Node::File { content: Some(seen), .. }, Some(proof)) = (&observed.node, claims.proof()) else {
             return Content::Fits;
@@ -227,7 +249,7 @@ impl Comparison<'_> {
             return Content::Fits;
         }
         let size = match proof {
-            Sha2::Sha256(_) => Sha2Size::Bits256,
+            Sha2::Sha256(_) => return Content::Fits,
             Sha2::Sha384(_) => Sha2Size::Bits384,
             Sha2::Sha512(_) => Sha2Size::Bits512,
         };
@@ -255,7 +277,7 @@ impl Comparison<'_> {
         mount: Option<MountSeen>,
         claims: Option<&Claims>,
     ) -> Result<(), OutOfOrder> {
-        if !is_expected(mount.as_ref()) {
+        if !is_hiding(mount.as_ref()) {
             let (filesystem, source) = mount.map(|m| (m.filesystem, m.source)).unwrap_or_default();
             let attributes = Attributes::mount(filesystem, source);
             let mut finding = Finding::mounted_over(path, Class::Immutable, None, attributes);

@@ -6,7 +6,9 @@ use std::io::{self, Write};
 use congruent_protocol::contract::Class;
 use congruent_protocol::drift::{Attributes, Change, Field, Finding, HeldTo};
 use congruent_protocol::entry::Kind;
-use congruent_protocol::verification::{Coverage, Gap, Hidden, MountTreatment, Protected, Unchecked, Verification};
+use congruent_protocol::verification::{
+    Coverage, Gap, Hidden, MountTreatment, Protected, Unchecked, Verification,
+};
 
 use super::counted;
 
@@ -138,7 +140,7 @@ fn coverage(out: &mut impl Write, coverage: &Coverage) -> io::Result<()> {
         writeln!(out, "  reserved    {}  {entries}, outside the tree", place.path)?;
     }
     for Unchecked { what, reason, entries, .. } in &coverage.unchecked {
-        let entries = counted(*entries as usize, "entry", "entries");
+        let entries = counted(*entries, "entry", "entries");
         writeln!(out, "  unchecked   {what}  of {entries}: {reason}")?;
     }
     for mount in &coverage.mounts {

@@ -85,12 +85,17 @@ fn set_mtime(path: &Path, time: SystemTime) -> Result<()> {
     File::open(path)?.set_times(FileTimes::new().set_modified(time)).context("cannot set a time")
 }
 
-/// A manifest of `root`, unsigned.
-fn bake(sandbox: &Sandbox, root: &Path) -> Result<PathBuf> {
+/// A manifest of `root`, unsigned, with digests by this algorithm.
+fn bake_with(sandbox: &Sandbox, root: &Path, digest: &str) -> Result<PathBuf> {
     let manifest = sandbox.path("web.manifest");
-    let ended = run(&mut agent::bake_command(root, &manifest)?)?;
+    let ended = run(agent::bake_command(root, &manifest)?.args(["--digest", digest]))?;
     ensure!(ended.code == Some(0), "congruent bake failed: {}", ended.stderr);
     Ok(manifest)
+}
+
+/// A manifest of `root`, unsigned.
+fn bake(sandbox: &Sandbox, root: &Path) -> Result<PathBuf> {
+    bake_with(sandbox, root, "blake3")
 }
 
 /// `congruent show --format mtree` with the digests of `root`.

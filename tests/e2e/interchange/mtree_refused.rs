@@ -27,6 +27,21 @@ fn a_spec_has_no_signature_and_says_so() -> Result<()> {
 }
 
 #[test]
+fn what_only_a_manifest_has_is_refused() -> Result<()> {
+    let sandbox = Sandbox::new()?;
+    let spec = sandbox.write("web.mtree", ". type=dir\n")?;
+    let name = spec.to_string_lossy().into_owned();
+    for option in ["--add-on", "--ledger", "--content-key"] {
+        let arguments = ["verify", "--insecure-unsigned", option, "/dev/null", "--manifest"];
+        let ended = run(agent::command(&arguments)?.arg(&spec))?;
+        assert_eq!((ended.code, ended.text()), (Some(2), String::new()));
+        let says = format!("cannot use {option} with {name}");
+        assert!(ended.stderr.contains(&says), "{}", ended.stderr);
+    }
+    Ok(())
+}
+
+#[test]
 fn malformed_specs_are_refused_by_line() -> Result<()> {
     let sandbox = Sandbox::new()?;
     let root = sandbox.path("root");

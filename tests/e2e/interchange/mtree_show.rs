@@ -5,10 +5,11 @@ use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
 
 use anyhow::Result;
-use congruent_tests::debian;
+use congruent_tests::program::run;
 use congruent_tests::sandbox::Sandbox;
+use congruent_tests::{agent, debian};
 
-use super::{Change, bake, change_beneath, mtree, odd_tree, show};
+use super::{Change, bake, bake_with, change_beneath, mtree, odd_tree, show};
 
 /// Shows a manifest of `root` and lets mtree verify `root` with it.
 fn round_trip(sandbox: &Sandbox, root: &Path) -> Result<()> {
@@ -33,6 +34,23 @@ fn mtree_finds_no_difference_in_odd_names_and_kinds() -> Result<()> {
     let root = sandbox.path("root");
     odd_tree(&root)?;
     round_trip(&sandbox, &root)
+}
+
+#[test]
+fn a_manifest_with_sha256_needs_no_root() -> Result<()> {
+    let sandbox = Sandbox::new()?;
+    let root = sandbox.path("root");
+    odd_tree(&root)?;
+    let manifest = bake_with(&sandbox, &root, "sha256")?;
+    let with_root = show(&manifest, &root)?;
+    let shown = run(agent::command(&["show", "--format", "mtree"])?.arg(&manifest))?;
+    assert_eq!((shown.code, &*shown.stderr), (Some(0), ""));
+    assert!(shown.text().contains(" sha256digest="), "{}", shown.text());
+    assert_eq!(shown.text(), with_root.text());
+    let spec = sandbox.write("web.mtree", &shown.stdout)?;
+    let verified = mtree(&root, &["-f".as_ref(), spec.as_os_str()])?;
+    assert_eq!((verified.code, verified.text()), (Some(0), String::new()), "{}", verified.stderr);
+    Ok(())
 }
 
 #[test]

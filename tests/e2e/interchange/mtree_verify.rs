@@ -211,6 +211,58 @@ fn what_go_mtree_writes_is_verified() -> Result<()> {
     Ok(())
 }
 
+/// SHA-256 is what the sweep computes then, so that a finding has both sides.
+#[test]
+fn sha256_is_expected_and_observed() -> Result<()> {
+    let sandbox = Sandbox::new()?;
+    let root = sandbox.path("root");
+    fs::create_dir(&root)?;
+    fs::write(root.join("x"), "y")?;
+    let digest = |character: char| format!("sha256:{}", [character; 64].iter().collect::<String>());
+    let line = format!("sha256digest={}", &digest('a')[7..]);
+    let spec = sandbox
+        .write("web.mtree", format!(". type=dir\n    gone type=file {line}\n    x type=file {line}\n"))?;
+    let verification = agent::verification(&verify(&root, &spec)?)?;
+    let expected = |finding: &Finding| finding.expected.as_ref().and_then(|side| side.content);
+    for finding in &verification.findings {
+        assert_eq!(
+            expected(finding).map(|content| content.to_string()),
+            Some(digest('a')),
+            "{}",
+            finding.path
+        );
+    }
+    let observed = verification.findings[1].observed.as_ref().and_then(|side| side.content);
+    let of_y = "sha256:a1fce4363854ff888cff4b8e7875d600c2682390412a8cf79b37d0b11148b0fa";
+    assert_eq!(observed.map(|content| content.to_string()).as_deref(), Some(of_y));
+    assert_ne!(verification.observed_root, verification.baked_root);
+    assert_eq!((verification.protected.entries, verification.protected.of), (3, 3));
+    Ok(())
+}
+
+#[test]
+fn other_formats_show_what_a_spec_found() -> Result<()> {
+    let sandbox = Sandbox::new()?;
+    let root = sandbox.path("root");
+    fs::create_dir(&root)?;
+    fs::write(root.join("x"), "x")?;
+    let spec = sandbox.write("web.mtree", ". type=dir\n    x type=file mode=07777 md5=00\n")?;
+    for (format, shown) in [
+        ("sarif", &["\"CNG1003\"", "\"CNG2003\"", "md5 (1 times)"][..]),
+        ("ndjson", &["\"finding_count\":1,\"gap_count\":1", "\"gap\":\"unchecked\""]),
+        ("junit", &["failures=\"1\" errors=\"1\"", "classname=\"web.mtree.unchecked\" name=\"md5\""]),
+        ("text", &["unchecked   md5  of 1 entry"]),
+    ] {
+        let arguments = ["verify", "--insecure-unsigned", "--format", format, "--root"];
+        let ended = run(agent::command(&arguments)?.arg(&root).arg("--manifest").arg(&spec))?;
+        assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+        for text in shown {
+            assert!(ended.text().contains(text), "{text} is not in: {}", ended.text());
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn an_xattr_that_a_spec_names_is_held_to() -> Result<()> {
     let sandbox = Sandbox::for_trees()?;
