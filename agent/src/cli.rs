@@ -164,7 +164,8 @@ pub(crate) struct OriginArgs {
 /// found but not everything could be verified.
 #[derive(Args)]
 pub(crate) struct Verify {
-    /// The manifest that was baked.
+    /// The manifest that was baked, or an mtree spec. A spec carries no
+    /// signature, so it needs --insecure-unsigned.
     #[arg(long, value_name = "FILE")]
     pub(crate) manifest: PathBuf,
     /// The manifest of an add-on that may be there as well. May be given several
@@ -225,8 +226,13 @@ pub(crate) struct Show {
     #[arg(long)]
     pub(crate) entries: bool,
     /// How to print.
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    pub(crate) format: Format,
+    #[arg(long, value_enum, default_value_t = PageFormat::Text)]
+    pub(crate) format: PageFormat,
+    /// The tree as it was baked, to compute the SHA-256 digests of an mtree spec
+    /// from. A file that is not the baked one is refused. Not needed where the
+    /// manifest was baked with `--digest sha256`.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) root: Option<PathBuf>,
 }
 
 /// Make an Ed25519 key pair to sign manifests with.
@@ -337,6 +343,17 @@ pub(crate) enum VerifyFormat {
     /// be verified one with an error; where all is congruent there is one that
     /// passed.
     Junit,
+}
+
+/// How a manifest is printed.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PageFormat {
+    /// For people.
+    Text,
+    /// For programs: one JSON document with `schema_version`.
+    Json,
+    /// The entries as a spec that NetBSD's mtree verifies: mtree -f SPEC -p DIR.
+    Mtree,
 }
 
 #[cfg(test)]

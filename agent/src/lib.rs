@@ -4,6 +4,7 @@
 //! is public is public for them and for `main`, and promised to nobody else.
 
 mod atomic;
+mod beneath;
 mod cli;
 mod client;
 mod command;
@@ -11,6 +12,7 @@ mod config;
 mod facts;
 mod identity;
 pub mod lint;
+pub mod mtree;
 mod output;
 mod progress;
 mod regular;

@@ -102,6 +102,8 @@ pub enum Field {
     Gid,
     /// Modification time, where the contract is strict about it.
     Mtime,
+    /// How many names the inode has; only where it is held to.
+    Nlink,
     /// An extended attribute, by name (escaped where it is not plain).
     Xattr(String),
 }
@@ -117,6 +119,7 @@ impl fmt::Display for Field {
             Self::Uid => f.write_str("uid"),
             Self::Gid => f.write_str("gid"),
             Self::Mtime => f.write_str("mtime"),
+            Self::Nlink => f.write_str("nlink"),
             Self::Xattr(name) => write!(f, "xattr:{name}"),
         }
     }
@@ -140,6 +143,7 @@ impl<'de> Deserialize<'de> for Field {
             "uid" => Self::Uid,
             "gid" => Self::Gid,
             "mtime" => Self::Mtime,
+            "nlink" => Self::Nlink,
             other => match other.strip_prefix("xattr:") {
                 Some(name) => Self::Xattr(name.to_owned()),
                 None => {
@@ -189,6 +193,9 @@ pub struct Attributes {
     /// 3339 has no such year.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub modified_at_unix: Option<String>,
+    /// How many names the inode has; only where that was held to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nlink: Option<u32>,
     /// A mount's file system type.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filesystem: Option<String>,
@@ -245,7 +252,7 @@ pub struct AttributesError {
 
 impl From<&Entry> for Attributes {
     fn from(entry: &Entry) -> Self {
-        let mut attributes = Self::bare(entry.node.kind());
+        let mut attributes = Self::of_kind(entry.node.kind());
         attributes.mode = Some(Mode(entry.mode));
         attributes.uid = Some(entry.uid);
         attributes.gid = Some(entry.gid);
@@ -277,10 +284,11 @@ impl From<&Entry> for Attributes {
 impl Attributes {
     /// A mount that the contract does not name.
     pub fn mount(filesystem: Option<String>, source: Option<String>) -> Self {
-        Self { filesystem, source, ..Self::bare(Kind::Mount) }
+        Self { filesystem, source, ..Self::of_kind(Kind::Mount) }
     }
 
-    fn bare(kind: Kind) -> Self {
+    /// Something of this kind, of which nothing else is known.
+    pub fn of_kind(kind: Kind) -> Self {
         Self {
             kind,
             mode: None,
@@ -294,6 +302,7 @@ impl Attributes {
             xattrs: Vec::new(),
             modified_at: None,
             modified_at_unix: None,
+            nlink: None,
             filesystem: None,
             source: None,
         }

@@ -143,6 +143,9 @@ pub struct Coverage {
     /// First values that the contract admits and the ledger does not have.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub first_seen: Vec<FirstValue>,
+    /// What a foreign spec says, and what was not checked of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unchecked: Vec<Unchecked>,
     /// When the walk began.
     pub started_at: Timestamp,
     /// When it ended.
@@ -152,7 +155,7 @@ pub struct Coverage {
 impl Coverage {
     /// Whether anything could not be verified.
     pub fn has_gaps(&self) -> bool {
-        !self.unreadable.is_empty() || !self.unstable.is_empty()
+        !self.unreadable.is_empty() || !self.unstable.is_empty() || self.unchecked.iter().any(|u| u.gap)
     }
 }
 
@@ -194,6 +197,19 @@ pub struct Reserved {
     pub path: TreePath,
     /// How many entries are there.
     pub entries: u64,
+}
+
+/// Something that a foreign spec says and that was not checked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unchecked {
+    /// The keyword or place, escaped.
+    pub what: String,
+    /// Why.
+    pub reason: String,
+    /// Of how many entries it is said.
+    pub entries: u64,
+    /// Whether that leaves a gap: it was promised, and nothing else proves it.
+    pub gap: bool,
 }
 
 /// A mount beneath the root.

@@ -132,6 +132,7 @@ pub(crate) fn coverage(gaps: &[&str]) -> Coverage {
         reserved: vec![],
         mounts: vec![],
         first_seen: vec![],
+        unchecked: vec![],
         started_at: time("2026-03-01T00:00:00Z"),
         finished_at: time("2026-03-01T00:00:09Z"),
     }

@@ -9,6 +9,8 @@ mod contracts;
 #[cfg(test)]
 mod end_to_end;
 #[cfg(test)]
+mod interchange;
+#[cfg(test)]
 mod killed;
 #[cfg(test)]
 mod lint;

@@ -39,7 +39,7 @@ fn change(finding: &Finding, field: &Field) -> String {
             Field::Link => attributes.link.clone(),
             Field::Device => attributes.device.clone(),
             Field::Mtime => attributes.modified_at.map(|at| at.to_string()),
-            Field::Content | Field::Xattr(_) => None,
+            Field::Content | Field::Nlink | Field::Xattr(_) => None,
         }
     };
     match (value(&finding.expected), value(&finding.observed)) {

@@ -5,8 +5,10 @@ mod bake;
 mod keygen;
 mod ledger;
 mod show;
+mod show_mtree;
 mod sign;
 mod verify;
+mod verify_mtree;
 
 use std::fs;
 use std::path::Path;

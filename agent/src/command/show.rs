@@ -2,16 +2,20 @@
 
 use std::io::{self, BufWriter, Write};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use congruent_protocol::manifest::Manifest;
 use jiff::Timestamp;
 
-use super::{Outcome, read_trust};
-use crate::cli::{self, Format, Show};
+use super::{Outcome, read_trust, show_mtree};
+use crate::cli::{self, PageFormat, Show};
 use crate::output::manifest as page;
 use crate::regular;
+use crate::sweep::Root;
 
 pub(super) fn run(args: &Show) -> anyhow::Result<Outcome> {
+    if args.root.is_some() && args.format != PageFormat::Mtree {
+        bail!("--root is for the digests of a spec; give --format mtree with it");
+    }
     let shown = args.manifest.display();
     let mut file =
         regular::open(&args.manifest).with_context(|| format!("cannot open the manifest {shown}"))?;
@@ -29,8 +33,12 @@ pub(super) fn run(args: &Show) -> anyhow::Result<Outcome> {
     let entries = args.entries.then(|| manifest.entries(&file)).transpose()?;
     let mut out = BufWriter::new(io::stdout().lock());
     match args.format {
-        Format::Text => page::text(&mut out, &manifest, trust.is_some(), entries)?,
-        Format::Json => page::json(&mut out, &manifest, entries)?,
+        PageFormat::Text => page::text(&mut out, &manifest, trust.is_some(), entries)?,
+        PageFormat::Json => page::json(&mut out, &manifest, entries)?,
+        PageFormat::Mtree => {
+            let root = args.root.as_deref().map(|path| Root::open(Some(path))).transpose()?;
+            show_mtree::print(&mut out, &manifest, &file, root.as_ref())?;
+        }
     }
     out.flush().context("cannot write the manifest's page")?;
     Ok(Outcome::Clean)

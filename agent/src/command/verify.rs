@@ -5,10 +5,11 @@ use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 
 use anyhow::{Context, bail};
+use congruent_protocol::trust::Trust;
 use congruent_protocol::verification::Verification;
 use jiff::Timestamp;
 
-use super::{Outcome, read_trust};
+use super::{Outcome, read_trust, verify_mtree};
 use crate::cli::{Verify, VerifyFormat};
 use crate::output::{self, sarif};
 use crate::progress::Progress;
@@ -17,26 +18,10 @@ use crate::target::{Sources, Target, passing_content_key, read_content_key};
 
 pub(super) fn run(args: &Verify) -> anyhow::Result<Outcome> {
     let trust = read_trust(&args.trust)?;
-    let content_key = args.content_key.as_deref().map_or_else(passing_content_key, read_content_key)?;
-    let sources = Sources {
-        manifest: &args.manifest,
-        add_ons: &args.add_on,
-        trust: trust.as_ref(),
-        ledger: args.ledger.as_deref(),
-        content_key,
+    let (root, verification) = match verify_mtree::open(&args.manifest)? {
+        Some(spec) => verify_mtree::run(args, &spec)?,
+        None => verify_manifest(args, trust.as_ref())?,
     };
-    let target = Target::open(sources, Timestamp::now())?;
-    if args.content_key.is_none() && target.ledger.needs_content_key() {
-        bail!(
-            "the ledger has first values of sensitive content, which can only be held to under the key that they \
-             were told under; give it with --content-key FILE"
-        );
-    }
-    let root = Root::open(args.root.as_deref())?;
-    let counters = Counters::default();
-    let progress = Progress::towards("verifying", target.stack.content_bytes(), &counters);
-    let verification =
-        progress.watch(|| sweep::verify(&root, &target, default_threads(), &counters, Timestamp::now))?;
     let outcome = Outcome::Looked(verification.state);
     match print(args.format, verification, &root, outcome) {
         // Whoever reads may stop when they have seen enough; the verdict stands.
@@ -61,4 +46,28 @@ fn print(format: VerifyFormat, verification: Verification, root: &Root, outcome:
         }
     }?;
     out.flush()
+}
+
+fn verify_manifest(args: &Verify, trust: Option<&Trust>) -> anyhow::Result<(Root, Verification)> {
+    let content_key = args.content_key.as_deref().map_or_else(passing_content_key, read_content_key)?;
+    let sources = Sources {
+        manifest: &args.manifest,
+        add_ons: &args.add_on,
+        trust,
+        ledger: args.ledger.as_deref(),
+        content_key,
+    };
+    let target = Target::open(sources, Timestamp::now())?;
+    if args.content_key.is_none() && target.ledger.needs_content_key() {
+        bail!(
+            "the ledger has first values of sensitive content, which can only be held to under the key that they \
+             were told under; give it with --content-key FILE"
+        );
+    }
+    let root = Root::open(args.root.as_deref())?;
+    let counters = Counters::default();
+    let progress = Progress::towards("verifying", target.stack.content_bytes(), &counters);
+    let verification =
+        progress.watch(|| sweep::verify(&root, &target, default_threads(), &counters, Timestamp::now))?;
+    Ok((root, verification))
 }

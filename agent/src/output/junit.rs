@@ -117,7 +117,7 @@ fn properties<W: Write>(xml: &mut Writer<W>, v: &Verification) -> io::Result<()>
 
 fn cases(v: &Verification) -> Vec<Case> {
     let failures = v.findings.iter().map(failed);
-    let errors = gaps(&v.coverage).map(|(cause, gap)| not_verified(cause, gap));
+    let errors = gaps(&v.coverage).map(|(cause, gap)| not_verified(cause, &gap));
     let mut cases: Vec<Case> = failures.chain(errors).collect();
     if cases.is_empty() {
         cases.push(of_state(v.state));
@@ -153,12 +153,16 @@ fn failed(finding: &Finding) -> Case {
     Case { class, name: finding.path.to_string(), went }
 }
 
-fn not_verified(cause: Cause, gap: &Gap) -> Case {
+fn not_verified(cause: Cause<'_>, gap: &Gap) -> Case {
     let class = cause.name();
     let message = format!("{class}: {}", gap.reason);
     let detail = format!("{class} {}\n{}\nnot known to be as baked, nor to differ", gap.path, gap.reason);
     let went = Went::Badly(Trouble { element: ERROR, message, detail });
-    Case { class, name: gap.path.to_string(), went }
+    let name = match cause {
+        Cause::Unchecked(what) => what.to_owned(),
+        Cause::Unreadable | Cause::Unstable => gap.path.to_string(),
+    };
+    Case { class, name, went }
 }
 
 fn json(attributes: Option<&Attributes>) -> String {
@@ -192,7 +196,7 @@ mod tests {
     use proptest::prelude::*;
     use quick_xml::Reader;
 
-    use super::super::testing::{congruent, divergent, incomplete};
+    use super::super::testing::{congruent, divergent, incomplete, unchecked};
     use super::*;
 
     fn rendered(v: &Verification) -> String {
@@ -226,6 +230,14 @@ mod tests {
                 r#"<testcase classname="web.unreadable" name="/etc/shadow">"#,
                 r#"<error type="unreadable" message="unreadable: Permission denied">unreadable /etc/shadow"#,
                 r#"<testcase classname="web.unstable" name="/var/log/a\x0ab">"#,
+            ],
+        );
+        check(
+            &unchecked(),
+            &[
+                r#"<testsuites tests="1" failures="0" errors="1" time="1.500">"#,
+                r#"<testcase classname="web.unchecked" name="md5">"#,
+                r#"<error type="unchecked" message="unchecked: md5 (2 times): it is weak">unchecked /"#,
             ],
         );
         check(

@@ -12,10 +12,12 @@ pub(crate) mod sarif;
 mod testing;
 pub(crate) mod text;
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 use congruent_protocol::drift::Finding;
-use congruent_protocol::verification::{Coverage, Gap, Verification};
+use congruent_protocol::path::TreePath;
+use congruent_protocol::verification::{Coverage, Gap, Unchecked, Verification};
 use serde::Serialize;
 
 /// One JSON document and a newline.
@@ -32,29 +34,39 @@ fn split(verification: Verification) -> (Verification, Vec<Finding>) {
     (Verification { findings: Vec::new(), ..verification }, findings)
 }
 
-/// Why a path could not be verified.
+/// Why something could not be verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Cause {
+enum Cause<'a> {
     /// It could not be read.
     Unreadable,
     /// It changed while it was read.
     Unstable,
+    /// A foreign spec says this of it, and that is not checked.
+    Unchecked(&'a str),
 }
 
-impl Cause {
+impl Cause<'_> {
     /// The name, as coverage has it.
     fn name(self) -> &'static str {
         match self {
             Self::Unreadable => "unreadable",
             Self::Unstable => "unstable",
+            Self::Unchecked(_) => "unchecked",
         }
     }
 }
 
-/// Everything that could not be verified.
-fn gaps(coverage: &Coverage) -> impl Iterator<Item = (Cause, &Gap)> {
-    let unreadable = coverage.unreadable.iter().map(|gap| (Cause::Unreadable, gap));
-    unreadable.chain(coverage.unstable.iter().map(|gap| (Cause::Unstable, gap)))
+/// Everything that could not be verified. What was not checked of a spec is of no
+/// one path, and stands at the root.
+fn gaps(coverage: &Coverage) -> impl Iterator<Item = (Cause<'_>, Cow<'_, Gap>)> {
+    let unreadable = coverage.unreadable.iter().map(|gap| (Cause::Unreadable, Cow::Borrowed(gap)));
+    let unstable = coverage.unstable.iter().map(|gap| (Cause::Unstable, Cow::Borrowed(gap)));
+    let unchecked = coverage.unchecked.iter().filter(|unchecked| unchecked.gap).map(|unchecked| {
+        let Unchecked { what, reason, entries, .. } = unchecked;
+        let gap = Gap { path: TreePath::root(), reason: format!("{what} ({entries} times): {reason}") };
+        (Cause::Unchecked(what), Cow::Owned(gap))
+    });
+    unreadable.chain(unstable).chain(unchecked)
 }
 
 /// A count with its noun.

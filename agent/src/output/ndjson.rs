@@ -62,7 +62,7 @@ pub(crate) fn verification(out: &mut impl Write, verification: Verification) -> 
         line(&mut out, version, "finding", finding)?;
     }
     for (cause, place) in gaps(&verification.coverage) {
-        line(&mut out, version, "gap", &GapLine { gap: cause.name(), place })?;
+        line(&mut out, version, "gap", &GapLine { gap: cause.name(), place: &place })?;
     }
     line(&mut out, version, "end", &counts)?;
     out.flush()
@@ -88,7 +88,7 @@ fn without_lists(verification: &Verification) -> io::Result<Map<String, Value>> 
 mod tests {
     use serde_json::json;
 
-    use super::super::testing::{congruent, divergent, incomplete};
+    use super::super::testing::{congruent, divergent, incomplete, unchecked};
     use super::*;
 
     /// Checks the lines, each cut to the named members.
@@ -120,6 +120,9 @@ mod tests {
         });
         let unstable = json!({ "type": "gap", "gap": "unstable", "path": "/var/log/a\\x0ab" });
         check(incomplete(), &[head("incomplete", 0, 2), unreadable, unstable, end(0, 2)]);
+        let weak =
+            json!({ "type": "gap", "gap": "unchecked", "path": "/", "reason": "md5 (2 times): it is weak" });
+        check(unchecked(), &[head("incomplete", 0, 1), weak, end(0, 1)]);
         check(
             divergent(),
             &[

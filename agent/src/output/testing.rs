@@ -3,7 +3,7 @@
 //! Read from the JSON that `verify` prints, so that members which are optional
 //! there need no mention here.
 
-use congruent_protocol::verification::{State, Verification};
+use congruent_protocol::verification::{State, Unchecked, Verification};
 use serde_json::{Value, json};
 
 const DIGEST: &str = "blake3:af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262";
@@ -21,6 +21,21 @@ pub(super) fn incomplete() -> Verification {
         &json!([{ "path": "/etc/shadow", "reason": "Permission denied" }]),
         &json!([{ "path": "/var/log/a\\x0ab", "path_bytes": "L3Zhci9sb2cvYQpi", "reason": "it changed" }]),
     )
+}
+
+/// Nothing found, but a spec said two things that were not checked; something else
+/// proves the second.
+pub(super) fn unchecked() -> Verification {
+    let mut given = verification(State::Incomplete, &json!([]), &json!([]), &json!([]));
+    given.coverage.unchecked = [("md5", true), ("tags", false)]
+        .map(|(what, gap)| Unchecked {
+            what: what.to_owned(),
+            reason: "it is weak".to_owned(),
+            entries: 2,
+            gap,
+        })
+        .to_vec();
+    given
 }
 
 /// Three findings, one of them under a name that means mischief.

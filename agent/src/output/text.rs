@@ -6,7 +6,9 @@ use std::io::{self, Write};
 use congruent_protocol::contract::Class;
 use congruent_protocol::drift::{Attributes, Change, Field, Finding, HeldTo};
 use congruent_protocol::entry::Kind;
-use congruent_protocol::verification::{Coverage, Gap, Hidden, MountTreatment, Protected, Verification};
+use congruent_protocol::verification::{
+    Coverage, Gap, Hidden, MountTreatment, Protected, Unchecked, Verification,
+};
 
 use super::counted;
 
@@ -80,6 +82,7 @@ fn value(attributes: &Attributes, field: &Field) -> String {
         Field::Mtime => {
             attributes.modified_at.map(|at| at.to_string()).or(attributes.modified_at_unix.clone())
         }
+        Field::Nlink => attributes.nlink.map(|links| links.to_string()),
         Field::Xattr(name) => {
             attributes.xattrs.iter().find(|xattr| xattr.name == *name).map(|xattr| short(&xattr.value))
         }
@@ -135,6 +138,10 @@ fn coverage(out: &mut impl Write, coverage: &Coverage) -> io::Result<()> {
     for place in &coverage.reserved {
         let entries = counted(place.entries, "entry", "entries");
         writeln!(out, "  reserved    {}  {entries}, outside the tree", place.path)?;
+    }
+    for Unchecked { what, reason, entries, .. } in &coverage.unchecked {
+        let entries = counted(*entries, "entry", "entries");
+        writeln!(out, "  unchecked   {what}  of {entries}: {reason}")?;
     }
     for mount in &coverage.mounts {
         let how = match mount.content {

@@ -81,7 +81,7 @@ fn manifest_id(manifest: &Manifest) -> ManifestId {
     }
 }
 
-fn empty_coverage(entries_expected: u64, now: Timestamp) -> Coverage {
+pub(crate) fn empty_coverage(entries_expected: u64, now: Timestamp) -> Coverage {
     Coverage {
         mode: SweepMode::Full,
         entries_expected,
@@ -93,6 +93,7 @@ fn empty_coverage(entries_expected: u64, now: Timestamp) -> Coverage {
         reserved: Vec::new(),
         mounts: Vec::new(),
         first_seen: Vec::new(),
+        unchecked: Vec::new(),
         started_at: now,
         finished_at: now,
     }

@@ -27,10 +27,11 @@ use congruent_protocol::normalise::is_reserved;
 use congruent_protocol::path::TreePath;
 
 pub(crate) use bake::{Baked, bake};
-pub(crate) use compare::verify;
+pub(crate) use compare::{empty_coverage, verify};
 pub(crate) use pool::sweep;
 pub(crate) use root::Root;
 pub(crate) use sight::{Inode, MountSeen, Problem, ProblemKind, Seen, SeenEntry, Sight};
+pub(crate) use walk::is_hiding;
 
 /// What a sweep needs to know of each path before it looks.
 pub(crate) struct Scope<'a> {

@@ -240,7 +240,7 @@ impl<'w, 'a> Walk<'w, 'a> {
 }
 
 /// Whether a mount is one that the contract names and that is not looked into.
-pub(super) fn is_hiding(mount: Option<&MountSeen>) -> bool {
+pub(crate) fn is_hiding(mount: Option<&MountSeen>) -> bool {
     mount.is_some_and(|mount| mount.treatment == MountTreatment::Hide)
 }
 

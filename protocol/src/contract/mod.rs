@@ -85,6 +85,11 @@ impl Contract {
         Self::compose(Vec::new()).expect("the default contract is tested")
     }
 
+    /// The mounts of [`Contract::linux`] without its rules: all is immutable.
+    pub fn mounts_only() -> Self {
+        Self { mounts: Self::linux().mounts, ..Self::empty() }
+    }
+
     /// A contract without rules and mounts: all is immutable.
     pub fn empty() -> Self {
         Self { rules: Vec::new(), mounts: Vec::new(), globs: GlobSet::empty() }

@@ -213,6 +213,7 @@ fn cut_coverage(coverage: &Coverage) -> Coverage {
         mounts: first(&coverage.mounts),
         // What the contract admits is for the ledger, not for policy.
         first_seen: Vec::new(),
+        unchecked: first(&coverage.unchecked),
         started_at: coverage.started_at,
         finished_at: coverage.finished_at,
     }

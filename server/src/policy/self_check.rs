@@ -89,6 +89,7 @@ fn coverage(unreadable: Vec<Gap>) -> Coverage {
         reserved: Vec::new(),
         mounts: Vec::new(),
         first_seen: Vec::new(),
+        unchecked: Vec::new(),
         started_at: Timestamp::UNIX_EPOCH,
         finished_at: Timestamp::UNIX_EPOCH,
     }

@@ -9,6 +9,8 @@ use congruent_protocol::drift::{Attributes, Finding};
 use congruent_protocol::verification::Gap;
 use serde_json::Value;
 
+use crate::output::Cause;
+
 /// The key of a fingerprint. Another way to make them is another key.
 pub(super) const KEY: &str = "congruent/v1";
 
@@ -22,8 +24,12 @@ pub(super) fn of_finding(finding: &Finding) -> String {
     digest(finding.path.as_bytes(), &parts)
 }
 
-pub(super) fn of_gap(cause: &str, gap: &Gap) -> String {
-    digest(gap.path.as_bytes(), &[cause.to_owned()])
+pub(super) fn of_gap(cause: Cause<'_>, gap: &Gap) -> String {
+    let mut parts = vec![cause.name().to_owned()];
+    if let Cause::Unchecked(what) = cause {
+        parts.push(what.to_owned());
+    }
+    digest(gap.path.as_bytes(), &parts)
 }
 
 /// One line for each attribute, in the order of their names.
@@ -85,8 +91,10 @@ mod tests {
     fn a_gap_is_the_same_whatever_the_reason() {
         let gap = incomplete().coverage.unreadable[0].clone();
         let other = Gap { reason: "another".to_owned(), ..gap.clone() };
-        assert_eq!(of_gap("unreadable", &gap), of_gap("unreadable", &other));
-        assert_ne!(of_gap("unreadable", &gap), of_gap("unstable", &gap));
+        assert_eq!(of_gap(Cause::Unreadable, &gap), of_gap(Cause::Unreadable, &other));
+        assert_ne!(of_gap(Cause::Unreadable, &gap), of_gap(Cause::Unstable, &gap));
+        assert_eq!(of_gap(Cause::Unchecked("md5"), &gap), of_gap(Cause::Unchecked("md5"), &other));
+        assert_ne!(of_gap(Cause::Unchecked("md5"), &gap), of_gap(Cause::Unchecked("flags"), &gap));
     }
 
     /// Those who track findings by it would see every one anew.

@@ -2,6 +2,7 @@
 //!
 //! Source: OASIS, Static Analysis Results Interchange Format 2.1.0 plus Errata 01.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use congruent_protocol::drift::Finding;
@@ -142,7 +143,7 @@ pub(super) struct ResultOf<'a> {
 #[serde(untagged)]
 pub(super) enum Properties<'a> {
     Finding(&'a Finding),
-    Gap(&'a Gap),
+    Gap(Cow<'a, Gap>),
 }
 
 /// Text for those who take it as it is, and its parts for those who translate.

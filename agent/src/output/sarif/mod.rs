@@ -14,6 +14,7 @@ mod log;
 mod rules;
 mod uri;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
@@ -95,7 +96,7 @@ fn invocation(verification: &Verification, exit_code: u8) -> Invocation {
         exit_code_description: verification.state.name().to_owned(),
         start_time_utc: time(coverage.started_at),
         end_time_utc: time(coverage.finished_at),
-        tool_execution_notifications: gaps(coverage).map(|(cause, gap)| notification(cause, gap)).collect(),
+        tool_execution_notifications: gaps(coverage).map(|(cause, gap)| notification(cause, &gap)).collect(),
     }
 }
 
@@ -104,7 +105,7 @@ fn time(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
 }
 
-fn notification(cause: Cause, gap: &Gap) -> Notification {
+fn notification(cause: Cause<'_>, gap: &Gap) -> Notification {
     let index = rules::of_gap(cause);
     Notification {
         level: Level::Error,
@@ -120,9 +121,10 @@ fn result_of_finding(finding: &Finding) -> ResultOf<'_> {
     result(rules::of_change(finding.change), &finding.path, &says, fingerprint, Properties::Finding(finding))
 }
 
-fn result_of_gap(cause: Cause, gap: &Gap) -> ResultOf<'_> {
-    let fingerprint = fingerprint::of_gap(cause.name(), gap);
-    result(rules::of_gap(cause), &gap.path, &gap.reason, fingerprint, Properties::Gap(gap))
+fn result_of_gap<'a>(cause: Cause<'_>, gap: Cow<'a, Gap>) -> ResultOf<'a> {
+    let fingerprint = fingerprint::of_gap(cause, &gap);
+    let (index, path, reason) = (rules::of_gap(cause), gap.path.clone(), gap.reason.clone());
+    result(index, &path, &reason, fingerprint, Properties::Gap(gap))
 }
 
 fn result<'a>(
@@ -171,7 +173,7 @@ fn without_findings(verification: &Verification) -> io::Result<Value> {
 mod tests {
     use serde_json::json;
 
-    use super::super::testing::{congruent, divergent, incomplete};
+    use super::super::testing::{congruent, divergent, incomplete, unchecked};
     use super::*;
 
     /// Checks how many results there are, and what stands at these JSON pointers
@@ -231,6 +233,19 @@ mod tests {
                 ("/results/1/properties/path_bytes", json!("L3Zhci9sb2cvYQpi")),
             ],
         );
+        check(
+            unchecked(),
+            3,
+            1,
+            &[
+                ("/invocations/0/executionSuccessful", json!(false)),
+                ("/results/0/ruleId", json!("CNG2003")),
+                (
+                    "/results/0/message/text",
+                    json!("'/' was not held to all that the spec says: md5 (2 times): it is weak."),
+                ),
+            ],
+        );
         let nothing_listed = Verification { state: State::Incomplete, ..congruent() };
         check(nothing_listed, 3, 0, &[("/invocations/0/executionSuccessful", json!(false))]);
     }
@@ -272,6 +287,7 @@ mod tests {
             (rules::of_change(congruent_protocol::drift::Change::MountedOver), "CNG1005"),
             (rules::of_gap(Cause::Unreadable), "CNG2001"),
             (rules::of_gap(Cause::Unstable), "CNG2002"),
+            (rules::of_gap(Cause::Unchecked("md5")), "CNG2003"),
         ] {
             assert_eq!(RULES[place].id, id);
         }

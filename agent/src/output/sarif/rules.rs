@@ -21,7 +21,7 @@ pub(super) struct Rule {
     pub(super) level: Level,
 }
 
-pub(super) const RULES: [Rule; 7] = [
+pub(super) const RULES: [Rule; 8] = [
     Rule {
         id: "CNG1001",
         name: "AddedPath",
@@ -89,6 +89,16 @@ pub(super) const RULES: [Rule; 7] = [
         happened: "changed while it was read",
         level: Level::Warning,
     },
+    Rule {
+        id: "CNG2003",
+        name: "UncheckedClaim",
+        asks: "All that a spec of another program says is checked.",
+        help: "The mtree spec says something that is not checked, and nothing else proves it: it is neither \
+               known to hold nor known not to. Write the spec with keywords that are checked, such as \
+               sha256digest for content.",
+        happened: "was not held to all that the spec says",
+        level: Level::Warning,
+    },
 ];
 
 /// The place in [`RULES`] of the rule that a change breaks.
@@ -103,10 +113,11 @@ pub(super) fn of_change(change: Change) -> usize {
 }
 
 /// The place in [`RULES`] of the rule that a gap breaks.
-pub(super) fn of_gap(cause: Cause) -> usize {
+pub(super) fn of_gap(cause: Cause<'_>) -> usize {
     match cause {
         Cause::Unreadable => 5,
         Cause::Unstable => 6,
+        Cause::Unchecked(_) => 7,
     }
 }
 
