@@ -122,6 +122,17 @@ impl TreePath {
         Ok(())
     }
 
+    /// How many bytes it has.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Goes up to the ancestor that ends after `length` bytes, in place.
+    pub(crate) fn truncate_bytes(&mut self, length: usize) {
+        debug_assert!(length == 1 || matches!(self.0.get(length), None | Some(b'/')));
+        self.0.truncate(length);
+    }
+
     /// Goes up to the ancestor with `depth` components, in place. Does nothing
     /// when the path is no deeper than that.
     pub fn truncate(&mut self, depth: usize) {
@@ -158,11 +169,14 @@ fn is_name(name: &[u8]) -> bool {
 /// `/a/b` stands before `/a-b`.
 impl Ord for TreePath {
     fn cmp(&self, other: &Self) -> Ordering {
-        let rank = |b: &u8| if *b == b'/' { 0 } else { *b };
+        let rank = |b: u8| if b == b'/' { 0 } else { b };
         if self.is_root() || other.is_root() {
             return self.0.len().cmp(&other.0.len());
         }
-        self.0.iter().map(rank).cmp(other.0.iter().map(rank))
+        match self.0.iter().zip(&other.0).find(|(one, two)| one != two) {
+            Some((&one, &two)) => rank(one).cmp(&rank(two)),
+            None => self.0.len().cmp(&other.0.len()),
+        }
     }
 }
 

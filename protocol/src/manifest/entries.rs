@@ -10,7 +10,7 @@ use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use crate::digest::{Algorithm, DIGEST_BYTES, Digest, Hasher};
 use crate::entry::{Device, Entry, Kind, Node, Timestamp, Xattrs};
 use crate::manifest::EntriesSummary;
-use crate::path::{PathError, TreePath};
+use crate::path::TreePath;
 
 /// The longest link target taken; Linux allows 4095.
 const MAX_TARGET_BYTES: u64 = 65_536;
@@ -20,6 +20,8 @@ const MAX_XATTR_VALUE_BYTES: u64 = 65_536;
 const MAX_XATTRS: u64 = 4_096;
 /// The deepest path taken.
 const MAX_DEPTH: u64 = 65_536;
+/// How much is decompressed and hashed at once.
+const BUFFER_BYTES: usize = 1 << 16;
 const ZSTD_LEVEL: i32 = 3;
 /// Largest zstd window accepted, as a power of two.
 const ZSTD_WINDOW_LOG: u32 = 23;
@@ -203,17 +205,25 @@ fn unzigzag(value: u64) -> i64 {
 /// Reads entries one by one, and holds the section to its statement: the end is
 /// only reported once count, length and digest agree.
 pub struct EntriesReader<R: Read> {
-    input: BufReader<io::Take<zstd::Decoder<'static, BufReader<R>>>>,
+    input: io::Take<zstd::Decoder<'static, BufReader<R>>>,
     algorithm: Algorithm,
     hasher: Hasher,
     stated: EntriesSummary,
     read_count: u64,
-    read_bytes: u64,
     content_bytes: u64,
     /// The entry before: its path, and whether it may have children.
     path: TreePath,
     last_is_directory: bool,
-    record: Vec<u8>,
+    /// Where each component of `path` ends in it.
+    ends: Vec<usize>,
+    name: Vec<u8>,
+    /// Records as they were decompressed; those before `at` have been read.
+    /// They are hashed in pieces as large as this, which is what is fast.
+    buffer: Box<[u8]>,
+    at: usize,
+    filled: usize,
+    /// The bytes read before what is in the buffer.
+    before: u64,
     failed: bool,
 }
 
@@ -229,16 +239,20 @@ impl<R: Read> EntriesReader<R> {
         // One byte more than stated, so that a longer section shows.
         let limited = decoder.take(stated.section_bytes.saturating_add(1));
         Ok(Self {
-            input: BufReader::with_capacity(1 << 16, limited),
+            input: limited,
             algorithm,
             hasher: algorithm.hasher(),
             stated,
             read_count: 0,
-            read_bytes: 0,
             content_bytes: 0,
             path: TreePath::root(),
             last_is_directory: false,
-            record: Vec::with_capacity(256),
+            ends: Vec::new(),
+            name: Vec::new(),
+            buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
+            at: 0,
+            filled: 0,
+            before: 0,
             failed: false,
         })
     }
@@ -259,7 +273,6 @@ impl<R: Read> EntriesReader<R> {
     }
 
     fn read_entry(&mut self) -> Result<Entry, EntriesError> {
-        self.record.clear();
         self.read_path()?;
         let tag = self.byte()?;
         let mode = self.varint_below("mode", 0o10000)? as u16;
@@ -271,9 +284,7 @@ impl<R: Read> EntriesReader<R> {
         let link_group = if node.is_directory() { 0 } else { self.varint_u32("link group")? };
         let xattrs = self.read_xattrs()?;
         let package = self.varint_u32("package")?;
-        self.hasher.update(&self.record);
         self.read_count += 1;
-        self.read_bytes += self.record.len() as u64;
         if let Node::File { size, .. } = node {
             self.content_bytes = self.content_bytes.wrapping_add(size);
         }
@@ -293,7 +304,14 @@ impl<R: Read> EntriesReader<R> {
     /// Reads depth and name, and moves `self.path` there.
     fn read_path(&mut self) -> Result<(), EntriesError> {
         let depth = self.varint_below("depth", MAX_DEPTH)? as usize;
-        let name = self.bytes("name", crate::path::MAX_NAME_BYTES as u64)?;
+        let mut name = std::mem::take(&mut self.name);
+        self.bytes_into("name", crate::path::MAX_NAME_BYTES as u64, &mut name)?;
+        let moved = self.move_to(depth, &name);
+        self.name = name;
+        moved
+    }
+
+    fn move_to(&mut self, depth: usize, name: &[u8]) -> Result<(), EntriesError> {
         if self.read_count == 0 {
             return if depth == 0 && name.is_empty() {
                 Ok(())
@@ -301,23 +319,27 @@ impl<R: Read> EntriesReader<R> {
                 Err(self.malformed("the first entry is not /"))
             };
         }
-        let last_depth = self.path.depth();
+        let last_depth = self.ends.len();
         if depth == 0 {
             return Err(self.malformed("/ stands twice"));
         }
         if depth > last_depth + usize::from(self.last_is_directory) {
             return Err(self.malformed("a child stands without its directory before it"));
         }
-        let mut path = self.path.clone();
-        path.truncate(depth);
-        if depth <= last_depth {
-            if path.name() >= &name[..] {
+        let above = depth.checked_sub(2).map_or(1, |above| self.ends[above]);
+        if let Some(&end) = self.ends.get(depth - 1) {
+            // The sibling before; beneath the root its name follows the root's own slash.
+            let begin = if depth == 1 { 1 } else { above + 1 };
+            if self.path.as_bytes()[begin..end] >= *name {
                 return Err(self.malformed("names do not rise"));
             }
-            path.truncate(depth - 1);
         }
-        path.push(&name).map_err(|error: PathError| self.malformed(error.to_string()))?;
-        self.path = path;
+        self.path.truncate_bytes(above);
+        if let Err(error) = self.path.push(name) {
+            return Err(self.malformed(error.to_string()));
+        }
+        self.ends.truncate(depth - 1);
+        self.ends.push(self.path.len());
         Ok(())
     }
 
@@ -377,16 +399,22 @@ impl<R: Read> EntriesReader<R> {
 
     /// Holds count, lengths and digest to what was stated.
     fn check_end(&mut self) -> Result<(), EntriesError> {
-        let more = self.input.read(&mut [0; 1]).map_err(|source| self.unreadable(source))?;
+        self.hasher.update(&self.buffer[..self.at]);
+        let read_bytes = self.before + self.at as u64;
+        let mut more = self.filled - self.at;
+        (self.at, self.filled, self.before) = (0, 0, read_bytes);
+        if more == 0 {
+            more = self.input.read(&mut [0; 1]).map_err(|source| self.unreadable(source))?;
+        }
         // The frame has been read to its end; nothing unsigned may follow it.
-        let rest = self.input.get_mut().get_mut().get_mut().fill_buf();
+        let rest = self.input.get_mut().get_mut().fill_buf();
         if !rest.map_err(|source| EntriesError::Read { after: self.path.clone(), source })?.is_empty() {
             return Err(self.malformed("something follows the compressed records"));
         }
         let stated = &self.stated;
         let pairs = [
             ("the number of entries", self.read_count, stated.count),
-            ("their length in bytes", self.read_bytes + more as u64, stated.section_bytes),
+            ("their length in bytes", read_bytes + more as u64, stated.section_bytes),
             ("the sum of file sizes", self.content_bytes, stated.content_bytes),
         ];
         for (what, found, stated) in pairs {
@@ -437,21 +465,54 @@ impl<R: Read> EntriesReader<R> {
     }
 
     fn bytes(&mut self, what: &str, limit: u64) -> Result<Vec<u8>, EntriesError> {
-        let length = self.varint_below(what, limit + 1)?;
-        let mut bytes = vec![0; length as usize];
-        self.fill(&mut bytes)?;
+        let mut bytes = Vec::new();
+        self.bytes_into(what, limit, &mut bytes)?;
         Ok(bytes)
     }
 
-    fn byte(&mut self) -> Result<u8, EntriesError> {
-        let mut byte = [0];
-        self.fill(&mut byte)?;
-        Ok(byte[0])
+    fn bytes_into(&mut self, what: &str, limit: u64, into: &mut Vec<u8>) -> Result<(), EntriesError> {
+        let length = self.varint_below(what, limit + 1)?;
+        into.clear();
+        into.resize(length as usize, 0);
+        self.fill(into)
     }
 
-    fn fill(&mut self, buffer: &mut [u8]) -> Result<(), EntriesError> {
-        self.input.read_exact(buffer).map_err(|source| self.unreadable(source))?;
-        self.record.extend_from_slice(buffer);
+    fn byte(&mut self) -> Result<u8, EntriesError> {
+        if self.at == self.filled {
+            self.refill()?;
+        }
+        let byte = self.buffer[self.at];
+        self.at += 1;
+        Ok(byte)
+    }
+
+    fn fill(&mut self, mut into: &mut [u8]) -> Result<(), EntriesError> {
+        while !into.is_empty() {
+            if self.at == self.filled {
+                self.refill()?;
+            }
+            let count = into.len().min(self.filled - self.at);
+            let (now, later) = into.split_at_mut(count);
+            now.copy_from_slice(&self.buffer[self.at..self.at + count]);
+            self.at += count;
+            into = later;
+        }
+        Ok(())
+    }
+
+    /// Hashes what was read, all of it, and decompresses more; there must be more.
+    fn refill(&mut self) -> Result<(), EntriesError> {
+        self.hasher.update(&self.buffer[..self.filled]);
+        self.before += self.filled as u64;
+        (self.at, self.filled) = (0, 0);
+        while self.filled == 0 {
+            match self.input.read(&mut self.buffer) {
+                Ok(0) => return Err(self.unreadable(io::ErrorKind::UnexpectedEof.into())),
+                Ok(count) => self.filled = count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.unreadable(error)),
+            }
+        }
         Ok(())
     }
 
