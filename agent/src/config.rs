@@ -210,6 +210,8 @@ mod tests {
         let collector = "trust = ['k.pem']\n[collector]\n";
         for (text, says) in [
             (format!("{base}trust = []"), "`trust` is empty; name the keys"),
+            (format!("{base}trust = ['k.pem']\ntrust-config = 't'"), "both given; keep one"),
+            (format!("{base}trust-config = 'token'"), "the trust configuration"),
             (format!("{base}trust = ['none.pem']"), "none.pem"),
             (format!("{base}trust = ['token']"), "not an Ed25519 public key"),
             (format!("{base}trust = ['k.pem']\nintervall = '1m'"), "did you mean `interval`?"),

@@ -195,6 +195,18 @@ impl Stack {
     }
 }
 
+/// Whether a manifest may be given as an add-on.
+///
+/// # Errors
+/// When it is a base.
+pub fn check_add_on(manifest: &Manifest) -> Result<(), StackError> {
+    let Predicate { name, kind, .. } = manifest.predicate();
+    match kind {
+        ManifestKind::AddOn => Ok(()),
+        ManifestKind::Base => Err(StackError::Kind { name: name.clone(), is: "a base", given: "an add-on" }),
+    }
+}
+
 fn check_kinds(base: &Manifest, add_ons: &[Manifest]) -> Result<(), StackError> {
     if add_ons.len() > MAX_ADD_ONS {
         return Err(StackError::TooMany(add_ons.len()));
@@ -204,10 +216,9 @@ fn check_kinds(base: &Manifest, add_ons: &[Manifest]) -> Result<(), StackError> 
         return Err(StackError::Kind { name: base.name.clone(), is: "an add-on", given: "a base" });
     }
     let mut names = vec![&base.name];
-    for add_on in add_ons.iter().map(Manifest::predicate) {
-        if add_on.kind != ManifestKind::AddOn {
-            return Err(StackError::Kind { name: add_on.name.clone(), is: "a base", given: "an add-on" });
-        }
+    for add_on in add_ons {
+        check_add_on(add_on)?;
+        let add_on = add_on.predicate();
         if add_on.root.algorithm() != base.root.algorithm() {
             return Err(StackError::Algorithm { base: base.name.clone(), add_on: add_on.name.clone() });
         }

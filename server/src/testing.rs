@@ -76,9 +76,13 @@ pub(crate) fn root_of(findings: &[Finding]) -> Digest {
 }
 
 pub(crate) fn manifest(version: &str, key: &SecretKey) -> Vec<u8> {
+    manifest_of(&tree(), version, key)
+}
+
+pub(crate) fn manifest_of(tree: &[ListedEntry], version: &str, key: &SecretKey) -> Vec<u8> {
     let mut hasher = TreeHasher::new(Algorithm::Blake3);
     let mut writer = EntriesWriter::new(Vec::new(), Algorithm::Blake3).unwrap();
-    for listed in tree() {
+    for listed in tree {
         hasher.push(&listed.path, Contribution::of(&listed.entry, Terms::immutable())).unwrap();
         writer.push(&listed.path, &listed.entry).unwrap();
     }

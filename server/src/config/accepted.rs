@@ -14,7 +14,7 @@ use congruent_protocol::ledger::Ledger;
 use congruent_protocol::manifest::{EntriesError, Manifest, ManifestError};
 use congruent_protocol::path::TreePath;
 use congruent_protocol::recompute::{RecomputeError, recompute};
-use congruent_protocol::stack::{Stack, StackError};
+use congruent_protocol::stack::{Stack, StackError, check_add_on};
 use congruent_protocol::trust::Trust;
 use congruent_protocol::verification::{ManifestId, Protected};
 use jiff::Timestamp;
@@ -55,6 +55,11 @@ impl Verified {
         let manifest =
             Manifest::verify(&mut FileView::new(&file), trust, now).map_err(AcceptError::Verify)?;
         Ok(Self { manifest, file: Arc::new(file) })
+    }
+
+    /// Whether it may be given as an add-on.
+    pub(super) fn check_add_on(&self) -> Result<(), AcceptError> {
+        check_add_on(&self.manifest).map_err(AcceptError::Stack)
     }
 
     /// Its name, version and root, and the trusted keys that signed it.

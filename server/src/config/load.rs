@@ -160,8 +160,11 @@ fn group(
             .map(|path| Verified::open(&path, &trust, now).map_err(refused(path)))
             .collect::<Result<Vec<_>, _>>()
     };
-    let (bases, add_ons) = (open(&manifests)?, open(&add_ons)?);
-    check_versions(&name, bases.iter().chain(&add_ons))?;
+    let (bases, given) = (open(&manifests)?, open(&add_ons)?);
+    for (add_on, path) in given.iter().zip(&add_ons) {
+        add_on.check_add_on().map_err(refused(beside(path)))?;
+    }
+    check_versions(&name, bases.iter().chain(&given))?;
     let stack = |(base, path): (&Verified, &PathBuf)| {
         Accepted::new(base.clone(), Vec::new()).map_err(refused(beside(path)))
     };
@@ -171,7 +174,7 @@ fn group(
         environment,
         mode,
         manifests: accepted,
-        add_ons,
+        add_ons: given,
         bases,
         stacks: Mutex::default(),
         webhook,

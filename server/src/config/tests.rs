@@ -1,5 +1,5 @@
 use super::*;
-use crate::testing::{Fixture, manifest, server_toml};
+use crate::testing::{Fixture, manifest, manifest_of, server_toml, tree};
 use congruent_protocol::key::SecretKey;
 
 /// What `Config::load` says after `change` to a good `server.toml`, with causes.
@@ -50,6 +50,9 @@ fn refusals_name_thing_and_mend() {
         ("http://127", "ftp://127", "begins with http:// or https://"),
         ("http://127", "http://me:pw@127", "holds no password"),
         ("trust = [\"pub.pem\"]", "", "trusts no key"),
+        ("trust = [", "trust-config = \"t\"\ntrust = [", "both trust and trust-config"),
+        ("trust = [\"pub.pem\"]", "trust-config = \"pub.pem\"", "pub.pem is not valid"),
+        ("webhook = \"platform\"", "add-ons = [\"web.manifest\"]\nwebhook = \"platform\"", "is a base"),
         ("\"pub.pem\"", "\"web-1.token\"", "which is no key"),
         ("\"web.manifest\"", "\"none.manifest\"", "cannot open the manifest"),
         ("\"web.manifest\"", "\"pub.pem\"", "not a congruent manifest"),
@@ -71,6 +74,29 @@ fn a_manifest_by_a_stranger_is_refused_with_fingerprints() {
     fixture.write("web.manifest", &manifest("1.4.2", &stranger));
     let error = refusal(&fixture, |toml| toml);
     assert!(error.contains(&stranger.public().id().to_string()), "{error}");
+}
+
+#[test]
+fn one_name_and_version_is_one_image() {
+    let fixture = Fixture::new("replace");
+    let other = manifest_of(&tree()[..3], "1.4.2", &SecretKey::from_seed([1; 32]));
+    fixture.write("other.manifest", &other);
+    let both = |toml: String| toml.replacen("\"web.manifest\"", "\"web.manifest\", \"other.manifest\"", 1);
+    let error = refusal(&fixture, both);
+    assert!(error.contains("web 1.4.2 with two roots, blake3:"), "{error}");
+}
+
+#[test]
+fn a_trust_configuration_can_ask_for_more() {
+    let fixture = Fixture::new("replace");
+    let with = |toml: String| toml.replacen("trust = [\"pub.pem\"]", "trust-config = \"trust.toml\"", 1);
+    let signers = "[[signers]]\nname = '*'\nkeys = ['pub.pem', 'b.pem']\nthreshold = 2\n";
+    fixture.write("trust.toml", signers.as_bytes());
+    fixture.write("b.pem", SecretKey::from_seed([2; 32]).public().to_pem().as_bytes());
+    let error = refusal(&fixture, with);
+    assert!(error.contains("1 of the keys") && error.contains("2 must"), "{error}");
+    fixture.write("trust.toml", signers.replace("threshold = 2", "threshold = 1").as_bytes());
+    assert_eq!(fixture.config().groups["web"].manifests.len(), 1);
 }
 
 #[test]
