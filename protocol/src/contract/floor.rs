@@ -10,8 +10,9 @@ use regex_automata::dfa::{Automaton, StartKind, dense};
 use regex_automata::util::{primitives::StateID, start, syntax};
 use regex_automata::{Anchored, MatchKind, nfa::thompson};
 
+use super::matcher::{Matcher, Progress};
 use super::{Class, Contract, MountContent, Rule, glob};
-use crate::path::escape;
+use crate::path::{TreePath, escape};
 
 /// What no contract may loosen unless operators say otherwise.
 const DEFAULT: [&str; 5] = ["/usr", "/boot", "/bin", "/sbin", "/lib*"];
@@ -37,6 +38,8 @@ pub struct FloorError(String);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the contract loosens the floor: {what} ({proof}); take it out, or narrow it")]
 pub struct Loosening {
+    /// Where the rule stands among the rules; none of a mount.
+    pub rule: Option<usize>,
     /// The rule or mount, in words.
     pub what: String,
     /// A path of the floor that it reaches (escaped), or why that cannot be told.
@@ -75,6 +78,16 @@ impl Floor {
         &self.0
     }
 
+    /// The place that `path` is, or lies beneath, if it is one of the floor's.
+    pub fn place_of(&self, path: &TreePath) -> Option<&str> {
+        let holds = |place: &&String| {
+            let globs = [(*place).clone(), format!("{}/**", place.trim_end_matches('/'))];
+            let matcher = Matcher::new(globs.iter().map(String::as_str));
+            matcher.is_ok_and(|matcher| Progress::new(&matcher).last(path).is_some())
+        };
+        self.0.iter().find(holds).map(String::as_str)
+    }
+
     /// Holds a contract to the floor.
     ///
     /// # Errors
@@ -89,7 +102,7 @@ impl Floor {
         let loose = rules.iter().enumerate().filter(|(_, rule)| is_loose(rule));
         let loose = loose.filter(|(_, rule)| self.may_reach(&rule.path)).map(|(at, rule)| {
             let what = format!("rule {} makes `{}` {}", at + 1, escape(rule.path.as_bytes()), in_words(rule));
-            (what, self.reached_by(&beneath(&rule.path, false), &rules[at + 1..]))
+            (Some(at), what, self.reached_by(&beneath(&rule.path, false), &rules[at + 1..]))
         });
         let hiding = mounts
             .iter()
@@ -97,19 +110,19 @@ impl Floor {
             .filter(|mount| self.may_reach(&mount.path));
         let hiding = hiding.map(|mount| {
             let what = format!("a mount may hide `{}`", escape(mount.path.as_bytes()));
-            (what, self.reached_by(&[beneath(&globset::escape(&mount.path), true)].concat(), &[]))
+            (None, what, self.reached_by(&[beneath(&globset::escape(&mount.path), true)].concat(), &[]))
         });
         loose
             .chain(hiding)
-            .filter_map(|(what, reached)| match reached {
+            .filter_map(|(rule, what, reached)| match reached {
                 Ok(None) => None,
                 Ok(Some(path)) => {
                     let proof = format!("for instance {}", escape(&path));
-                    Some(Loosening { what, proof })
+                    Some(Loosening { rule, what, proof })
                 }
                 Err(TooComplex) => {
                     let proof = "its glob is too complex to be told apart from the floor".to_owned();
-                    Some(Loosening { what, proof })
+                    Some(Loosening { rule, what, proof })
                 }
             })
             .collect()
@@ -291,6 +304,22 @@ mod tests {
         check("[[mount]]\npath = '/usr/share/x'\ncontent = 'hide'\n", &["for instance /usr/share/x"]);
         check("[[mount]]\npath = '/usr/share/x'\ncontent = 'verify'\n", &[]);
         check("[[mount]]\npath = '/srv'\ncontent = 'hide'\n", &[]);
+    }
+
+    #[test]
+    fn the_floor_is_its_places_and_all_beneath() {
+        for (path, expected) in [
+            ("/", None),
+            ("/usr", Some("/usr")),
+            ("/usr/local/x", Some("/usr")),
+            ("/usrx", None),
+            ("/lib64/x", Some("/lib*")),
+            ("/opt/usr", None),
+        ] {
+            assert_eq!(Floor::default().place_of(&TreePath::new(path).unwrap()), expected, "{path}");
+        }
+        let all = Floor::new(vec!["/**".to_owned()]).unwrap();
+        assert_eq!(all.place_of(&TreePath::new("/a/b").unwrap()), Some("/**"));
     }
 
     #[test]
