@@ -134,7 +134,7 @@ fn components(pattern: &str) -> impl Iterator<Item = &str> {
 
 /// Whether a glob cannot be taken apart at every `/`, or has words that are the
 /// library's to read.
-fn is_odd(pattern: &str) -> bool {
+pub(super) fn is_odd(pattern: &str) -> bool {
     pattern.contains(['[', '{', '}']) || pattern.contains("\\/")
 }
 

@@ -4,11 +4,13 @@
 //! manifest. What a path is held to is a matter of its bytes alone; the last rule
 //! that matches says it all; what no rule names is `immutable`.
 
+mod automata;
 mod class;
 mod file;
 mod floor;
 mod glob;
 mod matcher;
+mod reach;
 mod shape;
 mod terms;
 mod wire;

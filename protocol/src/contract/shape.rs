@@ -3,6 +3,9 @@
 //! Time and memory are bounded by the lengths of shape and name, however many
 //! wildcards there are.
 
+/// What a wildcard stands for where anything will do.
+const ANY: u8 = b'a';
+
 /// What a component must look like.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Shape {
@@ -35,6 +38,13 @@ impl Shape {
             [only] => only.iter().copied().collect(),
             _ => None,
         }
+    }
+
+    /// A name of this shape, as short as one can be.
+    pub(super) fn shortest(&self) -> Vec<u8> {
+        let bytes = self.pieces.iter().flatten();
+        let name: Vec<u8> = bytes.map(|byte| byte.unwrap_or(ANY)).collect();
+        if name.is_empty() { vec![ANY] } else { name }
     }
 
     /// Whether `name` has this shape.
