@@ -6,7 +6,8 @@
 
 use std::collections::BTreeMap;
 
-use congruent_protocol::contract::{Class, Contract, Follower, Forbidden, Rule};
+use congruent_protocol::contract::{Class, Contract, Follower, Forbidden, Rule, Terms};
+use congruent_protocol::entry::Entry;
 use congruent_protocol::manifest::{EntriesError, ListedEntry, ManifestKind};
 use congruent_protocol::path::{TreePath, escape};
 use congruent_protocol::verification::Protected;
@@ -85,26 +86,30 @@ impl<'a> Check<'a> {
         Self { contract, follower: contract.follow(), uses: overruled.collect(), matching: Vec::new() }
     }
 
-    /// Puts every entry of a manifest into its class.
+    /// Puts every entry of a manifest into its class; `next` reads one after the
+    /// other, until there is none.
     pub(crate) fn classify(
         &mut self,
         kind: ManifestKind,
-        entries: impl Iterator<Item = Result<ListedEntry, EntriesError>>,
         keep_entries: bool,
+        mut next: impl FnMut(&mut ListedEntry) -> Result<bool, EntriesError>,
     ) -> Result<Classified, EntriesError> {
         let mut classified = Classified::default();
         let mut protected = Protected { entries: 0, of: 0 };
-        for listed in entries {
-            let listed = listed?;
-            let place = self.place(&listed.path);
-            *classified.classes.entry(place.class).or_default() += 1;
-            protected.count(self.contract, &listed.path, place.class);
-            classified.may_be_hidden += u64::from(self.contract.may_hide(&listed.path));
-            let what = self.contradicted(kind, &place, &listed);
-            let contradictions = what.into_iter().map(|what| Contradiction { place: place.clone(), what });
+        let mut listed = ListedEntry { path: TreePath::root(), entry: Entry::empty() };
+        while next(&mut listed)? {
+            let path = &listed.path;
+            let rule = self.deciding(path);
+            let terms = rule.map_or(Terms::immutable(), |rule| &self.contract.rules()[rule].terms);
+            let place = || Place { path: path.clone(), class: terms.class, rule: rule.map(|rule| rule + 1) };
+            *classified.classes.entry(terms.class).or_default() += 1;
+            protected.count(self.contract, path, terms.class);
+            classified.may_be_hidden += u64::from(self.contract.may_hide(path));
+            let what = contradicted(kind, terms, &listed.entry);
+            let contradictions = what.into_iter().map(|what| Contradiction { place: place(), what });
             classified.contradictions.extend(contradictions);
             if keep_entries {
-                classified.entries.push(place);
+                classified.entries.push(place());
             }
         }
         classified.protected = Some(protected);
@@ -116,33 +121,31 @@ impl<'a> Check<'a> {
         self.uses
     }
 
-    fn place(&mut self, path: &TreePath) -> Place {
+    /// The rule that decides, once every rule that matches is counted.
+    fn deciding(&mut self, path: &TreePath) -> Option<usize> {
         self.follower.matching(path, &mut self.matching);
         for &rule in &self.matching {
             self.uses[rule].matches += 1;
         }
         let deciding = self.matching.last().copied();
-        let class = deciding.map_or(Class::Immutable, |rule| self.contract.rules()[rule].terms.class);
         if let Some(rule) = deciding {
             self.uses[rule].decides += 1;
         }
-        Place { path: path.clone(), class, rule: deciding.map(|rule| rule + 1) }
+        deciding
     }
+}
 
-    fn contradicted(&self, kind: ManifestKind, place: &Place, listed: &ListedEntry) -> Vec<Contradicted> {
-        let mut found = Vec::new();
-        let is_foreign = kind == ManifestKind::AddOn && place.class != Class::AddOn;
-        // Directories on the way to an add-on's places are the base's.
-        if is_foreign && !listed.entry.node.is_directory() {
-            found.push(Contradicted::OutsideAddOn);
-        }
-        let Some(rule) = place.rule else { return found };
-        let terms = &self.contract.rules()[rule - 1].terms;
-        found.extend(terms.forbidden_of(&listed.entry).into_iter().map(Contradicted::Forbidden));
-        let ignored = listed.entry.xattrs.iter().filter(|(name, _)| !terms.xattrs.contains(name));
-        found.extend(ignored.map(|(name, _)| Contradicted::XattrOutOfScope(escape(name).into_owned())));
-        found
+fn contradicted(kind: ManifestKind, terms: &Terms, entry: &Entry) -> Vec<Contradicted> {
+    let mut found = Vec::new();
+    let is_foreign = kind == ManifestKind::AddOn && terms.class != Class::AddOn;
+    // Directories on the way to an add-on's places are the base's.
+    if is_foreign && !entry.node.is_directory() {
+        found.push(Contradicted::OutsideAddOn);
     }
+    found.extend(terms.forbidden_of(entry).into_iter().map(Contradicted::Forbidden));
+    let ignored = entry.xattrs.iter().filter(|(name, _)| !terms.xattrs.contains(name));
+    found.extend(ignored.map(|(name, _)| Contradicted::XattrOutOfScope(escape(name).into_owned())));
+    found
 }
 
 /// A later rule that decides wherever rule `at` could, as far as its text shows:
@@ -162,7 +165,7 @@ fn overruler(contract: &Contract, at: usize) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use congruent_protocol::entry::{Entry, Node};
+    use congruent_protocol::entry::Node;
 
     fn entry(path: &str, node: Node, mode: u16) -> ListedEntry {
         ListedEntry { path: TreePath::new(path).unwrap(), entry: Entry { node, mode, ..Entry::empty() } }
@@ -170,6 +173,14 @@ mod tests {
 
     fn file(path: &str, mode: u16) -> ListedEntry {
         entry(path, Node::File { size: 0, content: None }, mode)
+    }
+
+    fn reading(entries: &[ListedEntry]) -> impl FnMut(&mut ListedEntry) -> Result<bool, EntriesError> {
+        let mut entries = entries.iter();
+        move |into| {
+            let next = entries.next().map(|next| into.clone_from(next));
+            Ok(next.is_some())
+        }
     }
 
     fn contract(rules: &[(&str, &str)]) -> Contract {
@@ -185,9 +196,9 @@ mod tests {
             ("/srv/**", "class = 'pinned'"),
         ]);
         let mut check = Check::new(&contract);
-        let entries = ["/", "/var", "/var/log", "/var/log/a", "/var/x"]
-            .map(|path| Ok(entry(path, Node::Directory, 0o755)));
-        let found = check.classify(ManifestKind::Base, entries.into_iter(), true).unwrap();
+        let entries =
+            ["/", "/var", "/var/log", "/var/log/a", "/var/x"].map(|path| entry(path, Node::Directory, 0o755));
+        let found = check.classify(ManifestKind::Base, true, reading(&entries)).unwrap();
         let classes: Vec<_> = found.classes.into_iter().collect();
         assert_eq!(classes, [(Class::Immutable, 2), (Class::AppendOnly, 1), (Class::Ephemeral, 2)]);
         assert_eq!(found.protected, Some(Protected { entries: 2, of: 5 }));
@@ -216,8 +227,7 @@ mod tests {
             labelled,
         ];
         let told = |kind| {
-            let entries = entries.clone().into_iter().map(Ok);
-            let found = Check::new(&contract).classify(kind, entries, false).unwrap();
+            let found = Check::new(&contract).classify(kind, false, reading(&entries)).unwrap();
             found
                 .contradictions
                 .into_iter()

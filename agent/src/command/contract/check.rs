@@ -25,9 +25,10 @@ pub(super) fn run(args: &ContractCheck) -> anyhow::Result<Outcome> {
     for path in &args.manifests {
         let (manifest, file) = open_to_read(path, None)?;
         let unusable = || format!("cannot use the manifest {}", path.display());
-        let entries = manifest.entries(&file).with_context(unusable)?;
+        let mut entries = manifest.entries(&file).with_context(unusable)?;
         let predicate = manifest.predicate();
-        let classified = check.classify(predicate.kind, entries, args.entries).with_context(unusable)?;
+        let classified =
+            check.classify(predicate.kind, args.entries, |into| entries.read(into)).with_context(unusable)?;
         manifests.push((predicate.clone(), classified));
     }
     let page = Page {
