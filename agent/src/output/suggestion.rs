@@ -3,6 +3,7 @@
 //! What is not suggested stands at the end as comments, so that nobody takes
 //! silence for consent.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 use congruent_protocol::manifest::Predicate;
@@ -111,7 +112,7 @@ struct WirePage<'a> {
 struct WireOutcome<'a> {
     file: &'a str,
     findings: usize,
-    not_verified: Vec<&'a Gap>,
+    not_verified: Vec<Cow<'a, Gap>>,
 }
 
 pub(crate) fn json(out: &mut impl Write, page: &Page<'_>) -> io::Result<()> {

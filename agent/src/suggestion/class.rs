@@ -29,7 +29,8 @@ pub(super) fn choose(place: &Place<'_>, is_baked: impl Fn(&TreePath) -> bool) ->
     let findings = || place.sightings.iter().map(|seen| seen.finding);
     let is_refuted = findings().any(|finding| finding.held_to == HeldTo::Ledger);
     let is_always = place.sightings.len() >= place.chances;
-    if place.varies {
+    if place.wildness > 0 {
+        // A ledger would hold to what goes when the next name is made up.
         return choice(Class::Ephemeral, "the names differ from boot to boot");
     }
     if findings().any(|finding| finding.change == Change::Replaced) {

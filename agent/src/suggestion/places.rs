@@ -21,8 +21,6 @@ pub(super) struct Place<'a> {
     pub(super) glob: String,
     /// How many `*` the glob has, and far more for a `**`.
     pub(super) wildness: usize,
-    /// Whether its name, or one beneath it, is made up.
-    pub(super) varies: bool,
     pub(super) sightings: Vec<Sighting<'a>>,
     /// How often it could have been seen: once for each directory that was there
     /// to hold it, in each outcome.
@@ -93,7 +91,7 @@ impl<'a> Gathering<'_, 'a> {
     fn place(&mut self, nodes: &[&Node<'a>], glob: &str, wildness: usize, chances: usize, varies: bool) {
         let sightings: Vec<_> = nodes.iter().flat_map(|node| &node.sightings).copied().collect();
         if !sightings.is_empty() {
-            self.places.push(Place { glob: glob.to_owned(), wildness, varies, sightings, chances });
+            self.places.push(Place { glob: glob.to_owned(), wildness, sightings, chances });
         }
         let before = self.places.len();
         let chances = nodes.iter().map(|node| node.times_there(self.outcomes)).sum();
@@ -102,7 +100,7 @@ impl<'a> Gathering<'_, 'a> {
         if varies && self.places.len() - before > MANY && !self.refused.contains(&all_beneath) {
             let sightings = self.places.drain(before..).flat_map(|place| place.sightings).collect();
             let wildness = wildness + 1000;
-            self.places.push(Place { glob: all_beneath, wildness, varies: true, sightings, chances });
+            self.places.push(Place { glob: all_beneath, wildness, sightings, chances });
         }
     }
 }
