@@ -85,8 +85,7 @@ impl Matcher {
     /// The node where a glob begins that the library matches: behind those of its
     /// components that are plain names.
     fn lead_odd(&mut self, pattern: &str) -> usize {
-        let is_plain = |component: &&str| !component.contains(['*', '?', '[', ']', '{', '}', '\\']);
-        let names: Vec<&str> = components(pattern).take_while(is_plain).collect();
+        let names: Vec<&str> = components(pattern).take_while(|name| glob::is_plain(name)).collect();
         names.into_iter().fold(0, |at, name| self.child_of(at, name))
     }
 

@@ -43,7 +43,12 @@ impl<'a> Reach<'a> {
         }
         match self.guesses(&rule.path).into_iter().find(|guess| self.holds(guess, at)) {
             Some(guess) => Ok(Some(guess.as_bytes().to_vec())),
-            None => self.search(&regexes([rule.path.as_str()]), later),
+            // What one path alone matches was asked for already.
+            None if glob::is_plain(&rule.path) => Ok(None),
+            None => {
+                let later = later.iter().filter(|later| !are_apart(&rule.path, &later.path));
+                self.search(&regexes([rule.path.as_str()]), later)
+            }
         }
     }
 
@@ -53,7 +58,7 @@ impl<'a> Reach<'a> {
             return Ok(None);
         }
         let globs = with_all_beneath(&globset::escape(path));
-        self.search(&regexes(globs.iter().map(String::as_str)), &[])
+        self.search(&regexes(globs.iter().map(String::as_str)), [])
     }
 
     /// A cheap look at the first component, which tells most rules from the floor.
@@ -97,7 +102,11 @@ impl<'a> Reach<'a> {
 
     /// The shortest path of the floor that `regexes` match and no later, immutable
     /// rule takes back.
-    fn search(&self, regexes: &[String], later: &[Rule]) -> Result<Option<Vec<u8>>, TooComplex> {
+    fn search<'r>(
+        &self,
+        regexes: &[String],
+        later: impl IntoIterator<Item = &'r Rule>,
+    ) -> Result<Option<Vec<u8>>, TooComplex> {
         let automata = self.automata.get_or_init(|| {
             let floor = self::regexes(self.globs.iter().map(String::as_str));
             Ok([automaton(&floor)?, automaton(&[PATH.to_owned()])?])
@@ -106,7 +115,7 @@ impl<'a> Reach<'a> {
         let own = automaton(regexes)?;
         let mut sides = [&own, floor, path].map(|automaton| Side { automaton, wanted: true }).to_vec();
         let found = shortest(&sides)?;
-        let later = later.iter().filter(|rule| !is_loose(rule)).map(|rule| rule.path.as_str());
+        let later = later.into_iter().filter(|rule| !is_loose(rule)).map(|rule| rule.path.as_str());
         let taken_back = self::regexes(later);
         if found.is_none() || taken_back.is_empty() {
             return Ok(found);
@@ -115,6 +124,14 @@ impl<'a> Reach<'a> {
         sides.push(Side { automaton: &taken_back, wanted: false });
         shortest(&sides)
     }
+}
+
+/// Whether two globs begin with plain components that differ: then no path
+/// matches both.
+fn are_apart(one: &str, other: &str) -> bool {
+    let mut components = one.split('/').zip(other.split('/'));
+    let apart = components.find(|(a, b)| a != b || !glob::is_plain(a));
+    apart.is_some_and(|(a, b)| a != b && glob::is_plain(a) && glob::is_plain(b))
 }
 
 fn first_component(glob: &str) -> &str {
