@@ -1,5 +1,6 @@
 //! The command line, as it is typed.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -23,6 +24,9 @@ pub(crate) enum Command {
     Bake(Box<Bake>),
     Verify(Verify),
     Show(Show),
+    Explain(Explain),
+    #[command(subcommand)]
+    Contract(ContractCommand),
     Keygen(Keygen),
     Sign(Sign),
     #[command(subcommand)]
@@ -208,13 +212,9 @@ pub(crate) struct Trust {
     pub(crate) insecure_unsigned: bool,
 }
 
-/// Explain a manifest: what was baked, by whom, and what may change.
-///
-/// Without --trust the signatures are named but not checked.
+/// Whose signatures are asked for, where a manifest is only read.
 #[derive(Args)]
-pub(crate) struct Show {
-    /// The manifest.
-    pub(crate) manifest: PathBuf,
+pub(crate) struct Signatures {
     /// Check that this Ed25519 public key in PEM signed it. May be given
     /// several times.
     #[arg(long, value_name = "PUB.pem")]
@@ -222,6 +222,17 @@ pub(crate) struct Show {
     /// Check it by this trust configuration instead.
     #[arg(long, value_name = "FILE", conflicts_with = "trust")]
     pub(crate) trust_config: Option<PathBuf>,
+}
+
+/// Explain a manifest: what was baked, by whom, and what may change.
+///
+/// Without --trust the signatures are named but not checked.
+#[derive(Args)]
+pub(crate) struct Show {
+    /// The manifest.
+    pub(crate) manifest: PathBuf,
+    #[command(flatten)]
+    pub(crate) signatures: Signatures,
     /// List every entry as well.
     #[arg(long)]
     pub(crate) entries: bool,
@@ -233,6 +244,97 @@ pub(crate) struct Show {
     /// manifest was baked with `--digest sha256`.
     #[arg(long, value_name = "DIR")]
     pub(crate) root: Option<PathBuf>,
+}
+
+/// Explain what one path is held to: class, rule, expected entry.
+///
+/// Tells which rule of the contract decides and which others match and lost,
+/// what was baked there and by which manifest, whether a mount may hide it, and
+/// whether it lies under the floor. Without --trust the signatures are not
+/// checked.
+#[derive(Args)]
+pub(crate) struct Explain {
+    /// The manifest.
+    pub(crate) manifest: PathBuf,
+    /// The path, from the image's root: /etc/passwd. Nothing needs to be there.
+    #[arg(required_unless_present = "path_bytes")]
+    pub(crate) path: Option<OsString>,
+    /// The path in base64, as `path_bytes` in JSON has it, where a shell cannot
+    /// write it.
+    #[arg(long, value_name = "BASE64", conflicts_with = "path")]
+    pub(crate) path_bytes: Option<String>,
+    /// The manifest of an add-on that may be there as well. May be given several
+    /// times.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) add_on: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) signatures: Signatures,
+    /// How to print.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+}
+
+/// Check a contract, or have rules suggested for one.
+#[derive(Subcommand)]
+pub(crate) enum ContractCommand {
+    Check(ContractCheck),
+    Suggest(ContractSuggest),
+}
+
+/// Hold a contract beside what was baked, before it is signed.
+///
+/// Tells how many entries of each MANIFEST fall into which class, which rules
+/// match nothing or never decide, what the floor refuses, how much is protected,
+/// and which entries the contract's own words contradict. The contract that
+/// stands in a MANIFEST is not looked at, nor are its signatures. Rules are
+/// numbered from 1, those of the default contract first.
+///
+/// Exit codes: 0 fine, 1 the floor is loosened or an entry contradicts the
+/// contract, 2 usage or operational error.
+#[derive(Args)]
+pub(crate) struct ContractCheck {
+    /// The contract, in TOML.
+    pub(crate) contract: PathBuf,
+    /// What was baked, of images that the contract is for.
+    #[arg(required = true, value_name = "MANIFEST")]
+    pub(crate) manifests: Vec<PathBuf>,
+    /// A further file of the contract, as when --contract of `congruent bake` is
+    /// given again: its rules come later. May be given several times.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) with: Vec<PathBuf>,
+    /// Take the floor from this trust configuration. Without it, it is /usr,
+    /// /boot, /bin, /sbin and /lib*.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trust_config: Option<PathBuf>,
+    /// List every entry as well, with its class and rule.
+    #[arg(long)]
+    pub(crate) entries: bool,
+    /// How to print.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+}
+
+/// Propose the narrowest rules for what several boots of one image changed.
+///
+/// Reads what `congruent verify --format json` printed in CI, each after another
+/// boot of the image, and prints a contract with the evidence for each rule, to
+/// be reviewed, given to `congruent bake` as a last --contract, and signed. What no rule should
+/// allow is listed apart: what lies under the floor, what runs, is setuid or a
+/// device, metadata of what was baked, mounts. It is for pipelines and never runs on a
+/// node: a node that could loosen its own contract would learn its own drift.
+#[derive(Args)]
+pub(crate) struct ContractSuggest {
+    /// The manifest that all boots were held to.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) manifest: PathBuf,
+    #[command(flatten)]
+    pub(crate) signatures: Signatures,
+    /// How to print: text is the contract in TOML.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+    /// What `congruent verify --format json` printed, once for each boot.
+    #[arg(required = true, value_name = "VERIFY.json")]
+    pub(crate) outcomes: Vec<PathBuf>,
 }
 
 /// Make an Ed25519 key pair to sign manifests with.

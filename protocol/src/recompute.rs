@@ -6,7 +6,7 @@
 use std::iter::Peekable;
 use std::slice;
 
-use crate::contract::{Contract, Terms};
+use crate::contract::{Contract, Follower, Terms};
 use crate::digest::{Algorithm, Digest};
 use crate::drift::{Attributes, AttributesError, Change, Finding};
 use crate::entry::{Entry, Kind};
@@ -60,7 +60,7 @@ pub fn recompute(
 ) -> Result<Digest, RecomputeError> {
     let mut recompute = Recompute {
         hasher: TreeHasher::new(algorithm),
-        contract,
+        follower: contract.follow(),
         reserved,
         findings: findings.iter().peekable(),
         covered: None,
@@ -81,7 +81,7 @@ pub fn recompute(
 
 struct Recompute<'a> {
     hasher: TreeHasher,
-    contract: &'a Contract,
+    follower: Follower<'a>,
     reserved: &'a [TreePath],
     findings: Peekable<slice::Iter<'a, Finding>>,
     /// The unnamed mount that covers what follows, while it does.
@@ -107,7 +107,7 @@ impl Recompute<'_> {
         if let Some(entry) = &promise.baked
             && !self.is_covered(&promise.path)
         {
-            let terms = self.contract.terms_of(&promise.path);
+            let terms = self.follower.terms_of(&promise.path);
             self.hasher.push(&promise.path, Contribution::of(entry, terms))?;
         }
         Ok(())
@@ -122,7 +122,7 @@ impl Recompute<'_> {
             check_class(finding, Terms::reserved())?;
             return check_reserved(finding);
         }
-        let terms = self.contract.terms_of(&finding.path);
+        let terms = self.follower.terms_of(&finding.path);
         check_class(finding, terms)?;
         if finding.change == Change::MountedOver {
             return self.mount(finding, promise.baked.as_ref());

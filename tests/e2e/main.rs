@@ -5,6 +5,8 @@ mod bad_input;
 #[cfg(test)]
 mod command_line;
 #[cfg(test)]
+mod contract_commands;
+#[cfg(test)]
 mod contracts;
 #[cfg(test)]
 mod end_to_end;

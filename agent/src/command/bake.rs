@@ -90,7 +90,7 @@ pub(super) fn run(args: &Bake) -> anyhow::Result<Outcome> {
 }
 
 /// The contract that these files make together.
-pub(super) fn read_contracts(paths: &[PathBuf]) -> anyhow::Result<Contract> {
+pub(in crate::command) fn read_contracts(paths: &[PathBuf]) -> anyhow::Result<Contract> {
     let read = |path: &PathBuf| {
         let text = fs::read_to_string(path)
             .with_context(|| format!("cannot read the contract {}", path.display()))?;

@@ -45,7 +45,7 @@ fn record(args: &Record) -> anyhow::Result<Outcome> {
 }
 
 /// Reads what `congruent verify --format json` printed.
-pub(super) fn read_verification(path: &Path) -> anyhow::Result<Verification> {
+pub(in crate::command) fn read_verification(path: &Path) -> anyhow::Result<Verification> {
     let shown = path.display();
     let json = fs::read(path).with_context(|| format!("cannot read {shown}"))?;
     serde_json::from_slice(&json)

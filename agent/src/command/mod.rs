@@ -2,6 +2,8 @@
 
 mod agent;
 mod bake;
+mod contract;
+mod explain;
 mod keygen;
 mod ledger;
 mod show;
@@ -10,16 +12,18 @@ mod sign;
 mod verify;
 mod verify_mtree;
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
 
 use anyhow::{Context, bail};
 use congruent_protocol::key::SecretKey;
+use congruent_protocol::manifest::Manifest;
 use congruent_protocol::trust::Trust;
 use congruent_protocol::verification::State;
+use jiff::Timestamp;
 
 use crate::cli::{self, Command};
-use crate::trust;
+use crate::{regular, trust};
 
 /// What a command came to, where it was not an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +56,8 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::Show(args) => show::run(&args),
         Command::Keygen(args) => keygen::run(&args),
         Command::Sign(args) => sign::run(&args),
+        Command::Contract(command) => contract::run(&command),
+        Command::Explain(args) => explain::run(&args),
         Command::Ledger(command) => ledger::run(&command),
         Command::Agent(args) => agent::run(&args),
     }
@@ -69,6 +75,27 @@ fn read_trust(args: &cli::Trust) -> anyhow::Result<Option<Trust>> {
         ),
         (None, keys) => Ok(Some(trust::of_keys(keys)?)),
     }
+}
+
+/// Opens a manifest that is only read: without trust, whoever wrote it is
+/// believed, and its time may be over.
+fn open_to_read(path: &Path, trust: Option<&Trust>) -> anyhow::Result<(Manifest, File)> {
+    let shown = path.display();
+    let mut file = regular::open(path).with_context(|| format!("cannot open the manifest {shown}"))?;
+    let manifest = match trust {
+        Some(trust) => Manifest::verify(&mut file, trust, Timestamp::now()),
+        None => Manifest::read_unchecked(&mut file),
+    };
+    Ok((manifest.with_context(|| format!("cannot use the manifest {shown}"))?, file))
+}
+
+/// Whom to trust where nobody need be.
+fn read_signatures(args: &cli::Signatures) -> anyhow::Result<Option<Trust>> {
+    read_trust(&cli::Trust {
+        trust: args.trust.clone(),
+        trust_config: args.trust_config.clone(),
+        insecure_unsigned: args.trust.is_empty() && args.trust_config.is_none(),
+    })
 }
 
 fn read_secret_key(path: &Path) -> anyhow::Result<SecretKey> {

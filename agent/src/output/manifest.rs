@@ -78,7 +78,7 @@ pub(crate) fn text<R: Read>(
 }
 
 /// What a rule says beside its class.
-fn more_terms(terms: &Terms) -> String {
+pub(super) fn more_terms(terms: &Terms) -> String {
     let Terms { forbid, mtime, xattrs, sensitive, .. } = terms;
     let mut words = Vec::new();
     if !forbid.is_empty() {

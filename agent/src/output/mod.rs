@@ -3,13 +3,16 @@
 //! Renderers: each takes values and writes text. None looks at anything else, and
 //! none decides anything.
 
+pub(crate) mod contract_check;
+pub(crate) mod explanation;
 pub(crate) mod junit;
 pub(crate) mod lint;
 pub(crate) mod manifest;
 pub(crate) mod ndjson;
 pub(crate) mod sarif;
+pub(crate) mod suggestion;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub(crate) mod text;
 
 use std::borrow::Cow;

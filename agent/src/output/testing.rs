@@ -1,8 +1,9 @@
-//! Verifications for the tests of renderers.
+//! Verifications for the tests of renderers and of what reads verifications.
 //!
 //! Read from the JSON that `verify` prints, so that members which are optional
 //! there need no mention here.
 
+use congruent_protocol::drift::Finding;
 use congruent_protocol::verification::{State, Unchecked, Verification};
 use serde_json::{Value, json};
 
@@ -62,6 +63,11 @@ pub(super) fn divergent() -> Verification {
         },
     ]);
     verification(State::Divergent, &findings, &json!([]), &json!([]))
+}
+
+/// What a look came to that found this.
+pub(crate) fn with_findings(findings: Vec<Finding>) -> Verification {
+    Verification { state: State::of(&findings, &congruent().coverage), findings, ..congruent() }
 }
 
 fn verification(state: State, findings: &Value, unreadable: &Value, unstable: &Value) -> Verification {

@@ -91,7 +91,7 @@ fn value(attributes: &Attributes, field: &Field) -> String {
 }
 
 /// An entry in a few words.
-fn brief(attributes: &Attributes) -> String {
+pub(super) fn brief(attributes: &Attributes) -> String {
     let mut text = attributes.kind.name().to_owned();
     if attributes.kind == Kind::Mount {
         let _ = write!(text, " of {}", attributes.filesystem.as_deref().unwrap_or("an unknown file system"));

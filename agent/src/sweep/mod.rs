@@ -20,10 +20,9 @@ mod xattrs;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use congruent_protocol::contract::{Contract, Terms};
+use congruent_protocol::contract::Contract;
 use congruent_protocol::digest::Algorithm;
 use congruent_protocol::manifest::Manifest;
-use congruent_protocol::normalise::is_reserved;
 use congruent_protocol::path::TreePath;
 
 pub(crate) use bake::{Baked, bake};
@@ -40,13 +39,6 @@ pub(crate) struct Scope<'a> {
     pub(crate) algorithm: Algorithm,
     pub(crate) purpose: Purpose<'a>,
     pub(crate) threads: usize,
-}
-
-impl<'a> Scope<'a> {
-    /// What the path is held to.
-    fn terms_of(&self, path: &TreePath) -> &'a Terms {
-        if is_reserved(self.reserved, path) { Terms::reserved() } else { self.contract.terms_of(path) }
-    }
 }
 
 /// What a sweep is for.

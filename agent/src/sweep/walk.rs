@@ -8,8 +8,9 @@ use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use congruent_protocol::contract::{Class, Terms};
+use congruent_protocol::contract::{Class, Follower, Terms};
 use congruent_protocol::entry::Node;
+use congruent_protocol::normalise::is_reserved;
 use congruent_protocol::path::TreePath;
 use congruent_protocol::verification::MountTreatment;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, Statx, StatxFlags};
@@ -62,6 +63,7 @@ pub(super) struct Walk<'w, 'a> {
     batch: Vec<Job<'a>>,
     levels: Vec<Level>,
     path: TreePath,
+    follower: Follower<'a>,
     buffer: Box<[MaybeUninit<u8>]>,
 }
 
@@ -74,6 +76,7 @@ impl<'w, 'a> Walk<'w, 'a> {
             batch: Vec::with_capacity(BATCH_JOBS),
             levels: Vec::new(),
             path: TreePath::root(),
+            follower: scope.contract.follow(),
             buffer: vec![MaybeUninit::uninit(); 64 << 10].into_boxed_slice(),
         }
     }
@@ -101,8 +104,17 @@ impl<'w, 'a> Walk<'w, 'a> {
         self.queue.push(rest)
     }
 
+    /// What the path at hand is held to.
+    fn terms(&mut self) -> &'a Terms {
+        if is_reserved(self.scope.reserved, &self.path) {
+            Terms::reserved()
+        } else {
+            self.follower.terms_of(&self.path)
+        }
+    }
+
     fn enter_root(&mut self) -> Result<(), Stopped> {
-        let terms = self.scope.terms_of(&self.path);
+        let terms = self.terms();
         let opened = self
             .root
             .directory
@@ -117,7 +129,7 @@ impl<'w, 'a> Walk<'w, 'a> {
 
     /// Takes one name: goes into directories, leaves the rest to the readers.
     fn visit(&mut self, parent: &Arc<Directory>, name: CString, kind: FileType) -> Result<(), Stopped> {
-        let terms = self.scope.terms_of(&self.path);
+        let terms = self.terms();
         let is_directory = match kind {
             FileType::Directory => true,
             // Some file systems do not say.

@@ -126,6 +126,19 @@ impl Contract {
     }
 }
 
+impl Contract {
+    /// This contract with the rules and mounts of one more file behind its own;
+    /// what that file stands on is not asked.
+    ///
+    /// # Errors
+    /// As [`Contract::compose`].
+    pub fn with(&self, more: ContractFile) -> Result<Self, String> {
+        let own =
+            ContractFile { base: Base::None, rules: self.rules().to_vec(), mounts: self.mounts().to_vec() };
+        Self::compose(vec![own, more])
+    }
+}
+
 fn base_named(name: &str) -> Result<Base, String> {
     match name {
         "linux-1" => Ok(Base::Linux1),

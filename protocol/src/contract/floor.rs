@@ -1,28 +1,19 @@
 //! The floor: paths that no contract may loosen, set by operators.
 //!
 //! Whether a rule can match a path of the floor is decided for the globs
-//! themselves, not for the paths that happen to be baked: both become automata,
-//! and a path that both accept is looked for. It is shown, as the proof.
+//! themselves, not for the paths that happen to be baked. A path that both match
+//! is shown, as the proof.
 
-use std::collections::{HashSet, VecDeque};
-
-use regex_automata::dfa::{Automaton, StartKind, dense};
-use regex_automata::util::{primitives::StateID, start, syntax};
-use regex_automata::{Anchored, MatchKind, nfa::thompson};
-
+use super::automata::TooComplex;
+use super::matcher::{Matcher, Progress};
+use super::reach::Reach;
 use super::{Class, Contract, MountContent, Rule, glob};
-use crate::path::escape;
+use crate::path::{TreePath, escape};
 
 /// What no contract may loosen unless operators say otherwise.
 const DEFAULT: [&str; 5] = ["/usr", "/boot", "/bin", "/sbin", "/lib*"];
-/// The most memory that one automaton may take, in bytes.
-const MAX_AUTOMATON_BYTES: usize = 4 << 20;
-/// The most states that are looked at for one rule.
-const MAX_STATES: usize = 100_000;
 /// The most places that a floor may have.
 const MAX_PLACES: usize = 1_000;
-/// A path: components that are not empty and hold neither `/` nor NUL.
-const PATH: &str = r"^(/[^/\x00]+)+$";
 
 /// Globs of places that stay immutable, each with all beneath it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +28,8 @@ pub struct FloorError(String);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the contract loosens the floor: {what} ({proof}); take it out, or narrow it")]
 pub struct Loosening {
+    /// Where the rule stands among the rules; none of a mount.
+    pub rule: Option<usize>,
     /// The rule or mount, in words.
     pub what: String,
     /// A path of the floor that it reaches (escaped), or why that cannot be told.
@@ -75,6 +68,16 @@ impl Floor {
         &self.0
     }
 
+    /// The place that `path` is, or lies beneath, if it is one of the floor's.
+    pub fn place_of(&self, path: &TreePath) -> Option<&str> {
+        let holds = |place: &&String| {
+            let globs = with_all_beneath(place);
+            let matcher = Matcher::new(globs.iter().map(String::as_str));
+            matcher.is_ok_and(|matcher| Progress::new(&matcher).last(path).is_some())
+        };
+        self.0.iter().find(holds).map(String::as_str)
+    }
+
     /// Holds a contract to the floor.
     ///
     /// # Errors
@@ -85,71 +88,42 @@ impl Floor {
 
     /// Every rule and mount that loosens the floor.
     pub fn loosenings(&self, contract: &Contract) -> Vec<Loosening> {
-        let (rules, mounts) = (contract.rules(), contract.mounts());
-        let loose = rules.iter().enumerate().filter(|(_, rule)| is_loose(rule));
-        let loose = loose.filter(|(_, rule)| self.may_reach(&rule.path)).map(|(at, rule)| {
-            let what = format!("rule {} makes `{}` {}", at + 1, escape(rule.path.as_bytes()), in_words(rule));
-            (what, self.reached_by(&beneath(&rule.path, false), &rules[at + 1..]))
-        });
-        let hiding = mounts
-            .iter()
-            .filter(|mount| mount.content == MountContent::Hide)
-            .filter(|mount| self.may_reach(&mount.path));
-        let hiding = hiding.map(|mount| {
-            let what = format!("a mount may hide `{}`", escape(mount.path.as_bytes()));
-            (what, self.reached_by(&[beneath(&globset::escape(&mount.path), true)].concat(), &[]))
-        });
-        loose
-            .chain(hiding)
-            .filter_map(|(what, reached)| match reached {
-                Ok(None) => None,
-                Ok(Some(path)) => {
-                    let proof = format!("for instance {}", escape(&path));
-                    Some(Loosening { what, proof })
-                }
-                Err(TooComplex) => {
-                    let proof = "its glob is too complex to be told apart from the floor".to_owned();
-                    Some(Loosening { what, proof })
-                }
-            })
-            .collect()
-    }
-
-    /// A cheap look at the first component, which tells most rules from the floor.
-    fn may_reach(&self, glob: &str) -> bool {
-        let first = |glob: &str| glob.split('/').nth(1).unwrap_or_default().to_owned();
-        let literal = |name: &str| !name.contains(['*', '?', '[', '{', '\\']);
-        let of_rule = first(glob);
-        // An alternative may hold the separator.
-        if !literal(&of_rule) {
-            return !self.0.is_empty();
+        let mut reach = Reach::new(&self.0, contract);
+        let mut found = Vec::new();
+        for (at, rule) in contract.rules().iter().enumerate().filter(|(_, rule)| is_loose(rule)) {
+            let what =
+                || format!("rule {} makes `{}` {}", at + 1, escape(rule.path.as_bytes()), in_words(rule));
+            found.extend(loosening(Some(at), what, reach.of_rule(at)));
         }
-        self.0.iter().map(|place| first(place)).any(|place| !literal(&place) || place == of_rule)
-    }
-
-    /// The shortest path of the floor that `regexes` match and no later,
-    /// immutable rule takes back.
-    fn reached_by(&self, regexes: &[String], later: &[Rule]) -> Result<Option<Vec<u8>>, TooComplex> {
-        let floor: Vec<String> = self.0.iter().flat_map(|place| beneath(place, true)).collect();
-        let mut all = vec![
-            Side { automaton: automaton(regexes)?, wanted: true },
-            Side { automaton: automaton(&floor)?, wanted: true },
-            Side { automaton: automaton(&[PATH.to_owned()])?, wanted: true },
-        ];
-        let found = shortest(&all)?;
-        let taken_back: Vec<String> =
-            later.iter().filter(|rule| !is_loose(rule)).flat_map(|rule| beneath(&rule.path, false)).collect();
-        if found.is_none() || taken_back.is_empty() {
-            return Ok(found);
+        for mount in contract.mounts().iter().filter(|mount| mount.content == MountContent::Hide) {
+            let what = || format!("a mount may hide `{}`", escape(mount.path.as_bytes()));
+            found.extend(loosening(None, what, reach.of_mount(&mount.path)));
         }
-        all.push(Side { automaton: automaton(&taken_back)?, wanted: false });
-        shortest(&all)
+        found
     }
 }
 
+fn loosening(
+    rule: Option<usize>,
+    what: impl FnOnce() -> String,
+    reached: Result<Option<Vec<u8>>, TooComplex>,
+) -> Option<Loosening> {
+    let proof = match reached {
+        Ok(None) => return None,
+        Ok(Some(path)) => format!("for instance {}", escape(&path)),
+        Err(TooComplex) => "its glob is too complex to be told apart from the floor".to_owned(),
+    };
+    Some(Loosening { rule, what: what(), proof })
+}
+
 /// Whether a rule lets anything be other than what was baked.
-fn is_loose(rule: &Rule) -> bool {
+pub(super) fn is_loose(rule: &Rule) -> bool {
     !rule.terms.class.protects() || !rule.terms.xattrs.fewer.is_empty()
+}
+
+/// The globs of a place and of all beneath it.
+pub(super) fn with_all_beneath(place: &str) -> [String; 2] {
+    [place.to_owned(), format!("{}/**", place.trim_end_matches('/'))]
 }
 
 fn in_words(rule: &Rule) -> String {
@@ -157,93 +131,6 @@ fn in_words(rule: &Rule) -> String {
         Class::Immutable | Class::AddOn => "ignore extended attributes".to_owned(),
         class => class.to_string(),
     }
-}
-
-/// The regular expressions of a glob, and where asked for of all beneath it.
-fn beneath(glob: &str, deep: bool) -> Vec<String> {
-    // What does not compile was refused long before.
-    let own = |glob: &str| glob::compile(glob).map(|glob| glob.regex().to_owned()).ok();
-    let below = deep.then(|| format!("{}/**", glob.trim_end_matches('/')));
-    own(glob).into_iter().chain(below.as_deref().and_then(own)).collect()
-}
-
-struct TooComplex;
-
-/// An automaton, and whether the path that is looked for is one it accepts.
-struct Side {
-    automaton: dense::DFA<Vec<u32>>,
-    wanted: bool,
-}
-
-fn automaton(regexes: &[String]) -> Result<dense::DFA<Vec<u32>>, TooComplex> {
-    dense::Builder::new()
-        .syntax(syntax::Config::new().unicode(false).utf8(false))
-        .thompson(thompson::Config::new().utf8(false).nfa_size_limit(Some(MAX_AUTOMATON_BYTES)))
-        .configure(
-            dense::Config::new()
-                .start_kind(StartKind::Anchored)
-                .match_kind(MatchKind::All)
-                .dfa_size_limit(Some(MAX_AUTOMATON_BYTES))
-                .determinize_size_limit(Some(MAX_AUTOMATON_BYTES)),
-        )
-        .build_many(regexes)
-        .map_err(|_| TooComplex)
-}
-
-/// The shortest string that all sides are content with: breadth first over the
-/// product of their states.
-fn shortest(sides: &[Side]) -> Result<Option<Vec<u8>>, TooComplex> {
-    let anchored = start::Config::new().anchored(Anchored::Yes);
-    let begin: Option<Vec<StateID>> =
-        sides.iter().map(|side| side.automaton.start_state(&anchored).ok()).collect();
-    let begin = begin.ok_or(TooComplex)?;
-    let mut known = HashSet::from([begin.clone()]);
-    // Each state with where it came from, so that the string can be told.
-    let mut visited: Vec<(Vec<StateID>, usize, u8)> = vec![(begin, 0, 0)];
-    let mut queue = VecDeque::from([0]);
-    while let Some(at) = queue.pop_front() {
-        let states = visited[at].0.clone();
-        let content = sides.iter().zip(&states).all(|(side, &state)| {
-            side.automaton.is_match_state(side.automaton.next_eoi_state(state)) == side.wanted
-        });
-        if content {
-            return Ok(Some(told(&visited, at)));
-        }
-        for byte in LETTERS.chain((1..=u8::MAX).filter(|byte| !LETTERS.contains(byte))) {
-            let next: Vec<StateID> = sides
-                .iter()
-                .zip(&states)
-                .map(|(side, &state)| side.automaton.next_state(state, byte))
-                .collect();
-            let is_lost = sides
-                .iter()
-                .zip(&next)
-                .any(|(side, &state)| side.wanted && side.automaton.is_dead_state(state));
-            if is_lost || !known.insert(next.clone()) {
-                continue;
-            }
-            if visited.len() == MAX_STATES {
-                return Err(TooComplex);
-            }
-            queue.push_back(visited.len());
-            visited.push((next, at, byte));
-        }
-    }
-    Ok(None)
-}
-
-/// Tried first, so that the path that is shown is one that people write.
-const LETTERS: std::ops::RangeInclusive<u8> = b'a'..=b'z';
-
-fn told(visited: &[(Vec<StateID>, usize, u8)], mut at: usize) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    while at != 0 {
-        let (_, before, byte) = &visited[at];
-        bytes.push(*byte);
-        at = *before;
-    }
-    bytes.reverse();
-    bytes
 }
 
 #[cfg(test)]
@@ -294,6 +181,22 @@ mod tests {
     }
 
     #[test]
+    fn the_floor_is_its_places_and_all_beneath() {
+        for (path, expected) in [
+            ("/", None),
+            ("/usr", Some("/usr")),
+            ("/usr/local/x", Some("/usr")),
+            ("/usrx", None),
+            ("/lib64/x", Some("/lib*")),
+            ("/opt/usr", None),
+        ] {
+            assert_eq!(Floor::default().place_of(&TreePath::new(path).unwrap()), expected, "{path}");
+        }
+        let all = Floor::new(vec!["/**".to_owned()]).unwrap();
+        assert_eq!(all.place_of(&TreePath::new("/a/b").unwrap()), Some("/**"));
+    }
+
+    #[test]
     fn the_default_contract_keeps_the_default_floor() {
         assert_eq!(Floor::default().check(&Contract::linux()), Ok(()));
         let error = Floor::new(vec!["usr".to_owned()]).unwrap_err().to_string();
@@ -303,9 +206,11 @@ mod tests {
 
     #[test]
     fn a_glob_that_explodes_is_refused_in_bounded_time() {
-        let glob = format!("/**/{}", "*a?????????????????????".repeat(20));
-        let contract = Contract::from_toml(&format!("[[rule]]\npath = '{glob}'\nclass = 'ephemeral'\n"));
-        let loosenings = Floor::default().loosenings(&contract.unwrap());
-        assert!(loosenings[0].proof.contains("too complex"), "{loosenings:?}");
+        let exploding = "*a?????????????????????".repeat(20);
+        for (first, says) in [("**", "for instance /bin/"), ("u*", "too complex")] {
+            let rule = format!("[[rule]]\npath = '/{first}/**/{exploding}'\nclass = 'ephemeral'\n");
+            let loosenings = Floor::default().loosenings(&Contract::from_toml(&rule).unwrap());
+            assert!(loosenings[0].proof.contains(says), "{loosenings:?}");
+        }
     }
 }

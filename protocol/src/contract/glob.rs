@@ -37,6 +37,11 @@ pub fn compile(pattern: &str) -> Result<globset::Glob, String> {
         .map_err(|error| format!("glob `{shown}` is not valid: {}", error.kind()))
 }
 
+/// Whether a glob, or a component of one, matches its own text alone.
+pub(super) fn is_plain(glob: &str) -> bool {
+    !glob.contains(['*', '?', '[', ']', '{', '}', '\\'])
+}
+
 /// Refuses the brackets that would match the separator, and so leave their
 /// component: negated ones, and those that hold it or a range across it.
 fn check_brackets(pattern: &str) -> Result<(), &'static str> {

@@ -4,17 +4,17 @@
 //! manifest. What a path is held to is a matter of its bytes alone; the last rule
 //! that matches says it all; what no rule names is `immutable`.
 
+mod automata;
 mod class;
 mod file;
 mod floor;
 mod glob;
+mod matcher;
+mod reach;
+mod shape;
 mod terms;
 mod wire;
 
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
-
-use globset::{Candidate, GlobSet, GlobSetBuilder};
 use serde::{Deserialize, Serialize};
 
 pub use class::{CAPABILITY, Class, Forbidden};
@@ -23,6 +23,7 @@ pub use floor::{Floor, FloorError, Loosening};
 pub use glob::compile as glob;
 pub use terms::{Terms, XattrScope};
 
+use self::matcher::{Matcher, Progress};
 use crate::path::TreePath;
 use crate::strict_toml::TomlError;
 
@@ -32,7 +33,8 @@ pub const MAX_CONTRACT_BYTES: usize = 1 << 20;
 pub const MAX_RULES: usize = 10_000;
 
 /// Says what the paths that match a glob are held to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(into = "wire::WireRule")]
 pub struct Rule {
     /// A glob over the whole path: `*` and `?` stay within a component, `**` as
     /// a whole component does not. `/tmp/**` is all beneath `/tmp`, not `/tmp`.
@@ -76,7 +78,7 @@ pub enum MountContent {
 pub struct Contract {
     rules: Vec<Rule>,
     mounts: Vec<ExpectedMount>,
-    globs: GlobSet,
+    matcher: Matcher,
 }
 
 impl Contract {
@@ -92,7 +94,7 @@ impl Contract {
 
     /// A contract without rules and mounts: all is immutable.
     pub fn empty() -> Self {
-        Self { rules: Vec::new(), mounts: Vec::new(), globs: GlobSet::empty() }
+        Self::new(Vec::new(), Vec::new()).expect("no rules are no rules too many")
     }
 
     /// Reads a contract as people write it.
@@ -109,14 +111,8 @@ impl Contract {
         if rules.len() + mounts.len() > MAX_RULES {
             return Err(format!("the contract has over {MAX_RULES} rules and mounts"));
         }
-        let mut globs = GlobSetBuilder::new();
-        for rule in &rules {
-            globs.add(glob::compile(&rule.path)?);
-        }
-        let globs = globs
-            .build()
-            .map_err(|error| format!("the contract's globs cannot be used together: {error}"))?;
-        Ok(Self { rules, mounts, globs })
+        let matcher = Matcher::new(rules.iter().map(|rule| rule.path.as_str()))?;
+        Ok(Self { rules, mounts, matcher })
     }
 
     /// What a path is held to: the terms of the last rule that matches, else
@@ -137,15 +133,12 @@ impl Contract {
 
     /// Where the deciding rule stands among the rules, if one does.
     pub fn rule_index_for(&self, path: &TreePath) -> Option<usize> {
-        // A glob such as `/**` means what lies beneath, never `/` itself.
-        if path.is_root() {
-            return self.rules.iter().rposition(|rule| rule.path == "/");
-        }
-        if self.rules.is_empty() {
-            return None;
-        }
-        let candidate = Candidate::new(OsStr::from_bytes(path.as_bytes()));
-        self.globs.matches_candidate(&candidate).into_iter().max()
+        Progress::new(&self.matcher).last(path)
+    }
+
+    /// Answers for many paths, quickest when they come in tree order.
+    pub fn follow(&self) -> Follower<'_> {
+        Follower { contract: self, progress: Progress::new(&self.matcher) }
     }
 
     /// The rules, in order.
@@ -176,6 +169,32 @@ impl Contract {
                 .strip_prefix(mount.path.as_bytes())
                 .is_some_and(|rest| matches!(rest.first(), None | Some(b'/')))
         })
+    }
+}
+
+/// A contract that is asked for one path after the other. What a path shares
+/// with the one before is not matched again.
+#[derive(Debug)]
+pub struct Follower<'a> {
+    contract: &'a Contract,
+    progress: Progress<'a>,
+}
+
+impl<'a> Follower<'a> {
+    /// As [`Contract::terms_of`].
+    pub fn terms_of(&mut self, path: &TreePath) -> &'a Terms {
+        self.rule_index_for(path).map_or(Terms::immutable(), |at| &self.contract.rules[at].terms)
+    }
+
+    /// As [`Contract::rule_index_for`].
+    pub fn rule_index_for(&mut self, path: &TreePath) -> Option<usize> {
+        self.progress.last(path)
+    }
+
+    /// Where every rule that matches stands among the rules, rising: the last one
+    /// decides.
+    pub fn matching(&mut self, path: &TreePath, into: &mut Vec<usize>) {
+        self.progress.all(path, into);
     }
 }
 

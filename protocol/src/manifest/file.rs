@@ -284,6 +284,7 @@ impl Manifest {
         let mut entries = self.entries(input)?;
         let mut listed = ListedEntry { path: TreePath::root(), entry: Entry::empty() };
         let mut append_only = HashMap::new();
+        let mut follower = contract.follow();
         while entries.read(&mut listed)? {
             let ListedEntry { path, entry } = &listed;
             if is_reserved(&self.predicate.reserved, path) {
@@ -297,7 +298,7 @@ impl Manifest {
             let terms = if is_plain && entry.xattrs.is_empty() {
                 Terms::immutable()
             } else {
-                contract.terms_of(path)
+                follower.terms_of(path)
             };
             if let Some((name, _)) = entry.xattrs.iter().find(|(name, _)| !terms.xattrs.contains(name)) {
                 let name = escape(name).into_owned();

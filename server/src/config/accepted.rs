@@ -154,10 +154,11 @@ fn views(files: &[Arc<File>]) -> Vec<FileView<'_>> {
 
 fn protected(stack: &Stack, files: &[Arc<File>]) -> Result<Protected, EntriesError> {
     let contract = stack.contract();
+    let mut follower = contract.follow();
     let mut protected = Protected { entries: 0, of: 0 };
     for listed in stack.entries(views(files))? {
         let path = listed?.path;
-        protected.count(contract, &path, contract.class_of(&path));
+        protected.count(contract, &path, follower.terms_of(&path).class);
     }
     Ok(protected)
 }
