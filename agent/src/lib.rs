@@ -9,6 +9,7 @@ mod cli;
 mod client;
 mod command;
 mod config;
+mod diff;
 mod facts;
 mod identity;
 pub mod lint;

@@ -2,6 +2,7 @@
 
 mod agent;
 mod bake;
+mod diff;
 mod keygen;
 mod ledger;
 mod show;
@@ -10,16 +11,18 @@ mod sign;
 mod verify;
 mod verify_mtree;
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
 
 use anyhow::{Context, bail};
 use congruent_protocol::key::SecretKey;
+use congruent_protocol::manifest::Manifest;
 use congruent_protocol::trust::Trust;
 use congruent_protocol::verification::State;
+use jiff::Timestamp;
 
 use crate::cli::{self, Command};
-use crate::trust;
+use crate::{regular, trust};
 
 /// What a command came to, where it was not an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +53,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::Bake(args) => bake::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Show(args) => show::run(&args),
+        Command::Diff(args) => diff::run(&args),
         Command::Keygen(args) => keygen::run(&args),
         Command::Sign(args) => sign::run(&args),
         Command::Ledger(command) => ledger::run(&command),
@@ -69,6 +73,25 @@ fn read_trust(args: &cli::Trust) -> anyhow::Result<Option<Trust>> {
         ),
         (None, keys) => Ok(Some(trust::of_keys(keys)?)),
     }
+}
+
+/// Opens a manifest to be read and not relied upon. Where no trusted key is
+/// given, whoever wrote it is believed; says whether one was.
+fn open_to_read(path: &Path, signers: &cli::Signers) -> anyhow::Result<(Manifest, File, bool)> {
+    let shown = path.display();
+    let mut file = regular::open(path).with_context(|| format!("cannot open the manifest {shown}"))?;
+    let trust = cli::Trust {
+        trust: signers.trust.clone(),
+        trust_config: signers.trust_config.clone(),
+        insecure_unsigned: signers.trust.is_empty() && signers.trust_config.is_none(),
+    };
+    let trust = read_trust(&trust)?;
+    let manifest = match &trust {
+        Some(trust) => Manifest::verify(&mut file, trust, Timestamp::now()),
+        None => Manifest::read_unchecked(&mut file),
+    };
+    let manifest = manifest.with_context(|| format!("cannot use the manifest {shown}"))?;
+    Ok((manifest, file, trust.is_some()))
 }
 
 fn read_secret_key(path: &Path) -> anyhow::Result<SecretKey> {

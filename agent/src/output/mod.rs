@@ -3,6 +3,7 @@
 //! Renderers: each takes values and writes text. None looks at anything else, and
 //! none decides anything.
 
+pub(crate) mod diff;
 pub(crate) mod junit;
 pub(crate) mod lint;
 pub(crate) mod manifest;

@@ -32,7 +32,8 @@ pub const MAX_CONTRACT_BYTES: usize = 1 << 20;
 pub const MAX_RULES: usize = 10_000;
 
 /// Says what the paths that match a glob are held to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(into = "wire::WireRule")]
 pub struct Rule {
     /// A glob over the whole path: `*` and `?` stay within a component, `**` as
     /// a whole component does not. `/tmp/**` is all beneath `/tmp`, not `/tmp`.

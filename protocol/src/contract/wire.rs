@@ -19,7 +19,7 @@ pub(super) struct WireContract {
 /// A rule in a manifest.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct WireRule {
+pub(super) struct WireRule {
     path: String,
     class: Class,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
