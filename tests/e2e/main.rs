@@ -6,6 +6,7 @@ mod bad_input;
 mod command_line;
 #[cfg(test)]
 mod contracts;
+#[cfg(test)]
 mod diff;
 #[cfg(test)]
 mod end_to_end;
