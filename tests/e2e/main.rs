@@ -9,6 +9,8 @@ mod contract_commands;
 #[cfg(test)]
 mod contracts;
 #[cfg(test)]
+mod diff;
+#[cfg(test)]
 mod end_to_end;
 #[cfg(test)]
 mod interchange;
