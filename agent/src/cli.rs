@@ -76,6 +76,12 @@ pub(crate) struct Bake {
     /// 2027-01-31T00:00:00Z, or a period from now such as 90d.
     #[arg(long, value_name = "WHEN")]
     pub(crate) expires: Option<String>,
+    /// Record no packages. Otherwise the manifest names the packages in dpkg's or
+    /// rpm's database beneath DIR, and which entries belong to each, so that
+    /// `congruent diff` can tell changes by package. Reading rpm's takes the
+    /// program rpm.
+    #[arg(long)]
+    pub(crate) no_packages: bool,
     #[command(flatten)]
     pub(crate) origin: OriginArgs,
     /// Where to write the manifest. Inside DIR it must be the reserved place,

@@ -16,6 +16,7 @@ mod identity;
 pub mod lint;
 pub mod mtree;
 mod output;
+pub mod packages;
 mod progress;
 mod regular;
 mod report_log;

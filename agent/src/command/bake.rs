@@ -19,6 +19,7 @@ use crate::atomic::{self, directory_of};
 use crate::cli::{Bake, LintChoice, OriginArgs};
 use crate::lint::{Allowance, Collector};
 use crate::output::lint as page;
+use crate::packages::{self, Found};
 use crate::progress::Progress;
 use crate::sweep::{self, Counters, Purpose, Root, Scope, default_threads};
 
@@ -45,11 +46,12 @@ pub(super) fn run(args: &Bake) -> anyhow::Result<Outcome> {
         purpose: Purpose::Bake { lint: !args.lint.no_lint },
         threads: default_threads(),
     };
+    let Found { packages, owners } = if args.no_packages { Found::default() } else { read_packages(&root)? };
     let counters = Counters::default();
     let progress = Progress::counting_first("baking", &root.path, &counters);
     let mut lint = Collector::new(read_allowances(&args.lint)?);
     let (mut section, baked) =
-        progress.watch(|| sweep::bake(&root, &scope, &counters, section, &mut lint))?;
+        progress.watch(|| sweep::bake(&root, &scope, &counters, section, &owners, &mut lint))?;
     let lint = (!args.lint.no_lint).then(|| lint.finish());
     if let Some(report) = &lint
         && page::denied(&mut io::stderr(), report, &args.lint.deny)?
@@ -69,7 +71,7 @@ pub(super) fn run(args: &Bake) -> anyhow::Result<Outcome> {
         baked: who_baked(),
         expires,
         origin: origin(&args.origin),
-        packages: None,
+        packages,
         lint: lint.clone(),
     };
     atomic::write(&args.output, |out| {
@@ -114,6 +116,16 @@ fn read_expiry(text: &str) -> anyhow::Result<Timestamp> {
         bail!("--expires {text:?} is not in the future");
     }
     Ok(at.timestamp())
+}
+
+/// What the image's package database says. One that cannot be read is told, and
+/// is no reason not to bake: the promise is about the tree.
+fn read_packages(root: &Root) -> io::Result<Found> {
+    packages::read(&root.directory).or_else(|error| {
+        let why = format!("{:#}", anyhow::Error::new(error));
+        writeln!(io::stderr(), "packages: none are recorded: {}", escape(why.as_bytes()))?;
+        Ok(Found::default())
+    })
 }
 
 fn origin(args: &OriginArgs) -> Origin {

@@ -13,6 +13,7 @@ use congruent_protocol::tree::{Contribution, OutOfOrder, TreeHasher};
 
 use super::{Counters, Inode, Root, Scope, Seen, SeenEntry, Sight, sweep};
 use crate::lint::Collector;
+use crate::packages::Owners;
 
 /// A baked tree.
 pub(crate) struct Baked {
@@ -38,13 +39,14 @@ pub(crate) enum BakeError {
     Order(#[from] OutOfOrder),
 }
 
-/// Walks `root` and writes its entries to `section`, which is given back. What
-/// lint finds goes to `lint`.
+/// Walks `root` and writes its entries to `section`, which is given back, each
+/// with its owner. What lint finds goes to `lint`.
 pub(crate) fn bake<W: Write>(
     root: &Root,
     scope: &Scope<'_>,
     counters: &Counters,
     section: W,
+    owners: &Owners,
     lint: &mut Collector,
 ) -> Result<(W, Baked), BakeError> {
     debug_assert!(scope.purpose.is_bake());
@@ -77,6 +79,7 @@ pub(crate) fn bake<W: Write>(
         if !entry.node.is_directory() {
             entry.link_group = groups.of(inode);
         }
+        entry.package = owners.of(&path, entry.node.is_directory());
         hasher.push(&path, Contribution::of(&entry, terms))?;
         writer.push(&path, &entry)?;
         Ok(())
