@@ -27,6 +27,7 @@ pub(crate) enum Command {
     Explain(Explain),
     #[command(subcommand)]
     Contract(ContractCommand),
+    Diff(Diff),
     Keygen(Keygen),
     Sign(Sign),
     #[command(subcommand)]
@@ -341,6 +342,46 @@ pub(crate) struct ContractSuggest {
     /// What `congruent verify --format json` printed, once for each boot.
     #[arg(required = true, value_name = "VERIFY.json")]
     pub(crate) outcomes: Vec<PathBuf>,
+}
+
+/// Tell what changed between two images, from their manifests.
+///
+/// By package where both manifests name them, else by directory; entries that
+/// changed although their package has the same version are named first of all.
+/// Times do not count, unless a contract is strict about them. Without --trust
+/// the signatures are named but not checked.
+///
+/// Exit codes: 0 told, whether or not anything changed; 1 with --allow, where
+/// something changed that it does not declare; 2 usage or operational error, also
+/// where one name and version has two roots.
+#[derive(Args)]
+pub(crate) struct Diff {
+    /// The manifest of the image that was.
+    pub(crate) old: PathBuf,
+    /// The manifest of the image that is to be.
+    pub(crate) new: PathBuf,
+    #[command(flatten)]
+    pub(crate) signatures: Signatures,
+    /// Fail with exit code 1 where anything changed that this TOML file does not
+    /// declare: `[[package]]` name, and where wanted from and to, as globs;
+    /// `[[path]]` glob, as in contracts; contract = true. A declared package covers
+    /// its own entries. Words of the origin need not be declared.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) allow: Option<PathBuf>,
+    /// How to print.
+    #[arg(long, value_enum, default_value_t = DiffFormat::Text)]
+    pub(crate) format: DiffFormat,
+}
+
+/// How a diff is printed.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DiffFormat {
+    /// For people at a terminal; of many changes in one directory, the first.
+    Text,
+    /// For programs: one JSON document with `schema_version`, and everything.
+    Json,
+    /// For merge requests and change boards: tables.
+    Markdown,
 }
 
 /// Make an Ed25519 key pair to sign manifests with.

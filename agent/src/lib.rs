@@ -10,6 +10,7 @@ mod client;
 mod command;
 mod config;
 mod contract_check;
+mod diff;
 mod explanation;
 mod facts;
 mod identity;

@@ -3,6 +3,7 @@
 mod agent;
 mod bake;
 mod contract;
+mod diff;
 mod explain;
 mod keygen;
 mod ledger;
@@ -54,6 +55,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::Bake(args) => bake::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Show(args) => show::run(&args),
+        Command::Diff(args) => diff::run(&args),
         Command::Keygen(args) => keygen::run(&args),
         Command::Sign(args) => sign::run(&args),
         Command::Contract(command) => contract::run(&command),

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 
-use congruent_protocol::contract::{MountContent, Terms};
+use congruent_protocol::contract::{ExpectedMount, MountContent, Rule, Terms};
 use congruent_protocol::drift::Attributes;
 use congruent_protocol::entry::Node;
 use congruent_protocol::manifest::{EntriesReader, ListedEntry, Manifest, ManifestKind};
@@ -50,22 +50,10 @@ pub(crate) fn text<R: Read>(
     }
     writeln!(out, "\ncontract: immutable, but where the last matching rule says otherwise")?;
     for rule in predicate.contract.rules() {
-        writeln!(
-            out,
-            "  {:<11} {}{}",
-            rule.terms.class.name(),
-            escape(rule.path.as_bytes()),
-            more_terms(&rule.terms)
-        )?;
+        writeln!(out, "  {}", rule_line(rule))?;
     }
     for mount in predicate.contract.mounts() {
-        let how = match mount.content {
-            MountContent::Verify => "verified like the rest",
-            MountContent::Hide => "hides what was baked beneath",
-        };
-        let wishes = mount.filesystem.iter().chain(&mount.source).chain(&mount.flags);
-        let wishes: String = wishes.map(|wish| format!(" {}", escape(wish.as_bytes()))).collect();
-        writeln!(out, "  mount      {}{wishes}: {how}", escape(mount.path.as_bytes()))?;
+        writeln!(out, "  {}", mount_line(mount))?;
     }
     lint::counts(out, predicate.lint.as_ref())?;
     if let Some(entries) = entries {
@@ -75,6 +63,23 @@ pub(crate) fn text<R: Read>(
         }
     }
     Ok(())
+}
+
+/// A rule of the contract on one line.
+pub(super) fn rule_line(rule: &Rule) -> String {
+    let path = escape(rule.path.as_bytes());
+    format!("{:<11} {path}{}", rule.terms.class.name(), more_terms(&rule.terms))
+}
+
+/// An expected mount on one line.
+pub(super) fn mount_line(mount: &ExpectedMount) -> String {
+    let how = match mount.content {
+        MountContent::Verify => "verified like the rest",
+        MountContent::Hide => "hides what was baked beneath",
+    };
+    let wishes = mount.filesystem.iter().chain(&mount.source).chain(&mount.flags);
+    let wishes: String = wishes.map(|wish| format!(" {}", escape(wish.as_bytes()))).collect();
+    format!("mount      {}{wishes}: {how}", escape(mount.path.as_bytes()))
 }
 
 /// What a rule says beside its class.
@@ -96,7 +101,8 @@ pub(super) fn more_terms(terms: &Terms) -> String {
     if words.is_empty() { String::new() } else { format!("  ({})", words.join("; ")) }
 }
 
-fn signers(out: &mut impl Write, manifest: &Manifest, was_checked: bool) -> io::Result<()> {
+/// Who signed it, and whether that was checked.
+pub(super) fn signers(out: &mut impl Write, manifest: &Manifest, was_checked: bool) -> io::Result<()> {
     let signed_by = manifest.signed_by();
     for key in &signed_by.verified {
         writeln!(out, "  signed     by {key}: checked")?;

@@ -4,6 +4,7 @@
 //! none decides anything.
 
 pub(crate) mod contract_check;
+pub(crate) mod diff;
 pub(crate) mod explanation;
 pub(crate) mod junit;
 pub(crate) mod lint;
