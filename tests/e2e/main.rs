@@ -8,6 +8,7 @@ mod command_line;
 mod contract_commands;
 #[cfg(test)]
 mod contracts;
+#[cfg(test)]
 mod diff;
 #[cfg(test)]
 mod end_to_end;

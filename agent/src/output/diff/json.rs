@@ -7,7 +7,7 @@ use congruent_protocol::digest::Digest;
 use congruent_protocol::drift::{Attributes, Change, Field};
 use congruent_protocol::manifest::Package;
 use congruent_protocol::path::TreePath;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::{Page, Side, why_no_packages};
 use crate::diff::allow::{Judgement, Undeclared};
@@ -32,7 +32,7 @@ struct Document<'a> {
     directories: Vec<Directory>,
     contract: Contract<'a>,
     origin: &'a [WordChange],
-    changes: Vec<Entry<'a>>,
+    changes: Entries<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     allow: Option<Allow<'a>>,
 }
@@ -89,6 +89,17 @@ struct Contract<'a> {
     changes: &'a ContractChanges,
 }
 
+/// Every entry that differs, made when it is written: with all attributes they
+/// are larger than the diff.
+struct Entries<'a>(&'a Diff);
+
+impl Serialize for Entries<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(diff) = self;
+        serializer.collect_seq(diff.changes.iter().map(|changed| entry(diff, changed)))
+    }
+}
+
 #[derive(Serialize)]
 struct Entry<'a> {
     #[serde(flatten)]
@@ -140,7 +151,7 @@ pub(crate) fn json(out: &mut impl Write, page: &Page<'_>) -> io::Result<()> {
         directories: directories(diff),
         contract: Contract { changed: !diff.contract.is_empty(), changes: &diff.contract },
         origin: &diff.origin,
-        changes: diff.changes.iter().map(|changed| entry(diff, changed)).collect(),
+        changes: Entries(diff),
         allow: page.judgement.map(|judgement| allow(diff, judgement)),
     };
     output::json(out, &document)
