@@ -5,8 +5,8 @@ use std::os::fd::OwnedFd;
 
 use congruent_protocol::manifest::Package;
 
-use super::beneath;
 use super::dpkg::{Diversions, DpkgError, MAX_PACKAGES, parse_checksums, parse_list, parse_status};
+use super::in_root;
 use super::read::{Listing, PackagesError};
 
 const DATABASE: &str = "var/lib/dpkg";
@@ -42,7 +42,7 @@ impl Database<'_> {
         let diversions =
             self.parse(&format!("{DATABASE}/diversions"), Diversions::parse)?.unwrap_or_default();
         let info = format!("{DATABASE}/info");
-        let known = beneath::names(self.root, &info, 20 * MAX_PACKAGES)
+        let known = in_root::names(self.root, &info, 20 * MAX_PACKAGES)
             .map_err(|source| PackagesError::Read { path: info.clone(), source })?;
         let known: HashSet<String> = known.into_iter().collect();
         let mut listings = Vec::with_capacity(packages.len());
@@ -77,7 +77,7 @@ impl Database<'_> {
     }
 
     fn read_stanzas(&mut self) -> Result<Vec<Listing>, PackagesError> {
-        let names = beneath::names(self.root, STANZAS, 2 * MAX_PACKAGES)
+        let names = in_root::names(self.root, STANZAS, 2 * MAX_PACKAGES)
             .map_err(|source| PackagesError::Read { path: STANZAS.to_owned(), source })?;
         let mut listings = Vec::new();
         for name in names.iter().filter(|name| !name.ends_with(SUMS)) {
@@ -99,7 +99,7 @@ impl Database<'_> {
         path: &str,
         parse: impl Fn(&[u8]) -> Result<T, DpkgError>,
     ) -> Result<Option<T>, PackagesError> {
-        let bytes = beneath::read(self.root, path, MAX_FILE_BYTES)
+        let bytes = in_root::read(self.root, path, MAX_FILE_BYTES)
             .map_err(|source| PackagesError::Read { path: path.to_owned(), source })?;
         let Some(bytes) = bytes else { return Ok(None) };
         self.left = self.left.checked_sub(bytes.len()).ok_or(PackagesError::TooLarge)?;

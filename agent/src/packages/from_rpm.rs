@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 
 use congruent_protocol::path::escape;
 
-use super::beneath;
+use super::in_root;
 use super::read::{Listing, PackagesError};
 use super::rpm::{Answer, Listed, QUERY};
 
@@ -49,7 +49,7 @@ fn find(root: &OwnedFd) -> Result<Option<&'static str>, PackagesError> {
     for place in PLACES {
         for name in DATABASES {
             let path = format!("{place}/{name}");
-            if beneath::open(root, &path).map_err(|source| PackagesError::Read { path, source })?.is_some() {
+            if in_root::open(root, &path).map_err(|source| PackagesError::Read { path, source })?.is_some() {
                 return Ok(Some(place));
             }
         }
@@ -60,7 +60,7 @@ fn find(root: &OwnedFd) -> Result<Option<&'static str>, PackagesError> {
 /// Copies the file beneath `root` at `path`, where there is one.
 fn copy(root: &OwnedFd, path: &str, to: &Path) -> Result<(), PackagesError> {
     let copy = || -> io::Result<()> {
-        let Some(from) = beneath::open(root, path)? else { return Ok(()) };
+        let Some(from) = in_root::open(root, path)? else { return Ok(()) };
         let mut from = from.take(MAX_DATABASE_BYTES + 1);
         if io::copy(&mut from, &mut File::create(to)?)? > MAX_DATABASE_BYTES {
             let why = format!("it is over {MAX_DATABASE_BYTES} bytes long");

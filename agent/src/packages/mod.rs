@@ -5,10 +5,10 @@
 //! half of the owners would mislead. Nothing here decides whether an image is
 //! good: who cannot be told what a file belongs to still sees that it changed.
 
-mod beneath;
 pub mod dpkg;
 mod from_dpkg;
 mod from_rpm;
+mod in_root;
 mod links;
 mod owners;
 mod read;

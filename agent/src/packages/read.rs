@@ -8,7 +8,7 @@ use congruent_protocol::manifest::{Package, Packages};
 use super::dpkg::DpkgError;
 use super::links::Links;
 use super::rpm::RpmError;
-use super::{Found, Owners, beneath, from_dpkg, from_rpm};
+use super::{Found, Owners, from_dpkg, from_rpm, in_root};
 
 /// The most paths taken that belong to packages.
 const MAX_PATHS: usize = 8_000_000;
@@ -83,7 +83,7 @@ fn number(manager: &str, mut listings: Vec<Listing>, root: &OwnedFd) -> Result<F
     }
     // The same image must give the same manifest, in whatever order its database is.
     listings.sort();
-    let mut links = Links::new(|path: &_| beneath::read_link(root, path));
+    let mut links = Links::new(|path: &_| in_root::read_link(root, path));
     let mut owners = Owners::default();
     let mut list = Vec::with_capacity(listings.len());
     for (package, paths) in listings {
