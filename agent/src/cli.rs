@@ -363,8 +363,8 @@ pub(crate) struct Diff {
     #[command(flatten)]
     pub(crate) signatures: Signatures,
     /// Fail with exit code 1 where anything changed that this TOML file does not
-    /// declare: [[package]] name, and where wanted from and to, as globs;
-    /// [[path]] glob, as in contracts; contract = true. A declared package covers
+    /// declare: `[[package]]` name, and where wanted from and to, as globs;
+    /// `[[path]]` glob, as in contracts; contract = true. A declared package covers
     /// its own entries. Words of the origin need not be declared.
     #[arg(long, value_name = "FILE")]
     pub(crate) allow: Option<PathBuf>,

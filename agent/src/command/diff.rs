@@ -17,15 +17,14 @@ use crate::target::passing_content_key;
 pub(super) fn run(args: &cli::Diff) -> anyhow::Result<Outcome> {
     let allow = args.allow.as_deref().map(read_allow).transpose()?;
     let trust = read_signatures(&args.signatures)?;
-    let was_checked = trust.is_some();
     let (old, old_file) = open_to_read(&args.old, trust.as_ref())?;
     let (new, new_file) = open_to_read(&args.new, trust.as_ref())?;
     let diff = Diff::between((&old, &old_file), (&new, &new_file), &passing_content_key()?)
         .with_context(|| format!("cannot compare {} with {}", args.old.display(), args.new.display()))?;
     let judgement = allow.map(|allow| allow.judge(&diff));
     let page = Page {
-        old: Side { manifest: &old, was_checked },
-        new: Side { manifest: &new, was_checked },
+        old: Side { manifest: &old, was_checked: trust.is_some() },
+        new: Side { manifest: &new, was_checked: trust.is_some() },
         diff: &diff,
         judgement: judgement.as_ref(),
     };

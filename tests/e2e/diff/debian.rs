@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 
 use anyhow::{Result, anyhow};
 use congruent_protocol::manifest::{ListedEntry, Manifest};
-use congruent_tests::sandbox::{KeyFiles, Sandbox};
+use congruent_tests::sandbox::Sandbox;
 use congruent_tests::{debian, peer, tree};
 
 use super::*;
@@ -30,21 +30,36 @@ const HOSTILE: [&[u8]; 9] = [
 
 const CONTRACT: &str = "[[rule]]\npath = '/var/log/**'\nclass = 'append-only'\n";
 
+/// Both manifests and the key that signed them, in a folder of one's own.
 pub(super) struct Images {
-    pub(super) sandbox: Sandbox,
-    keys: KeyFiles,
+    sandbox: Sandbox,
+    public: PathBuf,
     pub(super) old: PathBuf,
     pub(super) new: PathBuf,
 }
 
-/// Both images, baked once for all tests.
-pub(super) fn images() -> Result<&'static Images> {
-    static IMAGES: OnceLock<Result<Images, String>> = OnceLock::new();
-    let made = IMAGES.get_or_init(|| make().map_err(|error| format!("{error:#}")));
-    made.as_ref().map_err(|error| anyhow!("{error}"))
+/// The same as bytes: what is static is never dropped, and a folder would stay.
+struct Baked {
+    public: Vec<u8>,
+    old: Vec<u8>,
+    new: Vec<u8>,
 }
 
-fn make() -> Result<Images> {
+/// Both images, baked once for all tests.
+pub(super) fn images() -> Result<Images> {
+    static BAKED: OnceLock<Result<Baked, String>> = OnceLock::new();
+    let baked = BAKED.get_or_init(|| make().map_err(|error| format!("{error:#}")));
+    let Baked { public, old, new } = baked.as_ref().map_err(|error| anyhow!("{error}"))?;
+    let sandbox = Sandbox::new()?;
+    Ok(Images {
+        public: sandbox.write("key.pub.pem", public)?,
+        old: sandbox.write("old.manifest", old)?,
+        new: sandbox.write("new.manifest", new)?,
+        sandbox,
+    })
+}
+
+fn make() -> Result<Baked> {
     let sandbox = Sandbox::for_trees()?;
     let keys = sandbox.keygen("key")?;
     let [root, old, new] = ["root", "old.manifest", "new.manifest"].map(|name| sandbox.path(name));
@@ -67,8 +82,7 @@ fn make() -> Result<Images> {
     let contract = sandbox.write("contract.toml", CONTRACT)?;
     let contract = contract.to_str().context("the sandbox has an odd name")?;
     bake(&root, "1.1", &new, &["--key", secret, "--ticket", "CHG-2", "--contract", contract])?;
-    fs::remove_dir_all(&root)?;
-    Ok(Images { sandbox, keys, old, new })
+    Ok(Baked { public: fs::read(&keys.public)?, old: fs::read(&old)?, new: fs::read(&new)? })
 }
 
 #[test]
@@ -185,7 +199,7 @@ fn text_names_what_changed_outside_a_version() -> Result<()> {
 #[test]
 fn signatures_are_checked_where_keys_are_given() -> Result<()> {
     let images = images()?;
-    let public = images.keys.public.to_str().context("the sandbox has an odd name")?;
+    let public = images.public.to_str().context("the sandbox has an odd name")?;
     let (code, json) = diff_json(&images.old, &images.new, &["--trust", public])?;
     assert_eq!(
         (code, &json["old"]["was_checked"], &json["new"]["was_checked"]),
