@@ -154,6 +154,26 @@ fn a_path_is_explained() -> Result<()> {
     Ok(())
 }
 
+/// What an add-on holds is told as its own; beside its places it holds nothing.
+#[test]
+fn a_path_is_explained_by_the_manifest_that_holds_it() -> Result<()> {
+    let contract = "[[rule]]\npath = '/opt/cni/**'\nclass = 'add-on'\n";
+    let baked = Baked::under(contract)?;
+    let (tree, add_on) = (baked.sandbox.path("cni"), baked.sandbox.path("cni.manifest"));
+    fs::create_dir_all(tree.join("opt/cni"))?;
+    fs::write(tree.join("opt/cni/bridge"), "bridge\n")?;
+    let mut bake = agent::command(&["bake", "--add-on", "--name", "cni", "--version", "2", "--output"])?;
+    let ended = run(bake.arg(&add_on).arg(&tree))?;
+    ensure!(ended.code == Some(0), "{}", ended.stderr);
+    for (path, expected) in [("/opt/cni/bridge", "cni"), ("/opt", "web"), ("/opt/cni/other", "")] {
+        let words = [path, "--format", "json", "--add-on"].map(OsStr::new);
+        let told = json(&baked.explain(&[&words[..], &[add_on.as_os_str()]].concat())?)?;
+        assert_eq!(told["baked"]["manifest"].as_str().unwrap_or_default(), expected, "{path}");
+    }
+    assert_eq!(json(&baked.explain(&["/opt/cni/bridge", "--format", "json"])?)?["baked"], Value::Null);
+    Ok(())
+}
+
 /// What one boot of the image changes: the same places as every boot, by its own
 /// values and names.
 fn boot(root: &Path, number: usize) -> Result<()> {
