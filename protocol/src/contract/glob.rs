@@ -2,12 +2,38 @@
 
 use globset::GlobBuilder;
 
+/// The longest glob taken: as long as the longest path that Linux takes in a call.
+const MAX_GLOB_BYTES: usize = 4096;
+/// The library goes down into braces by recursion.
+const MAX_NESTING: usize = 8;
+
+/// How deep braces stand within braces.
+fn nesting(pattern: &str) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    for byte in pattern.bytes() {
+        match byte {
+            b'{' => depth += 1,
+            b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    deepest
+}
+
 /// Compiles a glob, held to the contract's narrower rules.
 ///
 /// # Errors
 /// When it breaks one; the text says which.
 pub fn compile(pattern: &str) -> Result<globset::Glob, String> {
+    if pattern.len() > MAX_GLOB_BYTES {
+        let begin: String = pattern.chars().take(40).collect();
+        return Err(format!("glob `{}…` is over {MAX_GLOB_BYTES} bytes long", begin.escape_debug()));
+    }
     let shown = pattern.escape_debug();
+    if nesting(pattern) > MAX_NESTING {
+        return Err(format!("glob `{shown}` has braces within braces more than {MAX_NESTING} deep"));
+    }
     let Some(rest) = pattern.strip_prefix('/') else {
         return Err(format!(
             "glob `{shown}` must start with `/`: globs match the whole path from the image's root"

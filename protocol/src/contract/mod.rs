@@ -278,6 +278,25 @@ mod tests {
     }
 
     #[test]
+    fn what_is_too_much_is_refused_at_once() {
+        let rule = |path: &str| format!("[[rule]]\npath = '{path}'\nclass = 'ephemeral'\n");
+        let nested = format!("/{}a{}", "{".repeat(9), "}".repeat(9));
+        for (text, says) in [
+            (rule("/a").repeat(MAX_RULES + 1), "over 10000 rules"),
+            (rule("/a").repeat(1_000_000), "over 1048576 bytes"),
+            (rule(&format!("/{}", "a".repeat(5000))), "over 4096 bytes long"),
+            (rule(&nested), "braces within braces"),
+        ] {
+            let error = Contract::from_toml(&text).unwrap_err().to_string();
+            assert!(error.contains(says), "{error}");
+        }
+        let rules: Vec<_> = (0..=MAX_RULES).map(|_| r#"{"path":"/a","class":"pinned"}"#).collect();
+        let json = format!(r#"{{"rules":[{}],"mounts":[]}}"#, rules.join(","));
+        let error = serde_json::from_str::<Contract>(&json).unwrap_err().to_string();
+        assert!(error.contains("over 10000 rules"), "{error}");
+    }
+
+    #[test]
     fn a_contract_adds_to_its_base_and_survives_json() {
         let text = "[[mount]]\npath = '/tmp'\ncontent = 'verify'\nflags = ['noexec']\n";
         let contract = Contract::from_toml(text).unwrap();
