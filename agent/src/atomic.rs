@@ -20,7 +20,9 @@ pub(crate) fn write(
     let failed = || format!("cannot write {}", output.display());
     let mut file = tempfile::NamedTempFile::new_in(directory).with_context(failed)?;
     write(file.as_file_mut()).with_context(failed)?;
-    file.as_file().set_permissions(Permissions::from_mode(0o644)).with_context(failed)?;
+    // What is kept from others stays so when it is replaced.
+    let mode = fs::symlink_metadata(output).map_or(0o644, |before| before.permissions().mode() & 0o777);
+    file.as_file().set_permissions(Permissions::from_mode(mode)).with_context(failed)?;
     file.as_file().sync_all().with_context(failed)?;
     file.persist(output).with_context(failed)?;
     File::open(directory).and_then(|directory| directory.sync_all()).with_context(failed)

@@ -54,7 +54,7 @@ impl Target {
             Some(path) => {
                 let shown = || format!("cannot use the ledger {}", path.display());
                 let ledger = read_ledger(path).with_context(shown)?;
-                ledger.check(stack.root(), stack.contract()).with_context(shown)?;
+                ledger.check(stack.root(), stack.contract(), stack.reserved()).with_context(shown)?;
                 ledger
             }
         };

@@ -14,6 +14,7 @@ use crate::contract::{Class, Contract};
 use crate::digest::Digest;
 use crate::drift::{Attributes, AttributesError};
 use crate::entry::Entry;
+use crate::normalise::is_reserved;
 use crate::path::TreePath;
 
 /// The version of the ledger's JSON.
@@ -148,8 +149,11 @@ impl Ledger {
     ///
     /// # Errors
     /// When it belongs to another, or the contract does not admit a value.
-    pub fn check(&self, root: Digest, contract: &Contract) -> Result<(), LedgerError> {
+    pub fn check(&self, root: Digest, contract: &Contract, reserved: &[TreePath]) -> Result<(), LedgerError> {
         self.check_root(root)?;
+        if let Some(path) = self.values.keys().find(|path| is_reserved(reserved, path)) {
+            return Err(LedgerError::NotAdmitted { path: path.clone(), class: Class::Reserved });
+        }
         let refused = self.values.keys().map(|path| (path, contract.class_of(path)));
         match refused.into_iter().find(|(_, class)| !class.admits_first_values()) {
             Some((path, class)) => Err(LedgerError::NotAdmitted { path: path.clone(), class }),
@@ -173,17 +177,17 @@ impl Ledger {
     /// # Errors
     /// When a value is not an entry's attributes; then nothing is recorded.
     pub fn record(&mut self, values: &[FirstValue], at: Timestamp) -> Result<usize, LedgerError> {
-        let mut new = Vec::new();
+        let mut new = BTreeMap::new();
         for FirstValue { path, attributes } in values {
+            let entry = to_entry(path, attributes)?;
             if !self.values.contains_key(path) {
-                new.push((path.clone(), to_entry(path, attributes)?));
+                // Of two values of one path the first counts.
+                new.entry(path.clone()).or_insert(entry);
             }
         }
         let before = self.values.len();
-        for (path, entry) in new {
-            self.recorded.insert(path.clone(), at);
-            self.values.insert(path, entry);
-        }
+        self.recorded.extend(new.keys().map(|path| (path.clone(), at)));
+        self.values.append(&mut new);
         Ok(self.values.len() - before)
     }
 
@@ -244,7 +248,8 @@ mod tests {
         let contract =
             Contract::from_toml("rule = [{ path = '/etc/machine-id', class = 'pinned' }]").unwrap();
         let check = |ledger: Result<Ledger, LedgerError>, root: &[u8], says: &str| {
-            let error = ledger.and_then(|l| l.check(Algorithm::Blake3.digest(root), &contract)).unwrap_err();
+            let error =
+                ledger.and_then(|l| l.check(Algorithm::Blake3.digest(root), &contract, &[])).unwrap_err();
             let text = error.to_string();
             assert!(text.contains(says), "{text}");
         };

@@ -128,8 +128,8 @@ impl Recompute<'_> {
             return self.mount(finding, promise.baked.as_ref());
         }
         let observed = finding.observed.as_ref().map(|attributes| parse(finding, attributes)).transpose()?;
-        check_content(finding, terms, observed.as_ref())?;
         let Promise { baked, first, .. } = promise;
+        check_content(finding, terms, baked.as_ref(), observed.as_ref())?;
         let sides = Sides { baked: baked.as_ref(), first: first.as_ref(), observed: observed.as_ref() };
         let normalised = normalise(&finding.path, terms, sides);
         match &normalised.finding {
@@ -184,11 +184,20 @@ fn check_reserved(finding: &Finding) -> Result<(), RecomputeError> {
 
 /// Content is keyed where the contract calls it sensitive, and only there: else
 /// nobody could tell what it was.
-fn check_content(finding: &Finding, terms: &Terms, observed: Option<&Entry>) -> Result<(), RecomputeError> {
+fn check_content(
+    finding: &Finding,
+    terms: &Terms,
+    baked: Option<&Entry>,
+    observed: Option<&Entry>,
+) -> Result<(), RecomputeError> {
     let content = observed.and_then(Entry::content);
+    let is_baked = content == baked.and_then(Entry::content);
     match content {
         Some(digest) if digest.is_keyed() && !terms.sensitive => {
             refuse(finding, "its content is keyed, and the contract does not call it sensitive")
+        }
+        Some(digest) if !digest.is_keyed() && terms.sensitive && !is_baked => {
+            refuse(finding, "its content is sensitive, and is told without a key")
         }
         _ => Ok(()),
     }

@@ -11,6 +11,7 @@ use crate::contract::{Class, Contract, Forbidden, Terms};
 use crate::digest::Digest;
 use crate::entry::{Entry, Node};
 use crate::manifest::{EntriesError, EntriesReader, ListedEntry, Manifest, ManifestKind, Predicate};
+use crate::normalise::is_reserved;
 use crate::path::{TreePath, escape};
 use crate::tree::{Contribution, OutOfOrder, TreeHasher};
 
@@ -86,6 +87,14 @@ pub enum StackError {
         /// The other's.
         other: String,
         /// The path.
+        path: TreePath,
+    },
+    /// An entry lies where another manifest of the stack has its reserved place.
+    #[error("{name} holds {path}, which another manifest of the stack reserves; bake it without")]
+    Reserved {
+        /// The manifest's name.
+        name: String,
+        /// The entry.
         path: TreePath,
     },
     /// An add-on holds what its place forbids.
@@ -257,6 +266,7 @@ impl<R: Read + Seek> Iterator for StackReader<'_, R> {
 
 struct Merge<'a, R: Read> {
     contract: &'a Contract,
+    reserved: &'a [TreePath],
     members: Vec<Member<'a, R>>,
 }
 
@@ -275,7 +285,8 @@ impl<'a, R: Read + Seek> Merge<'a, R> {
             let entries = manifest.entries(input)?.peekable();
             Ok(Member { predicate: manifest.predicate(), entries, unexplained: Vec::new() })
         });
-        Ok(Self { contract: stack.contract(), members: members.collect::<Result<_, EntriesError>>()? })
+        let (contract, reserved) = (stack.contract(), stack.reserved());
+        Ok(Self { contract, reserved, members: members.collect::<Result<_, EntriesError>>()? })
     }
 
     fn next_entry(&mut self) -> Result<Option<ListedEntry>, StackError> {
@@ -291,6 +302,9 @@ impl<'a, R: Read + Seek> Merge<'a, R> {
                 let Some(entry) = self.members[at].take(&path)? else { continue };
                 if at > 0 && !self.claims(at, &path, terms, &entry)? {
                     continue;
+                }
+                if is_reserved(self.reserved, &path) {
+                    return Err(StackError::Reserved { name: self.members[at].predicate.name.clone(), path });
                 }
                 match &held {
                     None => held = Some((at, entry)),

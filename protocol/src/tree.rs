@@ -129,22 +129,33 @@ impl TreeHasher {
     }
 
     fn imply_ancestors(&mut self, path: &TreePath) {
-        while self.directories.len() < path.depth() {
-            let mut ancestor = path.clone();
-            ancestor.truncate(self.directories.len());
+        let depth = path.depth();
+        if self.directories.len() >= depth {
+            return;
+        }
+        // The first name is that of the root, which is empty; the last is the path's own.
+        let names = path.as_bytes().split(|&b| b == b'/').take(depth).skip(self.directories.len());
+        for name in names {
             self.scratch.clear();
             self.scratch.push(IMPLIED_TAG);
-            put_bytes(&mut self.scratch, ancestor.name());
+            put_bytes(&mut self.scratch, name);
             self.flush();
-            self.open_directory(ancestor);
+            self.push_directory();
         }
+        let mut ancestor = path.clone();
+        ancestor.truncate(depth - 1);
+        self.open = ancestor;
     }
 
     fn open_directory(&mut self, path: TreePath) {
+        self.push_directory();
+        self.open = path;
+    }
+
+    fn push_directory(&mut self) {
         let mut hasher = self.algorithm.hasher();
         hasher.update(DIRECTORY_DOMAIN);
         self.directories.push(hasher);
-        self.open = path;
     }
 
     /// Ends the innermost directory; its digest follows its own contribution in

@@ -10,7 +10,7 @@ use globset::{GlobBuilder, GlobMatcher};
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::contract::Floor;
+use crate::contract::{Floor, MAX_GLOB_BYTES, MAX_NESTING, nesting};
 use crate::digest::Digest;
 use crate::key::{KeyId, PublicKey};
 use crate::strict_toml::{self, TomlError};
@@ -219,6 +219,9 @@ impl FileSigners {
 
 /// A glob over the names of manifests, which hold no separator.
 fn name_glob(pattern: &str) -> Result<GlobMatcher, String> {
+    if pattern.len() > MAX_GLOB_BYTES || nesting(pattern) > MAX_NESTING {
+        return Err(format!("name `{}` is too long or nested too deep", pattern.escape_debug()));
+    }
     let glob = GlobBuilder::new(pattern).backslash_escape(true).build();
     glob.map(|glob| glob.compile_matcher())
         .map_err(|error| format!("name `{}` is not a glob: {}", pattern.escape_debug(), error.kind()))

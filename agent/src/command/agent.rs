@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use congruent_protocol::digest::ContentKey;
 use congruent_protocol::normalise::is_reserved;
 use congruent_protocol::path::{TreePath, escape};
 use congruent_protocol::report::{Facts, Outcome as Looked, REPORT_SCHEMA, Report};
@@ -205,13 +206,13 @@ enum Delivered {
 }
 
 /// What the node is held to. First values are the collector's to keep.
-fn open_target(config: &Config) -> anyhow::Result<Target> {
+fn open_target(config: &Config, content_key: ContentKey) -> anyhow::Result<Target> {
     let sources = Sources {
         manifest: &config.manifest,
         add_ons: &config.add_ons,
         trust: Some(&config.trust),
         ledger: None,
-        content_key: identity::content_key(config)?,
+        content_key,
     };
     Target::open(sources, Timestamp::now())
 }
@@ -219,7 +220,11 @@ fn open_target(config: &Config) -> anyhow::Result<Target> {
 /// The outer error says that there is no usable manifest, the inner one that the
 /// look itself failed.
 fn verify(config: &Config) -> anyhow::Result<anyhow::Result<Looked>> {
-    let target = open_target(config)?;
+    let content_key = match identity::content_key(config) {
+        Ok(key) => key,
+        Err(error) => return Ok(Err(error)),
+    };
+    let target = open_target(config, content_key)?;
     let look = || -> anyhow::Result<Looked> {
         let root = Root::open(config.root.as_deref())?;
         if config.collector.is_some() {

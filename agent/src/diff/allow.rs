@@ -4,7 +4,7 @@
 //! package's version, or that belongs to none, is covered by its path alone. Words
 //! of the origin differ from build to build and are not asked for.
 
-use congruent_protocol::contract::glob;
+use congruent_protocol::contract::{MAX_GLOB_BYTES, MAX_NESTING, glob, nesting};
 use congruent_protocol::strict_toml::{self, TomlError};
 use globset::{Candidate, Glob, GlobBuilder, GlobMatcher, GlobSet, GlobSetBuilder};
 use serde::Deserialize;
@@ -188,6 +188,9 @@ fn compile(
 
 /// A glob over names and versions, which hold no separator.
 fn word_glob(pattern: &str) -> Result<Glob, String> {
+    if pattern.len() > MAX_GLOB_BYTES || nesting(pattern) > MAX_NESTING {
+        return Err("the glob is too long, or nested too deep".to_owned());
+    }
     let glob = GlobBuilder::new(pattern).backslash_escape(true).build();
     glob.map_err(|error| format!("`{}` is not a glob: {}", pattern.escape_debug(), error.kind()))
 }

@@ -157,7 +157,10 @@ impl Comparison<'_> {
         match sight {
             Sight::Entry(seen) => self.take_entry(&path, *seen, claims)?,
             Sight::Mount => self.take_mount(&path, mount, claims.as_ref())?,
-            Sight::Hidden(problem) => self.note_gap(&path, problem),
+            Sight::Hidden(problem) => {
+                self.note_gap(&path, problem);
+                self.cover(&path, CoverKind::Unreadable);
+            }
             // Only an ephemeral class lets it be, and here none is.
             Sight::Anything => {}
         }
@@ -194,7 +197,7 @@ impl Comparison<'_> {
         seen: SeenEntry,
         claims: Option<Claims>,
     ) -> Result<(), OutOfOrder> {
-        let SeenEntry { entry: observed, inode, problem, xattrs_answered, .. } = seen;
+        let SeenEntry { entry: observed, inode, problem, xattrs_answered, is_unlisted, .. } = seen;
         self.observed.push(path, contribution(&observed, claims.as_ref()))?;
         match claims {
             None => {
@@ -218,6 +221,9 @@ impl Comparison<'_> {
         }
         if let Some(problem) = problem {
             self.note_gap(path, problem);
+        }
+        if is_unlisted {
+            self.cover(path, CoverKind::Unreadable);
         }
         Ok(())
     }
@@ -298,7 +304,6 @@ impl Comparison<'_> {
             ProblemKind::Unreadable => self.coverage.unreadable.push(gap),
             ProblemKind::Unstable => self.coverage.unstable.push(gap),
         }
-        self.cover(path, CoverKind::Unreadable);
     }
 
     fn note_mount(&mut self, path: &TreePath, mount: &MountSeen) {

@@ -12,6 +12,9 @@ use serde::Serialize;
 
 use super::SuggestError;
 
+/// No glob is written for what lies deeper; rules are made by going down.
+const MAX_DEPTH: usize = 256;
+
 /// One finding, and the outcome that it is from.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sighting<'a> {
@@ -106,7 +109,7 @@ fn why_apart(
         Some(Why::AddOn)
     } else if fields.iter().any(|field| !is_value(field)) {
         Some(Why::Metadata(fields.iter().filter(|field| !is_value(field)).map(ToString::to_string).collect()))
-    } else if plain(path.as_bytes()).is_none() {
+    } else if plain(path.as_bytes()).is_none() || path.depth() > MAX_DEPTH {
         Some(Why::Unreadable)
     } else {
         None

@@ -182,7 +182,8 @@ impl<'a, I: Iterator<Item = Result<ListedEntry, EntriesError>>> Comparison<'a, I
             Sight::Mount => self.take_mount(path, terms, mount, baked.as_ref())?,
             Sight::Hidden(problem) => {
                 self.contribute_baked(&path, terms, baked.as_ref())?;
-                self.note_gap(path, problem);
+                self.note_gap(path.clone(), problem);
+                self.cover(path);
             }
         }
         Ok(())
@@ -237,8 +238,9 @@ impl<'a, I: Iterator<Item = Result<ListedEntry, EntriesError>>> Comparison<'a, I
         baked: Option<&Entry>,
         first: Option<&Entry>,
     ) -> Result<(), VerifyError> {
-        let SeenEntry { entry: mut observed, problem, xattrs_answered, .. } = seen;
-        if let (Some(answered), Some(baked)) = (xattrs_answered, baked) {
+        let SeenEntry { entry: mut observed, problem, xattrs_answered, is_unlisted, .. } = seen;
+        // What is unread is neither there nor gone.
+        if let (Some(answered), Some(baked)) = (xattrs_answered, first.or(baked)) {
             let is_answered = |name: &[u8]| answered.iter().any(|known| known.to_bytes() == name);
             let unread = baked.xattrs.iter().filter(|(name, _)| !is_answered(name));
             observed.xattrs.extend(unread.cloned());
@@ -256,7 +258,10 @@ impl<'a, I: Iterator<Item = Result<ListedEntry, EntriesError>>> Comparison<'a, I
             self.coverage.first_seen.push(FirstValue { path: path.clone(), attributes });
         }
         if let Some(problem) = problem {
-            self.note_gap(path, problem);
+            self.note_gap(path.clone(), problem);
+        }
+        if is_unlisted {
+            self.cover(path);
         }
         Ok(())
     }
@@ -339,12 +344,15 @@ impl<'a, I: Iterator<Item = Result<ListedEntry, EntriesError>>> Comparison<'a, I
     }
 
     fn note_gap(&mut self, path: TreePath, problem: Problem) {
-        let gap = Gap { path: path.clone(), reason: problem.reason };
+        let gap = Gap { path, reason: problem.reason };
         match problem.kind {
             ProblemKind::Unreadable => self.coverage.unreadable.push(gap),
             ProblemKind::Unstable => self.coverage.unstable.push(gap),
         }
-        // What lies beneath may be there as well as not.
+    }
+
+    /// What lies beneath may be there as well as not.
+    fn cover(&mut self, path: TreePath) {
         self.covers.push(Cover { path, kind: CoverKind::Unreadable });
     }
 

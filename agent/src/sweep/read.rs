@@ -23,6 +23,8 @@ use crate::lint;
 const READ_ATTEMPTS: usize = 3;
 /// How often a path that changes its kind while looked at is looked at anew.
 const LOOK_ATTEMPTS: usize = 3;
+/// A damaged file system can have later ones.
+const LAST_NANOSECOND: u32 = 999_999_999;
 const BUFFER_BYTES: usize = 256 << 10;
 
 /// Looks at paths, one after another, with one buffer.
@@ -295,7 +297,12 @@ fn unopened(look: &Look<'_>, stat: &Statx, node: Node, problem: Option<Problem>)
 
 pub(super) fn seen_entry(stat: &Statx, node: Node, read: ReadXattrs, problem: Option<Problem>) -> SeenEntry {
     let problem = problem.or(read.failed.map(|errno| Problem::unreadable("cannot read xattrs", errno)));
-    let mtime = Timestamp { seconds: stat.stx_mtime.tv_sec, nanoseconds: stat.stx_mtime.tv_nsec };
+    let problem = problem.or((stat.stx_mtime.tv_nsec > LAST_NANOSECOND).then(|| Problem {
+        kind: ProblemKind::Unreadable,
+        reason: "the file system gives it a time that does not exist".to_owned(),
+    }));
+    let nanoseconds = stat.stx_mtime.tv_nsec.min(LAST_NANOSECOND);
+    let mtime = Timestamp { seconds: stat.stx_mtime.tv_sec, nanoseconds };
     let entry = Entry {
         node,
         mode: stat.stx_mode & 0o7777,
@@ -312,7 +319,7 @@ pub(super) fn seen_entry(stat: &Statx, node: Node, read: ReadXattrs, problem: Op
         links: stat.stx_nlink,
     };
     let xattrs_answered = read.failed.map(|_| read.answered);
-    SeenEntry { entry, inode, problem, xattrs_answered, lints: Vec::new() }
+    SeenEntry { entry, inode, problem, is_unlisted: false, xattrs_answered, lints: Vec::new() }
 }
 
 fn file_node(stat: &Statx, content: Option<Digest>) -> Node {

@@ -39,6 +39,8 @@ pub(crate) struct SeenEntry {
     pub(crate) entry: Entry,
     pub(crate) inode: Inode,
     pub(crate) problem: Option<Problem>,
+    /// A directory of which not all names are known.
+    pub(crate) is_unlisted: bool,
     /// Where the extended attributes could not all be read: the names that were
     /// asked for and answered.
     pub(crate) xattrs_answered: Option<Vec<&'static CStr>>,

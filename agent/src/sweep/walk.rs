@@ -19,9 +19,12 @@ use rustix::mount::OpenTreeFlags;
 
 use super::pool::{BATCH_JOBS, BatchQueue, Stopped};
 use super::read::seen_entry;
-use super::sight::{MountSeen, Problem, Seen, Sight};
+use super::sight::{MountSeen, Problem, ProblemKind, Seen, SeenEntry, Sight};
 use super::xattrs::{self, ReadXattrs};
 use super::{Root, Scope};
+
+/// The longest path that is looked at: no report can hold longer ones.
+const MAX_PATH_BYTES: usize = 1 << 16;
 
 /// What is asked of statx(2) everywhere.
 pub(super) const STAT_MASK: StatxFlags = StatxFlags::BASIC_STATS.union(StatxFlags::MNT_ID);
@@ -129,6 +132,12 @@ impl<'w, 'a> Walk<'w, 'a> {
 
     /// Takes one name: goes into directories, leaves the rest to the readers.
     fn visit(&mut self, parent: &Arc<Directory>, name: CString, kind: FileType) -> Result<(), Stopped> {
+        if self.path.as_bytes().len() > MAX_PATH_BYTES {
+            let reason = format!("its path is over {MAX_PATH_BYTES} bytes long");
+            let problem = Problem { kind: ProblemKind::Unreadable, reason };
+            let terms = self.terms();
+            return self.unseen(terms, None, problem);
+        }
         let terms = self.terms();
         let is_directory = match kind {
             FileType::Directory => true,
@@ -221,7 +230,8 @@ impl<'w, 'a> Walk<'w, 'a> {
             let (path, sight) = (self.path.clone(), problem.map_or(Sight::Anything, Sight::Hidden));
             return self.put(Job::Seen(Seen { path, terms, mount, sight }));
         }
-        let seen = seen_entry(stat, Node::Directory, xattrs, problem);
+        let is_unlisted = problem.is_some();
+        let seen = SeenEntry { is_unlisted, ..seen_entry(stat, Node::Directory, xattrs, problem) };
         let path = self.path.clone();
         self.put(Job::Seen(Seen { path, terms, mount, sight: Sight::Entry(Box::new(seen)) }))
     }

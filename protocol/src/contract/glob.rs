@@ -3,12 +3,12 @@
 use globset::GlobBuilder;
 
 /// The longest glob taken: as long as the longest path that Linux takes in a call.
-const MAX_GLOB_BYTES: usize = 4096;
+pub const MAX_GLOB_BYTES: usize = 4096;
 /// The library goes down into braces by recursion.
-const MAX_NESTING: usize = 8;
+pub const MAX_NESTING: usize = 8;
 
 /// How deep braces stand within braces.
-fn nesting(pattern: &str) -> usize {
+pub fn nesting(pattern: &str) -> usize {
     let (mut depth, mut deepest) = (0_usize, 0);
     for byte in pattern.bytes() {
         match byte {

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 pub use class::{CAPABILITY, Class, Forbidden};
 pub use file::ContractFile;
 pub use floor::{Floor, FloorError, Loosening};
-pub use glob::compile as glob;
+pub use glob::{MAX_GLOB_BYTES, MAX_NESTING, compile as glob, nesting};
 pub use terms::{Terms, XattrScope};
 
 use self::matcher::{Matcher, Progress};

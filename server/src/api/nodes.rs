@@ -129,7 +129,7 @@ fn summarise(
     let decision = node.and_then(|node| node.decision_id).map(|id| view.decision(id)).transpose()?.flatten();
     let decided = decision.and_then(|row| row.decision.outcome.ok());
     let manifest = report.and_then(|row| row.report.manifest.clone());
-    let accepted = manifest.as_ref().zip(group).and_then(|(id, group)| group.accepted(&id.root));
+    let accepted = manifest.as_ref().zip(group).and_then(|(id, group)| group.accepted(id));
     let name = |of: fn(&Group) -> &String| group.map(of).cloned().unwrap_or_default();
     Ok(NodeSummary {
         id: id.to_owned(),

@@ -219,9 +219,11 @@ fn check_versions<'a>(group: &str, manifests: impl Iterator<Item = &'a Verified>
     let mut known = HashMap::new();
     for id in manifests.map(Verified::id) {
         let (name, version) = (id.name, id.version);
-        if let Some(other) = known.insert((name.clone(), version.clone()), id.root)
-            && other != id.root
-        {
+        if let Some(other) = known.insert((name.clone(), version.clone()), id.root) {
+            if other == id.root {
+                let name = format!("{name} {version}");
+                return Err(ConfigError::Duplicate { what: "manifest", name });
+            }
             let group = group.to_owned();
             return Err(ConfigError::TwoRoots { group, name, version, roots: Box::new([other, id.root]) });
         }

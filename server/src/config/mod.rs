@@ -16,6 +16,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use congruent_protocol::digest::Digest;
+use congruent_protocol::stack::MAX_ADD_ONS;
+use congruent_protocol::verification::ManifestId;
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +25,8 @@ pub(crate) use accepted::{AcceptError, Accepted, Verified};
 pub(crate) use error::ConfigError;
 pub(crate) use secrets::{TokenHash, WebhookSecret};
 
+/// How many stacks with add-ons are kept ready for each group.
+const MAX_STACKS: usize = 64;
 /// The longest name of a node, group, environment or webhook.
 const MAX_NAME_CHARS: usize = 200;
 
@@ -130,30 +134,41 @@ impl Config {
 }
 
 impl Group {
-    /// The manifest with this tree root, if the group accepts it.
-    pub(crate) fn accepted(&self, root: &Digest) -> Option<&Accepted> {
-        self.manifests.iter().find(|accepted| accepted.root() == *root)
+    /// The accepted manifest with this tree root; of several, the one of this name
+    /// and version.
+    pub(crate) fn accepted(&self, id: &ManifestId) -> Option<&Accepted> {
+        // One tree may be baked under two contracts, and then has one root.
+        let is_same =
+            |own: &ManifestId| (&own.name, &own.version, own.root) == (&id.name, &id.version, id.root);
+        let exact = self.manifests.iter().find(|accepted| is_same(&accepted.id()));
+        exact.or_else(|| self.manifests.iter().find(|accepted| accepted.root() == id.root))
     }
 
     /// The stack of the base with this root and the add-ons with those, if the
     /// group accepts each of them.
     pub(crate) fn accepted_stack(
         &self,
-        base: &Digest,
+        base: &ManifestId,
         add_ons: &[Digest],
     ) -> Option<Result<Arc<Accepted>, AcceptError>> {
-        let find = |among: &[Verified], root: &Digest| {
-            among.iter().find(|verified| verified.id().root == *root).cloned()
-        };
-        let roots: Vec<Digest> = [base].into_iter().chain(add_ons).copied().collect();
+        if add_ons.len() > MAX_ADD_ONS {
+            return None;
+        }
+        let mut add_ons = add_ons.to_vec();
+        add_ons.sort();
+        let roots: Vec<Digest> = [base.root].into_iter().chain(add_ons.iter().copied()).collect();
         let mut stacks = self.stacks.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = stacks.get(&roots) {
             return Some(Ok(known.clone()));
         }
-        let base = find(&self.bases, base)?;
-        let add_ons = add_ons.iter().map(|root| find(&self.add_ons, root)).collect::<Option<Vec<_>>>()?;
+        let base = self.bases.iter().find(|verified| verified.id() == *base)?.clone();
+        let find = |root: &Digest| self.add_ons.iter().find(|verified| verified.id().root == *root).cloned();
+        let add_ons = add_ons.iter().map(find).collect::<Option<Vec<_>>>()?;
         let made = Accepted::new(base, add_ons).map(Arc::new);
         if let Ok(made) = &made {
+            if stacks.len() >= MAX_STACKS {
+                stacks.clear();
+            }
             stacks.insert(roots, made.clone());
         }
         Some(made)

@@ -22,7 +22,7 @@ fn a_good_configuration_is_loaded_whole() {
     let group = config.group_of("web-1").unwrap();
     assert_eq!((group.mode, group.environment.as_str()), (Mode::Replace, "prod"));
     let accepted = &group.manifests[0];
-    assert_eq!(group.accepted(&accepted.root()).unwrap().id().name, "web");
+    assert_eq!(group.accepted(&accepted.id()).unwrap().id().name, "web");
     assert_eq!(accepted.id().signed_by, [SecretKey::from_seed([1; 32]).public().id().to_string()]);
     // Of eight entries those at /proc and /tmp may be hidden by mounts.
     assert_eq!(accepted.protected(), crate::testing::PROTECTED);

@@ -4,7 +4,7 @@
 //! collector holds: state, condition, classes, mounts and root are derived
 //! again, and a report that disagrees is refused.
 
-use congruent_protocol::contract::MountContent;
+use congruent_protocol::contract::{Class, MountContent};
 use congruent_protocol::digest::Digest;
 use congruent_protocol::drift::{Change, Finding};
 use congruent_protocol::entry::Kind;
@@ -23,6 +23,8 @@ use crate::config::{Accepted, Group};
 /// The longest name, version or id in a report, in bytes. They end in columns,
 /// logs and messages; only findings and gaps may be many.
 const MAX_WORD_BYTES: usize = 1000;
+/// The longest path in a report, in bytes: far beyond any that a sweep gives.
+const MAX_PATH_BYTES: usize = 1 << 17;
 /// The highest number that the store can hold.
 const MAX_SEQUENCE: u64 = i64::MAX as u64;
 
@@ -55,6 +57,11 @@ fn check_words(report: &Report) -> Result<(), Refused> {
     if let Outcome::Verified(verification) = &report.outcome {
         let ManifestId { name, version, .. } = &verification.manifest;
         words.extend([("manifest's name", name), ("manifest's version", version)]);
+        let paths = verification.findings.iter().map(|finding| &finding.path);
+        let gaps = verification.coverage.unreadable.iter().chain(&verification.coverage.unstable);
+        if paths.chain(gaps.map(|gap| &gap.path)).any(|path| path.as_bytes().len() > MAX_PATH_BYTES) {
+            return Err(Refused::TooLong { what: "longest path", limit: MAX_PATH_BYTES });
+        }
     }
     match words.into_iter().find(|(_, word)| word.len() > MAX_WORD_BYTES) {
         Some((what, _)) => Err(Refused::TooLong { what, limit: MAX_WORD_BYTES }),
@@ -97,33 +104,37 @@ pub(super) fn stand(report: &Report, group: &Group, now: Timestamp) -> Result<St
             return Ok(Standing { state: State::Unknown, note: Some(note), manifest: None });
         }
     };
-    let Some(accepted) = group.accepted(&verification.manifest.root) else {
+    let Some(accepted) = group.accepted(&verification.manifest) else {
         // Who signed it was not verified here, so nobody did.
         let manifest = ManifestId { signed_by: Vec::new(), ..verification.manifest.clone() };
         let note = not_accepted(&manifest, group);
         return Ok(Standing { state: State::Unknown, note: Some(note), manifest: Some(manifest) });
     };
-    if let Some(note) = accepted.expired(now) {
-        let manifest = Some(accepted.id());
-        return Ok(Standing { state: State::Unknown, note: Some(note.to_string()), manifest });
-    }
     let add_ons: Vec<Digest> = verification.add_ons.iter().map(|add_on| add_on.root).collect();
-    if add_ons.is_empty() {
-        hold(verification, accepted)?;
+    let made;
+    let stack = if add_ons.is_empty() {
+        accepted
     } else {
-        match group.accepted_stack(&accepted.root(), &add_ons) {
-            Some(stack) => hold(verification, &*stack.map_err(Refused::Stack)?)?,
+        match group.accepted_stack(&accepted.id(), &add_ons) {
+            Some(stack) => {
+                made = stack.map_err(Refused::Stack)?;
+                &made
+            }
             None => {
                 let note = "an add-on of the node is not accepted for its group".to_owned();
-                return Ok(Standing {
-                    state: State::Unknown,
-                    note: Some(note),
-                    manifest: Some(accepted.id()),
-                });
+                return Ok(unknown(note, accepted));
             }
         }
+    };
+    if let Some(expired) = stack.expired(now) {
+        return Ok(unknown(expired.to_string(), accepted));
     }
+    hold(verification, stack)?;
     Ok(Standing { state: verification.state, note: None, manifest: Some(accepted.id()) })
+}
+
+fn unknown(note: String, accepted: &Accepted) -> Standing {
+    Standing { state: State::Unknown, note: Some(note), manifest: Some(accepted.id()) }
 }
 
 /// Says that a group does not accept a manifest.
@@ -235,7 +246,8 @@ fn check_coverage(coverage: &Coverage, findings: &[Finding], accepted: &Accepted
     }
     // A file that was not read counts as baked in the root, so it must be a gap.
     let unread = findings.iter().find(|finding| {
-        let observed = finding.observed.as_ref();
+        // Of reserved places no content is promised, and none is read.
+        let observed = finding.observed.as_ref().filter(|_| finding.class != Class::Reserved);
         observed.is_some_and(|observed| observed.kind == Kind::File && observed.content.is_none())
     });
     match unread {

@@ -1,5 +1,7 @@
 use std::sync::Arc;
 
+use congruent_protocol::contract::Class;
+use congruent_protocol::drift::Finding;
 use congruent_protocol::verification::{Hidden, Mount, MountTreatment, SweepMode, Verification};
 
 use super::*;
@@ -245,6 +247,21 @@ fn without_findings_the_root_is_the_baked_one() {
     assert_eq!(accepted.root(), root_of(&[]));
     assert_eq!(accepted.entries_count(), tree().len() as u64);
     assert_eq!(accepted.recompute(&tampered()).unwrap(), root_of(&tampered()));
+}
+
+/// Nothing is read in reserved places, and that is no gap.
+#[test]
+fn a_program_in_a_reserved_place_is_taken_for_what_it_is() {
+    let config = Fixture::new("report-only").config();
+    let mut program = crate::testing::file(b"");
+    program.node = congruent_protocol::entry::Node::File { size: 4, content: None };
+    let place = path("/var/lib/congruent/x");
+    let report = changed(|v| {
+        v.findings = vec![Finding::added(&place, Class::Reserved, (&program).into())];
+        v.observed_root = root_of(&[]);
+    });
+    let standing = check::stand(&report, &config.groups["web"], crate::testing::time("2026-03-01T00:00:00Z"));
+    assert_eq!(standing.unwrap().state, State::Divergent);
 }
 
 /// Another file in the manifest's place changes nothing: the one that was

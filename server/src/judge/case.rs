@@ -62,7 +62,7 @@ impl Case {
         };
         match &row.report.manifest {
             // Stored under another configuration than today's.
-            Some(manifest) if group.accepted(&manifest.root).is_none() => {
+            Some(manifest) if group.accepted(manifest).is_none() => {
                 (State::Unknown, Some(not_accepted(manifest, group)))
             }
             _ => (row.report.state, row.report.note.clone()),

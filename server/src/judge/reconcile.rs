@@ -22,7 +22,7 @@ pub(crate) fn reconcile(tx: &Tx<'_>, config: &Config, now: Timestamp) -> Result<
         let manifest = tx.report(report_id)?.and_then(|report| report.report.manifest);
         if let Some(manifest) = manifest
             && !matches!(node.state, State::Unknown | State::Silent)
-            && group.accepted(&manifest.root).is_none()
+            && group.accepted(&manifest).is_none()
         {
             let note = not_accepted(&manifest, group);
             tx.change_state(id, State::Unknown, Some(&note), now, None)?;

@@ -274,7 +274,14 @@ fn seen<'a>(scene: &Scene, contract: &'a Contract, stack: &Stack) -> Vec<Seen<'a
             (None, Sight::Anything)
         } else {
             let inode = Inode { device: (0, 0), number: 0, links: 1 };
-            let entry = SeenEntry { entry, inode, problem: None, xattrs_answered: None, lints: vec![] };
+            let entry = SeenEntry {
+                entry,
+                inode,
+                problem: None,
+                is_unlisted: false,
+                xattrs_answered: None,
+                lints: vec![],
+            };
             (None, Sight::Entry(Box::new(entry)))
         };
         let mount = mount.take().map(|named| MountSeen {
@@ -322,7 +329,7 @@ fn check(case: &Case) -> Result<(), TestCaseError> {
     }
     let recorded = run(&scene, &contract, &stack, &ledger, inputs())?;
     ledger.record(&recorded.coverage.first_seen, Timestamp::UNIX_EPOCH).unwrap();
-    ledger.check(stack.root(), &contract).unwrap();
+    ledger.check(stack.root(), &contract, stack.reserved()).unwrap();
 
     let quiet = run(&scene, &contract, &stack, &ledger, inputs())?;
     prop_assert!(quiet.coverage.first_seen.is_empty(), "what is recorded is first seen again");
