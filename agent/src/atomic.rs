@@ -5,10 +5,21 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::{Context, bail};
+use rustix::fs::FlockOperation;
 
 /// The directory that a file lies in, as it can be opened.
 pub(crate) fn directory_of(file: &Path) -> &Path {
     file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Keeps others from what is read, changed and written again, as long as the lock
+/// is held. It is the folder's: the file itself is replaced.
+pub(crate) fn lock(output: &Path) -> anyhow::Result<File> {
+    let directory = directory_of(output);
+    let failed = || format!("cannot lock the directory {}", directory.display());
+    let lock = File::open(directory).with_context(failed)?;
+    rustix::fs::flock(&lock, FlockOperation::LockExclusive).with_context(failed)?;
+    Ok(lock)
 }
 
 /// Writes `output` by way of another file; an earlier one stays until then.

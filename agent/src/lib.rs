@@ -33,6 +33,9 @@ use std::process::ExitCode;
 use clap::Parser;
 use congruent_protocol::path::escape;
 
+/// What a reader of an error can still take in.
+const MAX_MESSAGE_CHARS: usize = 4_000;
+
 /// Runs the command line that this process was started with.
 pub fn run() -> ExitCode {
     let cli = match cli::Cli::try_parse() {
@@ -49,7 +52,8 @@ pub fn run() -> ExitCode {
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // Messages quote what stands in foreign files.
-            let _ = writeln!(io::stderr(), "congruent: {}", escape(format!("{error:#}").as_bytes()));
+            let message: String = format!("{error:#}").chars().take(MAX_MESSAGE_CHARS).collect();
+            let _ = writeln!(io::stderr(), "congruent: {}", escape(message.as_bytes()));
             ExitCode::from(2)
         }
     }

@@ -1,12 +1,13 @@
 //! Whose signatures count, read from key files or from a trust configuration.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use congruent_protocol::key::{KeyError, PublicKey};
 use congruent_protocol::strict_toml::TomlError;
 use congruent_protocol::trust::{Trust, TrustError, TrustFile};
+
+use crate::regular;
 
 /// Why there is no telling whom to trust.
 #[derive(Debug, thiserror::Error)]
@@ -51,7 +52,7 @@ pub(crate) fn of_keys(paths: &[PathBuf]) -> Result<Trust, ReadTrustError> {
 /// Trust as a configuration says. Relative paths in it are taken from its folder.
 pub(crate) fn of_file(path: &Path) -> Result<Trust, ReadTrustError> {
     let owned = || path.to_owned();
-    let text = fs::read_to_string(path).map_err(|source| ReadTrustError::Read { path: owned(), source })?;
+    let text = regular::read_text(path).map_err(|source| ReadTrustError::Read { path: owned(), source })?;
     let file = TrustFile::parse(&text).map_err(|source| ReadTrustError::Toml { path: owned(), source })?;
     let directory = path.parent().unwrap_or(Path::new(""));
     file.load(|key| read_key(&directory.join(key)))
@@ -59,7 +60,7 @@ pub(crate) fn of_file(path: &Path) -> Result<Trust, ReadTrustError> {
 }
 
 fn read_key(path: &Path) -> Result<PublicKey, ReadTrustError> {
-    let pem = fs::read_to_string(path)
+    let pem = regular::read_text(path)
         .map_err(|source| ReadTrustError::ReadKey { path: path.to_owned(), source })?;
     PublicKey::from_pem(&pem).map_err(|source| ReadTrustError::Key { path: path.to_owned(), source })
 }

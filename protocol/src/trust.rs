@@ -210,7 +210,11 @@ impl FileSigners {
         let threshold = self.threshold.as_ref().map_or(1, |threshold| *threshold.get_ref());
         if threshold == 0 || threshold > keys.len() {
             let span = self.threshold.map_or_else(|| self.keys.span(), |threshold| threshold.span());
-            let why = format!("a threshold of {threshold} cannot be met by {} different keys", keys.len());
+            let why = if threshold == 0 {
+                "a threshold must be at least 1".to_owned()
+            } else {
+                format!("a threshold of {threshold} cannot be met: {} different keys are named", keys.len())
+            };
             return Err(at(span, why).into());
         }
         Ok(Signers { name, keys, threshold })
@@ -270,8 +274,8 @@ mod tests {
             (String::new(), "no [[signers]] table"),
             (format!("{signers}keys = ['c']"), "line 3: cannot use the key \"c\""),
             (format!("{signers}keys = ['a', 'a']\nthreshold = 2"), "line 4, column 13: a threshold of 2"),
-            (format!("{signers}keys = []"), "line 3, column 8: a threshold of 1 cannot be met by 0"),
-            (format!("{signers}keys = ['a']\nthreshold = 0"), "a threshold of 0"),
+            (format!("{signers}keys = []"), "line 3, column 8: a threshold of 1 cannot be met: 0"),
+            (format!("{signers}keys = ['a']\nthreshold = 0"), "must be at least 1"),
             ("[[signers]]\nname = '['\nkeys = ['a']".to_owned(), "line 2, column 8: name `[` is not a glob"),
             (format!("{signers}keys = ['a']\n[revoked]\nkeys = ['a']"), "named by its fingerprint"),
             (format!("floor = ['usr']\n{signers}keys = ['a']"), "line 1, column 9: the floor is not valid"),

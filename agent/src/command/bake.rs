@@ -5,7 +5,7 @@ use std::io::{self, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use congruent_protocol::contract::{Contract, ContractFile};
+use congruent_protocol::contract::{Contract, ContractFile, Floor};
 use congruent_protocol::key::SecretKey;
 use congruent_protocol::manifest::{
     Baked, ImageOrigin, ManifestKind, Origin, Predicate, check_name, write_manifest,
@@ -21,6 +21,7 @@ use crate::lint::{Allowance, Collector};
 use crate::output::lint as page;
 use crate::packages::{self, Found};
 use crate::progress::Progress;
+use crate::regular;
 use crate::sweep::{self, Counters, Purpose, Root, Scope, default_threads};
 
 pub(super) fn run(args: &Bake) -> anyhow::Result<Outcome> {
@@ -60,6 +61,7 @@ pub(super) fn run(args: &Bake) -> anyhow::Result<Outcome> {
     }
 
     let installed = reserved[0].clone();
+    let loosening = Floor::default().check(&contract).err();
     let predicate = Predicate {
         name: args.name.clone(),
         version: args.image_version.clone(),
@@ -80,6 +82,12 @@ pub(super) fn run(args: &Bake) -> anyhow::Result<Outcome> {
         Ok(write_manifest(out, predicate, &keys, &mut section, section_bytes)?)
     })?;
     tell(args, &baked, &keys, &installed)?;
+    if let Some(loosening) = loosening {
+        writeln!(
+            io::stderr(),
+            "  but verify refuses it unless its trust configuration sets another floor: {loosening}"
+        )?;
+    }
     if !args.add_on && !root.path.join("etc/congruent").is_dir() {
         let advice =
             "  but /etc/congruent is not in the image, so it would be drift: make it, and bake again";
@@ -94,7 +102,7 @@ pub(super) fn run(args: &Bake) -> anyhow::Result<Outcome> {
 /// The contract that these files make together.
 pub(in crate::command) fn read_contracts(paths: &[PathBuf]) -> anyhow::Result<Contract> {
     let read = |path: &PathBuf| {
-        let text = fs::read_to_string(path)
+        let text = regular::read_text(path)
             .with_context(|| format!("cannot read the contract {}", path.display()))?;
         ContractFile::parse(&text).with_context(|| format!("the contract {} is not valid", path.display()))
     };
@@ -104,10 +112,13 @@ pub(in crate::command) fn read_contracts(paths: &[PathBuf]) -> anyhow::Result<Co
 
 /// A point in time, or how long from now.
 fn read_expiry(text: &str) -> anyhow::Result<Timestamp> {
-    if let Ok(at) = text.parse() {
+    let now = Timestamp::now().to_zoned(TimeZone::UTC);
+    if let Ok(at) = text.parse::<Timestamp>() {
+        if at <= now.timestamp() {
+            bail!("--expires {text:?} is not in the future");
+        }
         return Ok(at);
     }
-    let now = Timestamp::now().to_zoned(TimeZone::UTC);
     let span: Result<Span, _> = text.parse();
     let at = span.and_then(|span| now.checked_add(span)).with_context(|| {
         format!("--expires {text:?} is neither a time such as 2027-01-31T00:00:00Z nor a period such as 90d")
@@ -139,7 +150,7 @@ fn origin(args: &OriginArgs) -> Origin {
 fn read_allowances(choice: &LintChoice) -> anyhow::Result<Vec<Allowance>> {
     let mut allowances = choice.lint_allow.clone();
     for path in &choice.lint_allow_file {
-        let text = fs::read_to_string(path)
+        let text = regular::read_text(path)
             .with_context(|| format!("cannot read what lint allows from {}", path.display()))?;
         let read = Allowance::from_lines(&text).map_err(anyhow::Error::msg);
         allowances.extend(read.with_context(|| format!("{} is not valid", path.display()))?);

@@ -1,6 +1,5 @@
 //! `congruent diff`: what changed between two images.
 
-use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
@@ -12,6 +11,7 @@ use crate::diff::Diff;
 use crate::diff::allow::{Allow, Judgement};
 use crate::output::counted;
 use crate::output::diff::{self as page, Page, Side};
+use crate::regular;
 use crate::target::passing_content_key;
 
 pub(super) fn run(args: &cli::Diff) -> anyhow::Result<Outcome> {
@@ -39,7 +39,7 @@ pub(super) fn run(args: &cli::Diff) -> anyhow::Result<Outcome> {
 }
 
 fn read_allow(path: &Path) -> anyhow::Result<Allow> {
-    let text = fs::read_to_string(path)
+    let text = regular::read_text(path)
         .with_context(|| format!("cannot read what is declared from {}", path.display()))?;
     Allow::from_toml(&text).with_context(|| format!("the declarations in {} are not valid", path.display()))
 }

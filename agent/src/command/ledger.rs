@@ -13,6 +13,7 @@ use super::Outcome;
 use crate::atomic;
 use crate::cli::{LedgerCommand, Record};
 use crate::output::counted;
+use crate::regular;
 use crate::target::read_ledger;
 
 pub(super) fn run(command: &LedgerCommand) -> anyhow::Result<Outcome> {
@@ -24,6 +25,7 @@ pub(super) fn run(command: &LedgerCommand) -> anyhow::Result<Outcome> {
 fn record(args: &Record) -> anyhow::Result<Outcome> {
     atomic::check_output("--ledger", &args.ledger)?;
     let verification = read_verification(&args.outcome)?;
+    let _lock = atomic::lock(&args.ledger)?;
     let unusable = || format!("cannot use the ledger {}", args.ledger.display());
     let mut ledger = match fs::symlink_metadata(&args.ledger) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ledger::empty(verification.baked_root),
@@ -44,10 +46,13 @@ fn record(args: &Record) -> anyhow::Result<Outcome> {
     Ok(Outcome::Clean)
 }
 
+/// The largest outcome taken, in bytes: some two million findings.
+const MAX_OUTCOME_BYTES: u64 = 1 << 30;
+
 /// Reads what `congruent verify --format json` printed.
 pub(in crate::command) fn read_verification(path: &Path) -> anyhow::Result<Verification> {
     let shown = path.display();
-    let json = fs::read(path).with_context(|| format!("cannot read {shown}"))?;
+    let json = regular::read(path, MAX_OUTCOME_BYTES).with_context(|| format!("cannot read {shown}"))?;
     serde_json::from_slice(&json)
         .with_context(|| format!("{shown} is not an outcome of `congruent verify --format json`"))
 }

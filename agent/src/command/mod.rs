@@ -13,7 +13,7 @@ mod sign;
 mod verify;
 mod verify_mtree;
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::path::Path;
 
 use anyhow::{Context, bail};
@@ -101,6 +101,6 @@ fn read_signatures(args: &cli::Signatures) -> anyhow::Result<Option<Trust>> {
 }
 
 fn read_secret_key(path: &Path) -> anyhow::Result<SecretKey> {
-    let pem = fs::read_to_string(path).with_context(|| format!("cannot read the key {}", path.display()))?;
+    let pem = regular::read_text(path).with_context(|| format!("cannot read the key {}", path.display()))?;
     SecretKey::from_pem(&pem).with_context(|| format!("cannot use {}", path.display()))
 }

@@ -3,7 +3,6 @@
 //! The manifest is read whole first: nothing is signed that `verify` would not
 //! take. Its payload is copied to the letter, so that earlier signatures hold.
 
-use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -19,6 +18,9 @@ use crate::regular;
 
 pub(super) fn run(args: &Sign) -> anyhow::Result<Outcome> {
     let shown = args.manifest.display();
+    // Two at once would each keep only its own signature.
+    let _lock = args.export.is_none().then(|| atomic::lock(args.output.as_ref().unwrap_or(&args.manifest)));
+    let _lock = _lock.transpose()?;
     let mut file =
         regular::open(&args.manifest).with_context(|| format!("cannot open the manifest {shown}"))?;
     let unusable = || format!("cannot use the manifest {shown}");
@@ -38,11 +40,11 @@ pub(super) fn run(args: &Sign) -> anyhow::Result<Outcome> {
         envelope.sign(&key)?;
     }
     if let (Some(signature), Some(public)) = (&args.signature, &args.public) {
-        let pem = fs::read_to_string(public)
+        let pem = regular::read_text(public)
             .with_context(|| format!("cannot read the public key {}", public.display()))?;
         let key = PublicKey::from_pem(&pem).with_context(|| format!("cannot use {}", public.display()))?;
         refuse_second(&envelope, &key, &args.manifest)?;
-        let bytes = fs::read(signature)
+        let bytes = regular::read(signature, regular::MAX_TEXT_BYTES)
             .with_context(|| format!("cannot read the signature {}", signature.display()))?;
         envelope
             .add_signature(&key, &bytes)

@@ -23,7 +23,7 @@ pub const SIGNATURE: &str = "#mtree congruent-1";
 /// The most entries taken.
 pub const MAX_ENTRIES: usize = 2_000_000;
 /// The deepest path taken.
-pub const MAX_DEPTH: usize = 4_096;
+pub const MAX_DEPTH: usize = 1_024;
 /// The most bytes that all paths and values together may have. A short line can
 /// stand for a long path, and for all that `/set` says.
 const MAX_HELD_BYTES: usize = 1 << 30;
