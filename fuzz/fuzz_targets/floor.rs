@@ -19,12 +19,26 @@ libfuzzer_sys::fuzz_target!(|text: &str| {
         }
     }
     if loosenings.is_empty() {
-        for path in ["/usr/bin/sh", "/boot/grub/grub.cfg", "/lib64/ld.so", "/sbin", "/bin/a b"] {
-            let path = TreePath::new(path).expect("a path");
+        let held = suspects(&contract).into_iter().filter(|path| is_beneath(&floor, path));
+        for path in held {
             assert!(!is_loose(&contract, &path), "{path} may change, and nothing was said");
+            assert!(!contract.may_hide(&path), "{path} may be hidden, and nothing was said");
         }
     }
 });
+
+/// Paths that a rule or mount may reach: its own words, with something for each
+/// wildcard.
+fn suspects(contract: &Contract) -> Vec<TreePath> {
+    let rules = contract.rules().iter().map(|rule| rule.path.as_str());
+    let words = ["/usr/bin/sh", "/boot/grub/grub.cfg", "/lib64/ld.so", "/sbin", "/bin/a b"];
+    let reached = rules.chain(words).map(|glob| {
+        let plain = glob.replace("**", "usr/x").replace(['*', '?'], "x").replace(['\\', '[', ']'], "");
+        TreePath::new(plain)
+    });
+    let mounts = contract.mounts().iter().map(|mount| TreePath::new(mount.path.as_str()));
+    reached.chain(mounts).filter_map(Result::ok).collect()
+}
 
 /// The path that proves it, unless it is escaped or there is none.
 fn shown_path(loosening: &Loosening) -> Option<TreePath> {
