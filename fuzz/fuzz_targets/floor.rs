@@ -12,7 +12,6 @@ libfuzzer_sys::fuzz_target!(|text: &str| {
     let Ok(contract) = Contract::from_toml(text) else { return };
     let floor = Floor::default();
     let loosenings = floor.loosenings(&contract);
-    assert_eq!(floor.check(&contract).is_ok(), loosenings.is_empty());
     for loosening in &loosenings {
         if let Some(path) = shown_path(loosening) {
             check(&floor, &contract, loosening, &path);
