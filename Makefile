@@ -17,7 +17,7 @@ build: ## Build everything
 lint: ## Formatting, clippy, documentation, licences and sources of dependencies
 	@scripts/lint
 
-test: setup lint ## Everything that must hold: setup, lint, build, all tests
+test: setup lint ## Everything that must hold: setup, lint, build, all tests, a few seconds of each fuzz target
 	@scripts/test
 
 demo: ## See a machine being baked, changed, found out and replaced
@@ -26,5 +26,5 @@ demo: ## See a machine being baked, changed, found out and replaced
 bench: ## Compare verify with the floor probe and b3sum
 	@scripts/bench
 
-fuzz: ## Fuzz every parser of foreign bytes, a minute each (needs a nightly toolchain)
-	@scripts/fuzz
+fuzz: ## Fuzz every parser of foreign bytes under AddressSanitizer, a minute each (FUZZ_SECONDS)
+	@FUZZ_SANITIZER=address scripts/fuzz

@@ -12,9 +12,8 @@ use congruent_protocol::report::Report;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let Ok(report) = serde_json::from_slice::<Report>(bytes) else { return };
-    let tree = ["/", "/a", "/a/b"].map(|path| {
-        Ok(ListedEntry { path: TreePath::new(path).expect("a path"), entry: Entry::empty() })
-    });
+    let tree = ["/", "/a", "/a/b"]
+        .map(|path| Ok(ListedEntry { path: TreePath::new(path).expect("a path"), entry: Entry::empty() }));
     let ledger = Ledger::empty(Algorithm::Blake3.digest(b""));
     let findings = report.findings();
     let _ = recompute(tree.into_iter(), Algorithm::Blake3, &Contract::linux(), &[], &ledger, findings);

@@ -1,7 +1,9 @@
 //! The shortest string that several regular expressions are content with.
 //!
 //! Each becomes an automaton, and their product is searched breadth first, in
-//! bounded memory and time. What is too large for that is said to be.
+//! bounded memory and time. What is too large for that is said to be. The bounds
+//! are on all that is asked in one go, so that many questions are no way around
+//! them.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -11,8 +13,23 @@ use regex_automata::{Anchored, MatchKind, nfa::thompson};
 
 /// The most memory that one automaton may take, in bytes.
 const MAX_AUTOMATON_BYTES: usize = 4 << 20;
-/// The most states that are looked at for one rule.
+/// The most memory that all automata of one effort may take, one after the other:
+/// to build them takes time as well.
+const MAX_AUTOMATA_BYTES: usize = 2 * MAX_AUTOMATON_BYTES;
+/// The most states that are looked at in one effort.
 const MAX_STATES: usize = 100_000;
+
+/// What may still be spent on answers.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Effort {
+    pub(super) bytes: usize,
+    pub(super) states: usize,
+}
+
+impl Effort {
+    /// Enough for the questions that one contract brings up.
+    pub(super) const WHOLE: Self = Self { bytes: MAX_AUTOMATA_BYTES, states: MAX_STATES };
+}
 
 /// Why there is no telling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,24 +46,26 @@ pub(super) struct Side<'a> {
 }
 
 /// The automaton of several regular expressions: it accepts what any matches.
-pub(super) fn automaton(regexes: &[String]) -> Result<Accepts, TooComplex> {
-    dense::Builder::new()
+pub(super) fn automaton(regexes: &[String], effort: &mut Effort) -> Result<Accepts, TooComplex> {
+    let most = MAX_AUTOMATON_BYTES.min(effort.bytes);
+    let built = dense::Builder::new()
         .syntax(syntax::Config::new().unicode(false).utf8(false).dot_matches_new_line(true))
-        .thompson(thompson::Config::new().utf8(false).nfa_size_limit(Some(MAX_AUTOMATON_BYTES)))
+        .thompson(thompson::Config::new().utf8(false).nfa_size_limit(Some(most)))
         .configure(
             dense::Config::new()
                 .start_kind(StartKind::Anchored)
                 .match_kind(MatchKind::All)
-                .dfa_size_limit(Some(MAX_AUTOMATON_BYTES))
-                .determinize_size_limit(Some(MAX_AUTOMATON_BYTES)),
+                .dfa_size_limit(Some(most))
+                .determinize_size_limit(Some(most)),
         )
-        .build_many(regexes)
-        .map_err(|_| TooComplex)
+        .build_many(regexes);
+    effort.bytes -= built.as_ref().map_or(most, Accepts::memory_usage).min(most);
+    built.map_err(|_| TooComplex)
 }
 
 /// The shortest string that all sides are content with: breadth first over the
 /// product of their states.
-pub(super) fn shortest(sides: &[Side<'_>]) -> Result<Option<Vec<u8>>, TooComplex> {
+pub(super) fn shortest(sides: &[Side<'_>], effort: &mut Effort) -> Result<Option<Vec<u8>>, TooComplex> {
     let anchored = start::Config::new().anchored(Anchored::Yes);
     let begin: Option<Vec<StateID>> =
         sides.iter().map(|side| side.automaton.start_state(&anchored).ok()).collect();
@@ -76,9 +95,7 @@ pub(super) fn shortest(sides: &[Side<'_>]) -> Result<Option<Vec<u8>>, TooComplex
             if is_lost || !known.insert(next.clone()) {
                 continue;
             }
-            if visited.len() == MAX_STATES {
-                return Err(TooComplex);
-            }
+            effort.states = effort.states.checked_sub(1).ok_or(TooComplex)?;
             queue.push_back(visited.len());
             visited.push((next, at, byte));
         }

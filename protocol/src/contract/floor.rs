@@ -87,6 +87,9 @@ impl Floor {
     }
 
     /// Every rule and mount that loosens the floor.
+    ///
+    /// The effort for one contract is bounded; of what is left when it is spent,
+    /// it is said that there is no telling.
     pub fn loosenings(&self, contract: &Contract) -> Vec<Loosening> {
         let mut reach = Reach::new(&self.0, contract);
         let mut found = Vec::new();
@@ -178,6 +181,10 @@ mod tests {
         check("[[mount]]\npath = '/usr/share/x'\ncontent = 'hide'\n", &["for instance /usr/share/x"]);
         check("[[mount]]\npath = '/usr/share/x'\ncontent = 'verify'\n", &[]);
         check("[[mount]]\npath = '/srv'\ncontent = 'hide'\n", &[]);
+        // No character of a mount point is a wildcard.
+        check("[[mount]]\npath = '/usr/a]b'\ncontent = 'hide'\n", &["for instance /usr/a]b"]);
+        check("[[mount]]\npath = '/lib/x\\'\ncontent = 'hide'\n", &[r"for instance /lib/x\"]);
+        check("[[mount]]\npath = '/us?/x'\ncontent = 'hide'\n", &[]);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 use std::cell::OnceCell;
 
-use super::automata::{Accepts, Side, TooComplex, automaton, shortest};
+use super::automata::{Accepts, Effort, Side, TooComplex, automaton, shortest};
 use super::floor::{is_loose, with_all_beneath};
 use super::matcher::{Matcher, Progress, is_odd};
 use super::shape::Shape;
@@ -25,13 +25,14 @@ pub(super) struct Reach<'a> {
     matcher: Option<Matcher>,
     /// The same as an automaton, and that of every path.
     automata: OnceCell<Result<[Accepts; 2], TooComplex>>,
+    effort: Effort,
 }
 
 impl<'a> Reach<'a> {
     pub(super) fn new(places: &'a [String], contract: &'a Contract) -> Self {
         let globs: Vec<_> = places.iter().flat_map(|place| with_all_beneath(place)).collect();
         let matcher = Matcher::new(globs.iter().map(String::as_str)).ok();
-        Self { places, contract, globs, matcher, automata: OnceCell::new() }
+        Self { places, contract, globs, matcher, automata: OnceCell::new(), effort: Effort::WHOLE }
     }
 
     /// A path of the floor that rule `at` matches, and no later, immutable rule
@@ -54,11 +55,11 @@ impl<'a> Reach<'a> {
 
     /// A path of the floor that a mount here would hide.
     pub(super) fn of_mount(&mut self, path: &str) -> Result<Option<Vec<u8>>, TooComplex> {
-        if !self.may_reach(path) {
+        // A first look takes what it sees for a glob.
+        if glob::is_plain(path) && !self.may_reach(path) {
             return Ok(None);
         }
-        let globs = with_all_beneath(&globset::escape(path));
-        self.search(&regexes(globs.iter().map(String::as_str)), [])
+        self.search(&[at_or_beneath(path)], [])
     }
 
     /// A cheap look at the first component, which tells most rules from the floor.
@@ -103,26 +104,28 @@ impl<'a> Reach<'a> {
     /// The shortest path of the floor that `regexes` match and no later, immutable
     /// rule takes back.
     fn search<'r>(
-        &self,
+        &mut self,
         regexes: &[String],
         later: impl IntoIterator<Item = &'r Rule>,
     ) -> Result<Option<Vec<u8>>, TooComplex> {
         let automata = self.automata.get_or_init(|| {
             let floor = self::regexes(self.globs.iter().map(String::as_str));
-            Ok([automaton(&floor)?, automaton(&[PATH.to_owned()])?])
+            // The floor is the operator's; what it takes is not the contract's.
+            let mut effort = Effort::WHOLE;
+            Ok([automaton(&floor, &mut effort)?, automaton(&[PATH.to_owned()], &mut effort)?])
         });
         let [floor, path] = automata.as_ref().map_err(|error| *error)?;
-        let own = automaton(regexes)?;
+        let own = automaton(regexes, &mut self.effort)?;
         let mut sides = [&own, floor, path].map(|automaton| Side { automaton, wanted: true }).to_vec();
-        let found = shortest(&sides)?;
+        let found = shortest(&sides, &mut self.effort)?;
         let later = later.into_iter().filter(|rule| !is_loose(rule)).map(|rule| rule.path.as_str());
         let taken_back = self::regexes(later);
         if found.is_none() || taken_back.is_empty() {
             return Ok(found);
         }
-        let taken_back = automaton(&taken_back)?;
+        let taken_back = automaton(&taken_back, &mut self.effort)?;
         sides.push(Side { automaton: &taken_back, wanted: false });
-        shortest(&sides)
+        shortest(&sides, &mut self.effort)
     }
 }
 
@@ -146,6 +149,13 @@ fn regexes<'a>(globs: impl IntoIterator<Item = &'a str>) -> Vec<String> {
         .filter_map(|glob| glob::compile(glob).ok())
         .map(|glob| glob.regex().to_owned())
         .collect()
+}
+
+/// The regular expression of one path, whose bytes mean only themselves, and of
+/// all beneath it.
+fn at_or_beneath(path: &str) -> String {
+    let literal: String = path.bytes().map(|byte| format!(r"\x{byte:02x}")).collect();
+    format!(r"(?-u)^{literal}(?:/.*)?$")
 }
 
 /// The plainest path that a glob matches, as far as its text shows: each wildcard
@@ -176,6 +186,26 @@ mod tests {
         let pattern =
             prop::collection::vec(component, 1..4).prop_map(|parts| format!("/{}", parts.join("/")));
         prop::collection::vec(pattern, 1..most)
+    }
+
+    #[test]
+    fn many_costly_globs_are_no_way_around_the_bound() {
+        let places = ["/usr".to_owned()];
+        let contract = Contract::empty();
+        let mut reach = Reach::new(&places, &contract);
+        let mut answers = |effort: Effort| {
+            reach.effort = effort;
+            let count = (0..10).take_while(|_| reach.search(&regexes(["/*a????/b"]), []).is_ok()).count();
+            (count, reach.effort)
+        };
+        let full = Effort { bytes: 1 << 30, states: 1 << 30 };
+        let (count, left) = answers(full);
+        let one = Effort { bytes: (full.bytes - left.bytes) / 10, states: (full.states - left.states) / 10 };
+        assert_eq!(count, 10);
+        assert_eq!(answers(Effort { states: 3 * one.states, ..full }).0, 3);
+        // Building takes more for a while than what is built.
+        assert!((1..10).contains(&answers(Effort { bytes: 9 * one.bytes, ..full }).0));
+        assert_eq!(answers(Effort { bytes: 0, ..full }).0, 0);
     }
 
     proptest! {
