@@ -242,6 +242,9 @@ impl<'de> Deserialize<'de> for Mode {
     }
 }
 
+/// When RFC 3339's first year begins; the library writes earlier ones as well.
+const YEAR_0_SECONDS: i64 = -62_167_219_200;
+
 /// Why [`Attributes`] are not an entry's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the attributes of a {kind} lack a usable {what}", kind = .kind.name())]
@@ -257,7 +260,8 @@ impl From<&Entry> for Attributes {
         attributes.uid = Some(entry.uid);
         attributes.gid = Some(entry.gid);
         let Timestamp { seconds, nanoseconds } = entry.mtime;
-        attributes.modified_at = Time::new(seconds, nanoseconds as i32).ok();
+        attributes.modified_at =
+            Time::new(seconds, nanoseconds as i32).ok().filter(|_| seconds >= YEAR_0_SECONDS);
         if attributes.modified_at.is_none() {
             attributes.modified_at_unix = Some(format!("{seconds}.{nanoseconds:09}"));
         }
@@ -547,6 +551,23 @@ mod tests {
             })
         );
         assert_eq!(serde_json::from_value::<Finding>(json).unwrap(), finding);
+    }
+
+    #[test]
+    fn times_are_written_as_rfc_3339_where_it_has_the_year() {
+        for (seconds, nanoseconds, rfc_3339, unix) in [
+            (-1, 500_000_000, Some("1969-12-31T23:59:59.5Z"), None),
+            (-62_167_219_200, 0, Some("0000-01-01T00:00:00Z"), None),
+            (-62_167_219_201, 999_999_999, None, Some("-62167219201.999999999")),
+            (253_402_300_800, 1, None, Some("253402300800.000000001")),
+            (i64::MIN, 0, None, Some("-9223372036854775808.000000000")),
+        ] {
+            let entry = Entry { mtime: Timestamp { seconds, nanoseconds }, ..file(b"") };
+            let attributes = Attributes::from(&entry);
+            assert_eq!(attributes.modified_at.map(|time| time.to_string()).as_deref(), rfc_3339);
+            assert_eq!(attributes.modified_at_unix.as_deref(), unix);
+            assert_eq!(attributes.to_entry().unwrap(), entry);
+        }
     }
 
     #[test]

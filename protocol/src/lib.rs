@@ -19,6 +19,7 @@ pub mod promise;
 pub mod recompute;
 pub mod report;
 pub mod stack;
+mod strict_json;
 pub mod strict_toml;
 #[cfg(test)]
 mod testing;

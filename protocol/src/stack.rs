@@ -111,6 +111,11 @@ pub enum StackError {
         /// What is forbidden of it.
         forbidden: Forbidden,
     },
+    /// A manifest holds what lies outside the tree because of another.
+    #[error(
+        "the stack holds {0}, which one of its manifests reserves: it is outside the tree; bake without it"
+    )]
+    Reserved(TreePath),
     /// An add-on's entry has an attribute that is not compared there.
     #[error("the add-on {add_on} holds {path} with the xattr {name:?}, which the contract puts out of scope")]
     XattrOutOfScope {
@@ -149,6 +154,9 @@ impl Stack {
         let mut hasher = TreeHasher::new(root.algorithm());
         let mut merge = Merge::new(&stack, inputs)?;
         while let Some(ListedEntry { path, entry }) = merge.next_entry()? {
+            if is_reserved(&stack.reserved, &path) {
+                return Err(StackError::Reserved(path));
+            }
             hasher.push(&path, Contribution::of(&entry, stack.contract().terms_of(&path)))?;
             entries += 1;
             if let Node::File { size, .. } = entry.node {
@@ -481,10 +489,20 @@ mod tests {
             ),
             (&[("a", &[("/", dir()), ("/etc", dir()), ("/f", file(b""))])], "holds /etc, which"),
             (&[("a", &[("/", dir()), ("/f", file(b""))])], "holds /f, which"),
+            (&[("a", &[("/", dir()), ("/opt", dir())])], "holds /opt, which"),
         ] {
             let error = assemble(base, add_ons).unwrap_err();
             assert!(error.contains(says), "{error}");
         }
+        let with_manifest: Tree<'_> = &[
+            ("/", dir()),
+            ("/etc", dir()),
+            ("/etc/congruent", dir()),
+            ("/etc/congruent/a.manifest", file(b"")),
+        ];
+        assert!(assemble(with_manifest, &[]).is_ok());
+        let error = assemble(with_manifest, &[("a", &[("/", dir())])]).unwrap_err();
+        assert!(error.contains("/etc/congruent/a.manifest, which one of its manifests reserves"), "{error}");
         let (add_on, bytes) = bake("a", ManifestKind::AddOn, own);
         let error = Stack::assemble(add_on, vec![], vec![Cursor::new(bytes)]).unwrap_err().to_string();
         assert!(error.contains("is an add-on, and is given as a base"), "{error}");

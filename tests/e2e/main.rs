@@ -29,6 +29,8 @@ mod promise;
 #[cfg(test)]
 mod real_report;
 #[cfg(test)]
+mod second_reader;
+#[cfg(test)]
 mod three_users;
 #[cfg(test)]
 mod unstable;

@@ -109,7 +109,7 @@ fn platform_teams_check_the_webhook_with_the_reference_library() -> Result<()> {
             },
             "body": body,
         });
-        peer::ask("standard_webhooks.py", &[], question.to_string().as_bytes())
+        peer::ask::<&str>("standard_webhooks.py", &[], question.to_string().as_bytes())
     };
     ask(&body)?;
     assert!(ask(&format!("{body} ")).is_err(), "the peer takes any body, so it proves nothing");

@@ -1,6 +1,7 @@
 //! Programs by others that check the same formats: `tests/peers/`, run by the
 //! Python that `make setup` prepares, and packages of Node.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Seek, Write};
 use std::path::{Path, PathBuf};
@@ -14,20 +15,35 @@ use crate::binaries;
 ///
 /// # Errors
 /// When the peer refuses, with its reason, or is not installed.
-pub fn ask(script: &str, arguments: &[&Path], input: &[u8]) -> Result<Vec<u8>> {
-    let target = binaries::folder()?.join("..");
-    let python = target.join("venv/bin/python");
-    ensure!(python.is_file(), "{} is missing; run: make setup", python.display());
+pub fn ask<S: AsRef<OsStr>>(script: &str, arguments: &[S], input: &[u8]) -> Result<Vec<u8>> {
     let mut stdin: File = tempfile::tempfile().context("cannot make the peer's input")?;
     stdin.write_all(input).and_then(|()| stdin.rewind()).context("cannot write the peer's input")?;
-    let output = Command::new(python)
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("peers").join(script))
-        .args(arguments)
-        .stdin(Stdio::from(stdin))
-        .output()
-        .context("cannot run the peer")?;
+    let mut command = Command::new(python()?);
+    command.arg(folder().join(script)).args(arguments).stdin(Stdio::from(stdin));
+    let output = command.output().context("cannot run the peer")?;
     ensure!(output.status.success(), "{script} refuses: {}", String::from_utf8_lossy(&output.stderr));
     Ok(output.stdout)
+}
+
+/// `python -m MODULE`, of a module or package in `peers/`; ready for arguments.
+///
+/// # Errors
+/// When Python is not installed.
+pub fn module(name: &str) -> Result<Command> {
+    let mut command = Command::new(python()?);
+    // It leaves nothing in the sources, and takes no module from where it is run.
+    command.args(["-B", "-P", "-m", name]).env("PYTHONPATH", folder());
+    Ok(command)
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("peers")
+}
+
+fn python() -> Result<PathBuf> {
+    let python = binaries::folder()?.join("../venv/bin/python");
+    ensure!(python.is_file(), "{} is missing; run: make setup", python.display());
+    Ok(python)
 }
 
 /// A file of a Node package that `make setup` installed.

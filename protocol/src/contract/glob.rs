@@ -59,6 +59,7 @@ pub fn compile(pattern: &str) -> Result<globset::Glob, String> {
     GlobBuilder::new(pattern)
         .literal_separator(true)
         .backslash_escape(true)
+        .empty_alternates(true)
         .build()
         .map_err(|error| format!("glob `{shown}` is not valid: {}", error.kind()))
 }
@@ -77,6 +78,7 @@ fn check_brackets(pattern: &str) -> Result<(), &'static str> {
             '\\' => drop(chars.next()),
             '[' => {
                 let class: Vec<char> = chars.by_ref().take_while(|&c| c != ']').collect();
+                check_ranges(&class)?;
                 match class.first() {
                     None => return Err("has brackets that begin with `]`; name it elsewhere in them"),
                     Some('!' | '^') => {
@@ -92,6 +94,28 @@ fn check_brackets(pattern: &str) -> Result<(), &'static str> {
             }
             _ => {}
         }
+    }
+    Ok(())
+}
+
+/// Refuses what readers of globs take in different ways: a range upon a range, and
+/// characters of more than one byte, since what is matched is bytes.
+fn check_ranges(class: &[char]) -> Result<(), &'static str> {
+    if !class.iter().all(char::is_ascii) {
+        return Err("has brackets with a character beyond ASCII; put it in braces");
+    }
+    let mut rest = class;
+    while let [first, after @ ..] = rest {
+        rest = match after {
+            ['-', last, after @ ..] if *first != '-' && *last != '-' => after,
+            ['-', '-', ..] => {
+                return Err("has brackets with a range that ends in `-`; name it first or last");
+            }
+            _ if *first == '-' && rest.len() != class.len() && !after.is_empty() => {
+                return Err("has brackets with `-` between ranges; name it first or last");
+            }
+            _ => after,
+        };
     }
     Ok(())
 }

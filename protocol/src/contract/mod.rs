@@ -25,6 +25,7 @@ pub use terms::{Terms, XattrScope};
 
 use self::matcher::{Matcher, Progress};
 use crate::path::TreePath;
+use crate::strict_json::present;
 use crate::strict_toml::TomlError;
 
 /// The longest contract text taken, in bytes.
@@ -52,10 +53,10 @@ pub struct ExpectedMount {
     /// Whether baked content lies on it.
     pub content: MountContent,
     /// The file system's type, where wanted, as in `/proc/self/mountinfo`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub filesystem: Option<String>,
     /// What is mounted, where wanted, as in `/proc/self/mountinfo`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
     /// Mount options that must be set, such as `ro` or `noexec`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -237,6 +238,38 @@ mod tests {
         }
     }
 
+    /// Each path that is named matches, each other does not.
+    #[test]
+    fn globs_mean_what_the_format_says() {
+        const PATHS: [&str; 9] = ["/", "/a", "/b", "/ab", "/a/b", "/a/c/b", "/-", "/\\", "/ä"];
+        for (glob, matching) in [
+            ("/a{,b}", &["/a", "/ab"][..]),
+            ("/{,a}", &["/a"]),
+            ("/{a/{b,c/b},b}", &["/b", "/a/b", "/a/c/b"]),
+            ("/{a/**/b,-}", &["/a/b", "/a/c/b", "/-"]),
+            ("/a/**", &["/a/b", "/a/c/b"]),
+            ("/a/**/**/b", &["/a/b", "/a/c/b"]),
+            ("/[a-]", &["/a", "/-"]),
+            ("/[-a-b]", &["/a", "/b", "/-"]),
+            ("/[\\]", &["/\\"]),
+            ("/\\\\", &["/\\"]),
+            ("/??", &["/ab", "/ä"]),
+            ("/ä", &["/ä"]),
+        ] {
+            let contract = Contract::new(
+                vec![Rule {
+                    path: glob.to_owned(),
+                    terms: Terms { class: Class::Ephemeral, ..Terms::immutable().clone() },
+                }],
+                Vec::new(),
+            );
+            let contract = contract.unwrap();
+            let found =
+                PATHS.into_iter().filter(|path| class(&contract, path.as_bytes()) == Class::Ephemeral);
+            assert_eq!(found.collect::<Vec<_>>(), matching, "{glob}");
+        }
+    }
+
     #[test]
     fn a_glob_for_everything_leaves_the_root_itself() {
         let all =
@@ -261,6 +294,9 @@ mod tests {
             ("[[rule]]\npath = '/a[+-9]'\nclass = 'ephemeral'", "has brackets that match `/`"),
             ("[[rule]]\npath = '/a[/-9]b'\nclass = 'ephemeral'", "has brackets that match `/`"),
             ("[[rule]]\npath = '/a[]!-0]b'\nclass = 'ephemeral'", "begin with `]`"),
+            ("[[rule]]\npath = '/[a-c-e]'\nclass = 'ephemeral'", "`-` between ranges"),
+            ("[[rule]]\npath = '/[a--]'\nclass = 'ephemeral'", "a range that ends in `-`"),
+            ("[[rule]]\npath = '/[ä]'\nclass = 'ephemeral'", "a character beyond ASCII"),
             (
                 "[[mount]]\npath='/x'\ncontent='hide'\n[[mount]]\npath='/x'\ncontent='hide'",
                 "line 5, column 6: the mount",

@@ -262,6 +262,9 @@ impl<R: Read> EntriesReader<R> {
     /// # Errors
     /// When the section is cut short, malformed, or not the one stated.
     pub fn read(&mut self, into: &mut ListedEntry) -> Result<bool, EntriesError> {
+        if self.stated.count == 0 {
+            return Err(self.malformed("there is no entry, not even /"));
+        }
         if self.failed || self.read_count == self.stated.count {
             return self.check_end().map(|()| false);
         }

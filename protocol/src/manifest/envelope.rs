@@ -1,8 +1,10 @@
 //! The DSSE envelope: a payload and who signed it.
 //!
 //! Format: <https://github.com/secure-systems-lab/dsse/blob/master/envelope.md>.
+//! It asks readers to ignore members that they do not know, to do without a
+//! keyid, and to take either alphabet of base64; nothing of that is signed.
 
-use data_encoding::BASE64;
+use data_encoding::{BASE64, BASE64URL, DecodeError};
 use serde::{Deserialize, Serialize};
 
 use crate::key::{KeyId, PublicKey, SecretKey};
@@ -12,7 +14,7 @@ pub(super) const IN_TOTO_PAYLOAD: &str = "application/vnd.in-toto+json";
 
 /// A signed payload.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Envelope {
     /// What the payload is.
     payload_type: String,
@@ -24,9 +26,9 @@ pub struct Envelope {
 
 /// One signature over an envelope's payload.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct EnvelopeSignature {
     /// The signing key's fingerprint: a hint, never believed.
+    #[serde(default)]
     pub keyid: String,
     /// The signature in base64.
     pub sig: String,
@@ -43,7 +45,7 @@ pub enum EnvelopeError {
     PayloadType(String),
     /// The payload is not base64.
     #[error("the manifest's payload is not base64")]
-    Base64(#[source] data_encoding::DecodeError),
+    Base64(#[source] DecodeError),
     /// A signature is not of this key over this payload.
     #[error(
         "this is not a signature of the key {0} over this manifest; sign what `congruent sign --export` writes"
@@ -118,7 +120,7 @@ impl Envelope {
     /// # Errors
     /// When they are not base64.
     pub fn payload(&self) -> Result<Vec<u8>, EnvelopeError> {
-        BASE64.decode(self.payload.as_bytes()).map_err(EnvelopeError::Base64)
+        decode_base64(&self.payload).map_err(EnvelopeError::Base64)
     }
 
     /// What the signatures claim as their keys.
@@ -133,7 +135,7 @@ impl Envelope {
     pub fn signed_by(&self, trusted: &[PublicKey]) -> Result<Vec<KeyId>, EnvelopeError> {
         let message = self.message()?;
         let signatures: Vec<Vec<u8>> =
-            self.signatures.iter().filter_map(|s| BASE64.decode(s.sig.as_bytes()).ok()).collect();
+            self.signatures.iter().filter_map(|s| decode_base64(&s.sig).ok()).collect();
         let mut signers: Vec<KeyId> = trusted
             .iter()
             .filter(|key| signatures.iter().any(|signature| key.verifies(&message, signature)))
@@ -143,6 +145,12 @@ impl Envelope {
         signers.dedup();
         Ok(signers)
     }
+}
+
+/// Base64 in either alphabet, since signers may use either.
+fn decode_base64(text: &str) -> Result<Vec<u8>, DecodeError> {
+    let alphabet = if text.contains(['-', '_']) { BASE64URL } else { BASE64 };
+    alphabet.decode(text.as_bytes())
 }
 
 /// DSSE's pre-authentication encoding: what is signed.
@@ -172,5 +180,26 @@ mod tests {
         let envelope = Envelope::from_json(&envelope.to_json()).unwrap();
         let trusted = [keys[1].public(), keys[2].public()];
         assert_eq!(envelope.signed_by(&trusted).unwrap(), [keys[1].public().id()]);
+    }
+
+    #[test]
+    fn what_dsse_leaves_to_signers_is_taken() {
+        let key = SecretKey::from_seed([1; 32]);
+        // In base64 it has a `+` and a `/`.
+        let payload = "{\"a\":\"~~?~>\u{7ff}\"}".as_bytes();
+        let mut envelope = Envelope::new(payload);
+        envelope.sign(&key).unwrap();
+        let mut json: serde_json::Value = serde_json::from_slice(&envelope.to_json()).unwrap();
+        let url_safe =
+            |value: &serde_json::Value| value.as_str().unwrap().replace('+', "-").replace('/', "_");
+        assert_ne!(url_safe(&json["payload"]), json["payload"].as_str().unwrap());
+        let sig = url_safe(&json["signatures"][0]["sig"]);
+        json["payload"] = url_safe(&json["payload"]).into();
+        json["signatures"] = serde_json::json!([{"sig": sig, "later": 1}]);
+        json["later"] = 1.into();
+        let envelope = Envelope::from_json(json.to_string().as_bytes()).unwrap();
+        assert_eq!(envelope.payload().unwrap(), payload);
+        assert_eq!(envelope.signed_by(&[key.public()]).unwrap(), [key.public().id()]);
+        assert_eq!(envelope.claimed_keys(), [""]);
     }
 }

