@@ -111,11 +111,6 @@ pub enum StackError {
         /// What is forbidden of it.
         forbidden: Forbidden,
     },
-    /// A manifest holds what lies outside the tree because of another.
-    #[error(
-        "the stack holds {0}, which one of its manifests reserves: it is outside the tree; bake without it"
-    )]
-    Reserved(TreePath),
     /// An add-on's entry has an attribute that is not compared there.
     #[error("the add-on {add_on} holds {path} with the xattr {name:?}, which the contract puts out of scope")]
     XattrOutOfScope {
@@ -154,9 +149,6 @@ impl Stack {
         let mut hasher = TreeHasher::new(root.algorithm());
         let mut merge = Merge::new(&stack, inputs)?;
         while let Some(ListedEntry { path, entry }) = merge.next_entry()? {
-            if is_reserved(&stack.reserved, &path) {
-                return Err(StackError::Reserved(path));
-            }
             hasher.push(&path, Contribution::of(&entry, stack.contract().terms_of(&path)))?;
             entries += 1;
             if let Node::File { size, .. } = entry.node {
@@ -502,7 +494,10 @@ mod tests {
         ];
         assert!(assemble(with_manifest, &[]).is_ok());
         let error = assemble(with_manifest, &[("a", &[("/", dir())])]).unwrap_err();
-        assert!(error.contains("/etc/congruent/a.manifest, which one of its manifests reserves"), "{error}");
+        assert!(
+            error.contains("/etc/congruent/a.manifest, which another manifest of the stack reserves"),
+            "{error}"
+        );
         let (add_on, bytes) = bake("a", ManifestKind::AddOn, own);
         let error = Stack::assemble(add_on, vec![], vec![Cursor::new(bytes)]).unwrap_err().to_string();
         assert!(error.contains("is an add-on, and is given as a base"), "{error}");

@@ -46,7 +46,7 @@ fn the_frozen_stack_has_its_roots() {
     assert_eq!(stack.root().to_string(), expected["stack_root"]);
 
     let ledger = Ledger::from_json(LEDGER).unwrap();
-    ledger.check(stack.root(), stack.contract()).unwrap();
+    ledger.check(stack.root(), stack.contract(), stack.reserved()).unwrap();
     let findings: Value = serde_json::from_slice(FINDINGS).unwrap();
     let findings: Vec<Finding> = serde_json::from_value(findings["findings"].clone()).unwrap();
     let observed = |findings: &[Finding]| {

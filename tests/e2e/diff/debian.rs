@@ -218,7 +218,7 @@ fn signatures_are_checked_where_keys_are_given() -> Result<()> {
 fn no_name_escapes_from_markdown() -> Result<()> {
     let images = images()?;
     let markdown = diff(&images.old, &images.new, &["--format", "markdown"])?.stdout;
-    let page: Value = serde_json::from_slice(&peer::ask("markdown.py", &[], &markdown)?)?;
+    let page: Value = serde_json::from_slice(&peer::ask::<&str>("markdown.py", &[], &markdown)?)?;
     let ours = [
         "code", "details", "h2", "h3", "p", "strong", "summary", "table", "tbody", "td", "th", "thead", "tr",
     ];
