@@ -24,8 +24,9 @@ const EXPECTED: &[u8] = include_bytes!("../vectors/v2/expected.json");
 const KEY: &str = include_str!("../vectors/openssl-ed25519.pub.pem");
 
 fn verify(bytes: &[u8]) -> Manifest {
-    let trust = Trust::any_of(vec![PublicKey::from_pem(KEY).unwrap()]);
-    Manifest::verify(&mut Cursor::new(bytes), &trust, Timestamp::UNIX_EPOCH).unwrap()
+    let trust = Trust::any_of(vec![PublicKey::from_pem(KEY).expect("the vector key is a key")]);
+    Manifest::verify(&mut Cursor::new(bytes), &trust, Timestamp::UNIX_EPOCH)
+        .expect("the vector is a manifest")
 }
 
 fn root_of(manifest: &Manifest) -> String {
