@@ -128,7 +128,7 @@ fn refusals_name_the_line_and_the_mend() {
         (". type=dir\n./x type=file\n./x/y type=file\n", 3, "/x/y lies beneath /x, which line 2 says is no"),
         (". type=dir\n./x type=file\n./x type=fifo\n", 3, "/x is of another type in line 2"),
         (&long, 2, "which no directory entry can have"),
-        (&deep, 1, "over 4096 directories deep"),
+        (&deep, 1, "over 1024 directories deep"),
         (&format!("/set{keywords}\n"), 1, "over 256 keywords"),
     ] {
         let error = parse(spec.as_bytes()).unwrap_err();

@@ -172,9 +172,13 @@ def contracts() -> None:
         "/a}",
         "/[a/]",
         "/[\u00e4]",
+        "/" + "x" * 4096,
+        "/" + "{" * 9 + "}" * 9,
         "/[a-c-e]",
     ):
-        rule(f"the glob {glob!r}", "glob", path=glob)
+        rule(f"the glob {glob[:20]!r}", "glob", path=glob)
+    for glob in ("/" + "x" * 4095, "/" + "{" * 8 + "a" + "}" * 8, "/a{,b}", "/[-a]", "/\\{a\\}"):
+        rule(f"the glob {glob[:20]!r}", None, path=glob)
 
     def mount(name: str, refused: str | None, *mounts: dict[str, Any]) -> None:
         saying(name, refused, lambda p: p["contract"]["mounts"].extend(mounts))

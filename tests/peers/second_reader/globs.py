@@ -4,11 +4,16 @@ import re
 
 from .refusal import Refusal, require
 
+LONGEST_GLOB = 4_096
+DEEPEST_BRACES = 8
+
 
 def compile_glob(glob: str) -> re.Pattern[bytes]:
     """What matches the paths that the glob matches."""
     if glob == "/":
         return re.compile(rb"/")
+    require(len(glob.encode()) <= LONGEST_GLOB, "glob", f"{glob[:40]!r} is too long")
+    require(nesting(glob) <= DEEPEST_BRACES, "glob", f"{glob!r} has braces that are too deep")
     require(glob.startswith("/"), "glob", f"{glob!r} does not begin with /")
     for component in glob.split("/")[1:]:
         require(component not in ("", ".", ".."), "glob", f"{glob!r} has a component that no path has")
@@ -16,6 +21,15 @@ def compile_glob(glob: str) -> re.Pattern[bytes]:
         require(alone, "glob", f"in {glob!r}, ** is not a whole component")
     # Only the glob `/` matches the root, whatever else could match nothing.
     return re.compile(b"(?=/.)" + Translator(glob).translate(), re.DOTALL)
+
+
+def nesting(glob: str) -> int:
+    """How deep braces stand in braces, where every one counts."""
+    depth = deepest = 0
+    for character in glob:
+        depth = max(0, depth + (character == "{") - (character == "}"))
+        deepest = max(deepest, depth)
+    return deepest
 
 
 class Translator:
