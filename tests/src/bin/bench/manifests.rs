@@ -155,7 +155,9 @@ fn rules() -> String {
             3 => format!("/**/cache-{at}"),
             _ => format!("/usr-{at:06}/**/some-file-0[0-3].so"),
         };
-        format!("[[rule]]\npath = '{path}'\nclass = 'ephemeral'\n")
+        // What begins anywhere would loosen the floor.
+        let class = if path.starts_with("/**") { "immutable" } else { "ephemeral" };
+        format!("[[rule]]\npath = '{path}'\nclass = '{class}'\n")
     };
     (0..RULES).map(rule).collect()
 }
