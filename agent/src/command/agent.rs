@@ -1,9 +1,10 @@
 //! `congruent agent`: sweep, spool, deliver, again and again.
 
 use std::convert::Infallible;
+use std::env;
 use std::fs;
 use std::io::{self, IsTerminal};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,8 +12,8 @@ use anyhow::{Context, bail};
 use congruent_protocol::digest::ContentKey;
 use congruent_protocol::normalise::is_reserved;
 use congruent_protocol::path::{TreePath, escape};
-use congruent_protocol::report::{Facts, Outcome as Looked, REPORT_SCHEMA, Report};
-use congruent_protocol::verification::State;
+use congruent_protocol::report::{Facts, MAX_REPORT_BYTES, Outcome as Looked, REPORT_SCHEMA, Report};
+use congruent_protocol::verification::{State, Verification};
 use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep_until};
@@ -22,6 +23,8 @@ use super::Outcome;
 use crate::cli::Agent as Args;
 use crate::client::{Client, Delivery};
 use crate::config::Config;
+use crate::findings::{Findings, FindingsWriter};
+use crate::reportable::reportable;
 use crate::spool::{Spool, SpoolError, Spooled};
 use crate::sweep::{self, Counters, Root, default_threads};
 use crate::target::{Sources, Target, open_manifest};
@@ -137,16 +140,20 @@ impl Agent {
         let config = self.config.clone();
         let look = move || (verify(&config), facts::gather());
         let (looked, facts) = tokio::task::spawn_blocking(look).await.context("the sweep broke off")?;
-        let outcome = match looked {
-            Ok(looked) => looked?,
-            Err(reason) => Looked::NoManifest(format!("{reason:#}")),
+        let verification = match looked {
+            Ok(verification) => verification?,
+            Err(reason) => return self.report(Looked::NoManifest(format!("{reason:#}")), facts),
         };
-        self.report(outcome, facts)
+        report_log::verified(&verification, self.delivery.is_some())?;
+        match &self.delivery {
+            Some(_) => self.report(reportable(verification, MAX_REPORT_BYTES)?, facts),
+            None => Ok(verification.state),
+        }
     }
 
-    /// Logs what a look came to, and spools the report of it.
+    /// Spools the report of what a look came to.
     fn report(&mut self, outcome: Looked, facts: Facts) -> anyhow::Result<State> {
-        report_log::write(&outcome, self.delivery.is_some());
+        report_log::unverified(&outcome);
         let report = Report {
             schema_version: REPORT_SCHEMA,
             node: self.config.node.clone(),
@@ -219,22 +226,28 @@ fn open_target(config: &Config, content_key: ContentKey) -> anyhow::Result<Targe
 
 /// The outer error says that there is no usable manifest, the inner one that the
 /// look itself failed.
-fn verify(config: &Config) -> anyhow::Result<anyhow::Result<Looked>> {
+fn verify(config: &Config) -> anyhow::Result<anyhow::Result<Verification<Findings>>> {
     let content_key = match identity::content_key(config) {
         Ok(key) => key,
         Err(error) => return Ok(Err(error)),
     };
     let target = open_target(config, content_key)?;
-    let look = || -> anyhow::Result<Looked> {
+    let look = || {
         let root = Root::open(config.root.as_deref())?;
         if config.collector.is_some() {
             check_state_directory(&config.state_directory, &root, target.stack.reserved())?;
         }
+        let findings = FindingsWriter::spilling_to(&spill_directory(config));
         let counters = Counters::default();
-        let verification = sweep::verify(&root, &target, default_threads(), &counters, Timestamp::now)?;
-        Ok(Looked::Verified(Box::new(verification)))
+        Ok(sweep::verify(&root, &target, default_threads(), findings, &counters, Timestamp::now)?)
     };
     Ok(look())
+}
+
+/// Where findings go that memory is not to hold. Without a collector there need be
+/// no state directory.
+fn spill_directory(config: &Config) -> PathBuf {
+    config.collector.as_ref().map_or_else(env::temp_dir, |_| config.state_directory.clone())
 }
 
 /// Checks the state directory before it is made, where there is a manifest to
