@@ -17,7 +17,7 @@ fn main() -> Result<ExitCode> {
     let file = arguments.next().context(USAGE)?;
     let program = arguments.next().context(USAGE)?;
     let shown = program.display();
-    let mut child =
+    let child =
         Command::new(&program).args(arguments).spawn().with_context(|| format!("cannot start {shown}"))?;
     let used = child.wait4().with_context(|| format!("cannot wait for {shown}"))?;
     let peak_bytes = used.rusage.maxrss;
