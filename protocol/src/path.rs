@@ -169,14 +169,19 @@ fn is_name(name: &[u8]) -> bool {
 /// `/a/b` stands before `/a-b`.
 impl Ord for TreePath {
     fn cmp(&self, other: &Self) -> Ordering {
-        let rank = |b: u8| if b == b'/' { 0 } else { b };
-        if self.is_root() || other.is_root() {
-            return self.0.len().cmp(&other.0.len());
-        }
-        match self.0.iter().zip(&other.0).find(|(one, two)| one != two) {
-            Some((&one, &two)) => rank(one).cmp(&rank(two)),
-            None => self.0.len().cmp(&other.0.len()),
-        }
+        tree_order(&self.0, &other.0)
+    }
+}
+
+/// As [`TreePath`]s compare, of the bytes of two.
+pub fn tree_order(one: &[u8], other: &[u8]) -> Ordering {
+    let rank = |b: u8| if b == b'/' { 0 } else { b };
+    if one.len() == 1 || other.len() == 1 {
+        return one.len().cmp(&other.len());
+    }
+    match one.iter().zip(other).find(|(one, other)| one != other) {
+        Some((&one, &other)) => rank(one).cmp(&rank(other)),
+        None => one.len().cmp(&other.len()),
     }
 }
 

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 /// One name, as the directory has it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Listed<'n> {
-    pub(super) name: &'n CStr,
+    pub(super) name: &'n [u8],
     /// Some file systems do not say.
     pub(super) kind: FileType,
     /// Of a mount point, what lies beneath the mount.
@@ -23,7 +23,7 @@ pub(super) struct Listed<'n> {
 /// A directory's names, to be taken one after another.
 #[derive(Debug, Default)]
 pub(super) struct Names {
-    /// Each name with its end.
+    /// One name after the other.
     bytes: Vec<u8>,
     listed: Vec<Place>,
     taken: usize,
@@ -33,7 +33,6 @@ pub(super) struct Names {
 struct Place {
     inode: u64,
     begin: u32,
-    /// Without its end.
     length: u16,
     kind: FileType,
 }
@@ -73,7 +72,7 @@ impl Names {
     fn add(&mut self, name: &CStr, kind: FileType, inode: u64) -> Result<(), Errno> {
         let begin = u32::try_from(self.bytes.len()).map_err(|_| Errno::FBIG)?;
         let length = u16::try_from(name.count_bytes()).map_err(|_| Errno::NAMETOOLONG)?;
-        self.bytes.extend_from_slice(name.to_bytes_with_nul());
+        self.bytes.extend_from_slice(name.to_bytes());
         self.listed.push(Place { inode, begin, length, kind });
         Ok(())
     }
@@ -87,11 +86,9 @@ impl Names {
 
     /// The next name.
     pub(super) fn next(&mut self) -> Option<Listed<'_>> {
-        let Place { begin, inode, length, kind } = *self.listed.get(self.taken)?;
+        let place = *self.listed.get(self.taken)?;
         self.taken += 1;
-        let bytes = &self.bytes[begin as usize..][..=usize::from(length)];
-        let name = CStr::from_bytes_with_nul(bytes).expect("each name was added with its end");
-        Some(Listed { name, kind, inode })
+        Some(Listed { name: place.name(&self.bytes), kind: place.kind, inode: place.inode })
     }
 }
 
@@ -111,6 +108,6 @@ mod tests {
             found.push((listed.name.to_owned(), listed.inode));
         }
         let expected = [(c"B", 5), (c"a", 4), (c"a-", 2), (c"b", 1), (c"\xff", 3)];
-        assert_eq!(found, expected.map(|(name, inode)| (name.to_owned(), inode)));
+        assert_eq!(found, expected.map(|(name, inode)| (name.to_bytes().to_owned(), inode)));
     }
 }

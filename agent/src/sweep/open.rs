@@ -4,12 +4,12 @@
 //! kernel lacks it, or a filter of system calls refuses it, names are opened one
 //! by one: each then is relative to a descriptor that we hold, and may be no link.
 
-use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::LazyLock;
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
+use rustix::path::Arg;
 
 use super::walk::{file_type, stat};
 
@@ -27,7 +27,11 @@ static HAS_OPENAT2: LazyLock<bool> = LazyLock::new(|| {
 
 /// Opens the entry `name` of a directory. Only for reading, and without leaving a
 /// trace where we may: only the owner may ask for no access time.
-pub(super) fn open(directory: BorrowedFd<'_>, name: &CStr, flags: OFlags) -> Result<OwnedFd, Errno> {
+pub(super) fn open(
+    directory: BorrowedFd<'_>,
+    name: impl Arg + Copy,
+    flags: OFlags,
+) -> Result<OwnedFd, Errno> {
     let flags =
         flags | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     match open_beneath(directory, name, flags | OFlags::NOATIME) {
@@ -36,7 +40,7 @@ pub(super) fn open(directory: BorrowedFd<'_>, name: &CStr, flags: OFlags) -> Res
     }
 }
 
-fn open_beneath(directory: BorrowedFd<'_>, name: &CStr, flags: OFlags) -> Result<OwnedFd, Errno> {
+fn open_beneath(directory: BorrowedFd<'_>, name: impl Arg, flags: OFlags) -> Result<OwnedFd, Errno> {
     if *HAS_OPENAT2 {
         rustix::fs::openat2(directory, name, flags, Mode::empty(), BENEATH)
     } else {
@@ -48,7 +52,7 @@ fn open_beneath(directory: BorrowedFd<'_>, name: &CStr, flags: OFlags) -> Result
 ///
 /// A pipe that took its place does not stop us, and a lease that someone holds on
 /// it does not keep it from being read.
-pub(super) fn open_file(directory: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
+pub(super) fn open_file(directory: BorrowedFd<'_>, name: impl Arg + Copy) -> Result<OwnedFd, Errno> {
     match open(directory, name, OFlags::empty()) {
         Err(Errno::AGAIN) => open_leased(directory, name),
         opened => opened,
@@ -58,7 +62,7 @@ pub(super) fn open_file(directory: BorrowedFd<'_>, name: &CStr) -> Result<OwnedF
 /// Opens a file on which someone holds a lease. That waits until the kernel has
 /// broken the lease, so it must not be done by name: what is opened is the file
 /// that was looked at.
-fn open_leased(directory: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
+fn open_leased(directory: BorrowedFd<'_>, name: impl Arg) -> Result<OwnedFd, Errno> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let found = open_beneath(directory, name, flags)?;
     if file_type(&stat(&found)?) != FileType::RegularFile {
@@ -75,8 +79,7 @@ pub(super) fn open_descendant(directory: BorrowedFd<'_>, path: &[u8]) -> Result<
     let longest = if *HAS_OPENAT2 { PATH_MAX - 1 } else { 0 };
     for piece in pieces(path, longest) {
         let from = opened.as_ref().map_or(directory, std::os::fd::AsFd::as_fd);
-        let piece = CString::new(piece).map_err(|_| Errno::INVAL)?;
-        opened = Some(open(from, &piece, OFlags::DIRECTORY)?);
+        opened = Some(open(from, piece, OFlags::DIRECTORY)?);
     }
     opened.ok_or(Errno::NOENT)
 }

@@ -103,14 +103,14 @@ impl<'w, 'a> Reader<'w, 'a> {
         let class = look.terms.class;
         let unread = class == Class::Ephemeral && !self.scope.purpose.is_bake();
         if look.likely_file && !unread && class != Class::Reserved && look.known.is_none() {
-            match open_file(look.directory.as_fd(), &look.name) {
+            match open_file(look.directory.as_fd(), look.name()) {
                 Ok(file) => return self.read_file(look, &file, mount),
                 Err(Errno::NOENT) => return Err(LookError::Gone),
                 // Not a regular file any more, or one that we may only stat.
                 Err(_) => {}
             }
         }
-        let stat = stat_at(&look.directory, &look.name).map_err(|errno| failed("cannot stat", errno))?;
+        let stat = stat_at(&look.directory, look.name()).map_err(|errno| failed("cannot stat", errno))?;
         if let Some(sight) = self.at_mount(look, &stat, mount) {
             return Ok(sight);
         }
@@ -121,7 +121,7 @@ impl<'w, 'a> Reader<'w, 'a> {
             return Ok(Sight::Entry(Box::new(remembered(&stat, known))));
         }
         if file_type(&stat) == FileType::RegularFile && class != Class::Reserved {
-            return match open_file(look.directory.as_fd(), &look.name) {
+            return match open_file(look.directory.as_fd(), look.name()) {
                 Ok(file) => self.read_file(look, &file, mount),
                 Err(Errno::NOENT) => Err(LookError::Gone),
                 Err(Errno::LOOP | Errno::NXIO) => Err(LookError::Swapped),
@@ -251,7 +251,7 @@ fn may_be_forbidden(look: &Look<'_>, stat: &Statx) -> bool {
 /// Whether a file has rights of its own, or might: what cannot be asked is
 /// looked at.
 fn has_capability(look: &Look<'_>) -> bool {
-    let read = xattrs::read_named(&look.directory, &look.name, &look.terms.xattrs);
+    let read = xattrs::read_named(&look.directory, look.name(), &look.terms.xattrs);
     read.failed.is_some() || read.xattrs.iter().any(|(name, _)| name == CAPABILITY)
 }
 
@@ -271,7 +271,7 @@ fn is_unmoved(before: &Statx, after: &Statx) -> bool {
 
 /// An entry that is not opened: all but regular files, and those we may not open.
 fn unopened(look: &Look<'_>, stat: &Statx, node: Node, problem: Option<Problem>) -> Sight {
-    let xattrs = xattrs::read_named(&look.directory, &look.name, &look.terms.xattrs);
+    let xattrs = xattrs::read_named(&look.directory, look.name(), &look.terms.xattrs);
     Sight::Entry(Box::new(seen_entry(stat, node, xattrs, problem)))
 }
 
@@ -341,7 +341,7 @@ fn node_from(look: &Look<'_>, stat: &Statx) -> Result<Node, LookError> {
     Ok(match file_type(stat) {
         FileType::RegularFile => file_node(stat, None),
         FileType::Symlink => {
-            let target = rustix::fs::readlinkat(&*look.directory, &look.name, Vec::new());
+            let target = rustix::fs::readlinkat(&*look.directory, look.name(), Vec::new());
             let target = target.map_err(|errno| match errno {
                 Errno::INVAL => LookError::Swapped,
                 errno => failed("cannot read the link", errno),

@@ -3,7 +3,6 @@
 //! A directory's own attributes are read here, from the descriptor that also
 //! lists it; everything else is left to the readers.
 
-use std::ffi::{CStr, CString};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -16,6 +15,7 @@ use congruent_protocol::verification::MountTreatment;
 use rustix::fs::{AtFlags, FileType, OFlags, Statx, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::OpenTreeFlags;
+use rustix::path::Arg;
 
 use super::cache::Known;
 use super::directory::{Directory, Room};
@@ -37,7 +37,6 @@ pub(super) const STAT_MASK: StatxFlags = StatxFlags::BASIC_STATS.union(StatxFlag
 /// A path that a reader looks at.
 pub(super) struct Look<'a> {
     pub(super) directory: Arc<Directory>,
-    pub(super) name: CString,
     pub(super) path: TreePath,
     pub(super) terms: &'a Terms,
     /// Whether the directory said that it is a regular file.
@@ -46,11 +45,11 @@ pub(super) struct Look<'a> {
     pub(super) known: Option<Box<Known>>,
 }
 
-/// One name, as its directory listed it.
-struct Name {
-    name: CString,
-    kind: FileType,
-    inode: u64,
+impl Look<'_> {
+    /// What the directory calls it.
+    pub(super) fn name(&self) -> &[u8] {
+        self.path.name()
+    }
 }
 
 pub(super) struct Walk<'w, 'a> {
@@ -101,14 +100,13 @@ impl<'w, 'a> Walk<'w, 'a> {
                 self.levels.leave(&self.path, &self.room);
                 continue;
             };
-            let name = Name { name: listed.name.to_owned(), kind: listed.kind, inode: listed.inode };
-            let directory = level.directory();
             self.path.truncate(depth);
             self.path
-                .push(name.name.to_bytes())
+                .push(listed.name)
                 .expect("names listed are not empty, and the kernel lists none with a separator");
-            match directory {
-                Ok(directory) => self.visit(&directory, name)?,
+            let (kind, inode) = (listed.kind, listed.inode);
+            match level.directory() {
+                Ok(directory) => self.visit(&directory, kind, inode)?,
                 Err(problem) => {
                     let terms = self.terms();
                     self.unseen(terms, None, problem)?;
@@ -141,46 +139,56 @@ impl<'w, 'a> Walk<'w, 'a> {
         }
     }
 
-    /// Takes one name: goes into directories, leaves the rest to the readers.
-    fn visit(&mut self, parent: &Arc<Directory>, name: Name) -> Result<(), Stopped> {
+    /// Takes the path at hand: goes into directories, leaves the rest to the
+    /// readers. `kind` and `inode` are as `parent` lists it.
+    fn visit(&mut self, parent: &Arc<Directory>, kind: FileType, inode: u64) -> Result<(), Stopped> {
         let terms = self.terms();
         if self.path.as_bytes().len() > MAX_PATH_BYTES {
             let reason = format!("its path is over {MAX_PATH_BYTES} bytes long");
             return self.unseen(terms, None, Problem { kind: ProblemKind::Unreadable, reason });
         }
-        let is_directory = match name.kind {
+        let is_directory = match kind {
             FileType::Directory => true,
             FileType::Unknown => {
-                stat_at(parent, &name.name).is_ok_and(|stat| file_type(&stat) == FileType::Directory)
+                stat_at(parent, self.path.name()).is_ok_and(|stat| file_type(&stat) == FileType::Directory)
             }
             _ => false,
         };
-        if is_directory { self.visit_directory(parent, name, terms) } else { self.look(parent, name, terms) }
+        if is_directory {
+            self.visit_directory(parent, terms, inode)
+        } else {
+            self.look(parent, terms, kind == FileType::RegularFile, inode)
+        }
     }
 
-    /// Leaves a path to the readers.
-    fn look(&mut self, parent: &Arc<Directory>, name: Name, terms: &'a Terms) -> Result<(), Stopped> {
+    /// Leaves the path at hand to the readers.
+    fn look(
+        &mut self,
+        parent: &Arc<Directory>,
+        terms: &'a Terms,
+        likely_file: bool,
+        inode: u64,
+    ) -> Result<(), Stopped> {
         let look = Look {
             directory: parent.clone(),
-            name: name.name,
             path: self.path.clone(),
             terms,
-            likely_file: name.kind == FileType::RegularFile,
+            likely_file,
             known: self.recalled.take(&self.path),
         };
-        self.window.add_look(look, name.inode);
+        self.window.add_look(look, inode);
         self.flush_if_full()
     }
 
     fn visit_directory(
         &mut self,
         parent: &Arc<Directory>,
-        name: Name,
         terms: &'a Terms,
+        inode: u64,
     ) -> Result<(), Stopped> {
         // Before it is opened: opening can wake an automount or hang on a dead
         // server, and a mount that is hidden is none of our business.
-        let stat = match stat_at(parent, &name.name) {
+        let stat = match stat_at(parent, self.path.name()) {
             Ok(stat) => stat,
             Err(Errno::NOENT) => return Ok(()),
             Err(errno) => return self.unseen(terms, None, Problem::unreadable("cannot stat", errno)),
@@ -189,7 +197,7 @@ impl<'w, 'a> Walk<'w, 'a> {
         if self.scope.purpose.is_bake() && is_hiding(mount.as_ref()) {
             // What lies beneath is the image's.
             return match without_mounts(parent, &self.room) {
-                Ok(beneath) => self.visit_directory(&beneath, name, terms),
+                Ok(beneath) => self.visit_directory(&beneath, terms, inode),
                 Err(problem) => self.unseen(terms, None, problem),
             };
         }
@@ -198,18 +206,16 @@ impl<'w, 'a> Walk<'w, 'a> {
             return self.put(Seen { path, terms, mount, sight: Sight::Mount });
         }
         self.make_room()?;
-        let opened = open(parent.as_fd(), &name.name, OFlags::DIRECTORY);
+        let opened = open(parent.as_fd(), self.path.name(), OFlags::DIRECTORY);
         match opened.and_then(|fd| Ok((self::stat(&fd)?, fd))) {
             Ok((opened, fd)) if opened.stx_mnt_id == stat.stx_mnt_id => self.enter(fd, &opened, terms, mount),
             // Mounted over between the two calls, or swapped for something else:
             // whoever comes by name sees what is there now.
-            Ok(_) | Err(Errno::NOTDIR | Errno::LOOP) => {
-                self.look(parent, Name { kind: FileType::Unknown, ..name }, terms)
-            }
+            Ok(_) | Err(Errno::NOTDIR | Errno::LOOP) => self.look(parent, terms, false, inode),
             Err(Errno::NOENT) => Ok(()),
             Err(errno) => {
                 let problem = Problem::unreadable("cannot open the directory", errno);
-                let xattrs = xattrs::read_named(parent, &name.name, &terms.xattrs);
+                let xattrs = xattrs::read_named(parent, self.path.name(), &terms.xattrs);
                 self.seen_directory(&stat, terms, mount, xattrs, Some(problem))
             }
         }
@@ -315,6 +321,6 @@ pub(super) fn stat(fd: &OwnedFd) -> Result<Statx, Errno> {
     rustix::fs::statx(fd, c"", AtFlags::EMPTY_PATH, STAT_MASK)
 }
 
-pub(super) fn stat_at(directory: &Directory, name: &CStr) -> Result<Statx, Errno> {
+pub(super) fn stat_at(directory: &Directory, name: impl Arg) -> Result<Statx, Errno> {
     rustix::fs::statx(directory, name, AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT, STAT_MASK)
 }

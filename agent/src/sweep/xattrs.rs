@@ -37,9 +37,9 @@ pub(super) fn read(fd: &impl AsFd, scope: &XattrScope) -> ReadXattrs {
 
 /// Those of what cannot be opened. There is no call for a name relative to a
 /// directory before Linux 6.13, so the way leads through /proc.
-pub(super) fn read_named(directory: &Directory, name: &CStr, scope: &XattrScope) -> ReadXattrs {
+pub(super) fn read_named(directory: &Directory, name: &[u8], scope: &XattrScope) -> ReadXattrs {
     let mut path = format!("/proc/self/fd/{}/", directory.as_fd().as_raw_fd()).into_bytes();
-    path.extend_from_slice(name.to_bytes());
+    path.extend_from_slice(name);
     collect(
         scope,
         |list| rustix::fs::llistxattr(&path[..], list),

@@ -262,17 +262,24 @@ impl<R: Read> EntriesReader<R> {
     /// # Errors
     /// When the section is cut short, malformed, or not the one stated.
     pub fn read(&mut self, into: &mut ListedEntry) -> Result<bool, EntriesError> {
+        let Some(entry) = self.read_next()? else { return Ok(false) };
+        into.entry = entry;
+        into.path.clone_from(&self.path);
+        Ok(true)
+    }
+
+    /// The next entry, which is at `self.path`; none at the proven end.
+    fn read_next(&mut self) -> Result<Option<Entry>, EntriesError> {
         if self.stated.count == 0 {
             return Err(self.malformed("there is no entry, not even /"));
         }
         if self.failed || self.read_count == self.stated.count {
-            return self.check_end().map(|()| false);
+            return self.check_end().map(|()| None);
         }
         self.failed = true;
-        into.entry = self.read_entry()?;
-        into.path.clone_from(&self.path);
+        let entry = self.read_entry()?;
         self.failed = false;
-        Ok(true)
+        Ok(Some(entry))
     }
 
     fn read_entry(&mut self) -> Result<Entry, EntriesError> {
@@ -533,13 +540,11 @@ impl<R: Read> Iterator for EntriesReader<R> {
     type Item = Result<ListedEntry, EntriesError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let mut listed = ListedEntry { path: TreePath::root(), entry: Entry::empty() };
         if self.failed {
             return None;
         }
-        match self.read(&mut listed) {
-            Ok(true) => Some(Ok(listed)),
-            Ok(false) => None,
+        match self.read_next() {
+            Ok(entry) => entry.map(|entry| Ok(ListedEntry { path: self.path.clone(), entry })),
             Err(error) => {
                 self.failed = true;
                 Some(Err(error))

@@ -163,14 +163,14 @@ impl Cache {
             let age = now.duration_since(header.started_at);
             if age.is_negative() || age > LONGEST_SWEEP { Err(Unusable::TooOld) } else { Ok(()) }
         });
-        let recalled = interrupted.unwrap_or_default();
+        let (recalled, last) = interrupted.unwrap_or_default();
         let header = Header {
             binding: self.binding.clone(),
             started_at: recalled.started_at().unwrap_or(now),
             clock_ahead_seconds: self.clock_ahead_seconds,
         };
         let failed = |source| CacheError::Use { path: part.clone(), source };
-        let recorder = Recorder::begin(&self.path, &header, recalled.last()).map_err(failed)?;
+        let recorder = Recorder::begin(&self.path, &header, last.as_ref()).map_err(failed)?;
         Ok(Memory { is_quick: false, recalled, recorder: Some(recorder) })
     }
 

@@ -1,11 +1,12 @@
 //! Recalling what an earlier look saw, path by path, beside the walk.
 
+use std::cmp::Ordering;
 use std::fs::File;
 use std::io::{self, BufReader, Seek};
 use std::path::Path;
 
 use congruent_protocol::digest::Algorithm;
-use congruent_protocol::path::TreePath;
+use congruent_protocol::path::{TreePath, tree_order};
 use jiff::Timestamp;
 
 use super::frames::FrameReader;
@@ -44,9 +45,9 @@ pub(crate) enum Unusable {
 #[derive(Default)]
 pub(crate) struct Recalled {
     source: Option<Source>,
-    next: Option<(TreePath, Known)>,
+    /// What was seen at the source's path.
+    next: Option<Known>,
     started_at: Option<Timestamp>,
-    last: Option<TreePath>,
 }
 
 struct Source {
@@ -64,23 +65,28 @@ impl Recalled {
         path: &Path,
         fits: impl Fn(&Header) -> Result<(), Unusable>,
     ) -> Result<Self, Unusable> {
-        match Self::open(path, fits)? {
-            (recalled, true) => Ok(recalled),
-            (_, false) => Err(Unusable::Damaged),
-        }
+        let (recalled, is_complete) = Self::open(path, fits, Source::skip_to_end)?;
+        if is_complete { Ok(recalled) } else { Err(Unusable::Damaged) }
     }
 
-    /// What a sweep that was interrupted left, and that `fits`.
+    /// What a sweep that was interrupted left, and that `fits`; with the last path
+    /// that it came to.
     pub(super) fn interrupted(
         path: &Path,
         fits: impl Fn(&Header) -> Result<(), Unusable>,
-    ) -> Result<Self, Unusable> {
-        Self::open(path, fits).map(|(recalled, _)| recalled)
+    ) -> Result<(Self, Option<TreePath>), Unusable> {
+        Self::open(path, fits, |source| {
+            while source.next().is_some() {}
+            TreePath::new(&source.path[..]).ok()
+        })
     }
 
-    /// Opens what is whole of the file, once it was read to where that ends; and
-    /// whether that is all.
-    fn open(path: &Path, fits: impl Fn(&Header) -> Result<(), Unusable>) -> Result<(Self, bool), Unusable> {
+    /// Opens what is whole of the file, once it was read to where that ends.
+    fn open<T>(
+        path: &Path,
+        fits: impl Fn(&Header) -> Result<(), Unusable>,
+        read: impl FnOnce(&mut Source) -> T,
+    ) -> Result<(Self, T), Unusable> {
         let mut file = match regular::open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Unusable::Missing),
@@ -88,17 +94,12 @@ impl Recalled {
         };
         let (mut source, header) = Source::begin(&file)?;
         fits(&header)?;
-        let mut last = None;
-        while let Some((path, _)) = source.next() {
-            last = Some(path);
-        }
-        let is_complete = source.piece.first() == Some(&END);
+        let read = read(&mut source);
         file.rewind().map_err(Unusable::Unreadable)?;
         let (source, header) = Source::begin(&file)?;
-        let mut recalled =
-            Self { source: Some(source), next: None, started_at: Some(header.started_at), last };
+        let mut recalled = Self { source: Some(source), next: None, started_at: Some(header.started_at) };
         recalled.advance();
-        Ok((recalled, is_complete))
+        Ok((recalled, read))
     }
 
     /// When the look began that this is of.
@@ -106,19 +107,19 @@ impl Recalled {
         self.started_at
     }
 
-    /// The last path that it came to.
-    pub(super) fn last(&self) -> Option<&TreePath> {
-        self.last.as_ref()
-    }
-
     /// What was seen at `path`. Paths must be asked for in tree order.
     pub(crate) fn take(&mut self, path: &TreePath) -> Option<Box<Known>> {
-        while self.next.as_ref().is_some_and(|(next, _)| next < path) {
-            self.advance();
+        loop {
+            let source = self.source.as_ref()?;
+            match tree_order(&source.path, path.as_bytes()) {
+                Ordering::Less => self.advance(),
+                Ordering::Greater => return None,
+                Ordering::Equal => break,
+            }
         }
-        let (_, known) = self.next.take_if(|(next, _)| next == path)?;
+        let known = self.next.take().map(Box::new);
         self.advance();
-        Some(Box::new(known))
+        known
     }
 
     fn advance(&mut self) {
@@ -145,8 +146,19 @@ impl Source {
         Ok((Self { frames, algorithm, taken: piece.len(), piece, path: Vec::new() }, header))
     }
 
-    /// The next record; none at the end, or where what follows is no record.
-    fn next(&mut self) -> Option<(TreePath, Known)> {
+    /// Goes through all frames; whether the last one says that it is.
+    fn skip_to_end(&mut self) -> bool {
+        while self.frames.read(&mut self.piece).unwrap_or(false) {
+            if self.piece == [END] {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// What was seen at the next path, which is then `self.path`; none at the end, or
+    /// where what follows is no record.
+    fn next(&mut self) -> Option<Known> {
         if self.taken == self.piece.len() {
             let is_whole = self.frames.read(&mut self.piece).unwrap_or(false);
             if !is_whole {
@@ -157,7 +169,6 @@ impl Source {
         let mut rest = self.piece.get(self.taken..).filter(|_| self.taken > 0)?;
         let known = record::take(&mut rest, &mut self.path, self.algorithm)?;
         self.taken = self.piece.len() - rest.len();
-        let path = TreePath::new(self.path.clone()).ok()?;
-        Some((path, known))
+        Some(known)
     }
 }

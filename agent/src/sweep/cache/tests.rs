@@ -86,8 +86,9 @@ fn what_was_settled_is_recalled_and_nothing_else() {
     // Asking past some of them loses none of the others.
     let mut memory = cache.for_quick().unwrap();
     assert_eq!(recalled(&mut memory, 2998..4000), [2998]);
-    assert_eq!(recalled(&mut memory, 0..4000), []);
-    let names: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(recalled(&mut memory, 0..4000).is_empty());
+    let names: Vec<_> =
+        fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names.len(), 2, "cache and lock, and no part: {names:?}");
     assert_eq!(fs::metadata(folder.path().join("cache")).unwrap().permissions().mode() & 0o777, 0o600);
 }

@@ -281,6 +281,9 @@ fn seen<'a>(scene: &Scene, contract: &'a Contract, stack: &Stack) -> Vec<Seen<'a
                 is_unlisted: false,
                 xattrs_answered: None,
                 lints: vec![],
+                stamp: None,
+                is_recalled: false,
+                past_cache: false,
             };
             (None, Sight::Entry(Box::new(entry)))
         };
