@@ -2,8 +2,8 @@
 //!
 //! The kernel counts for a new process the memory that its parent held when it
 //! started it. So each program is started by a small process of its own, which is
-//! this one again, called by [`WORD`]; and what that one has read and waited for is
-//! the program's alone.
+//! this one again, called by [`WORD`]: its 3 MB are the least that can be shown. And
+//! what that one has read and waited for is the program's alone.
 
 use std::env;
 use std::ffi::OsString;

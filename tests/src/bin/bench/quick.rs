@@ -47,6 +47,6 @@ fn ensure_quick(program: &Program) -> Result<()> {
     let (name, arguments) = program.words().split_first().expect("a program has a name");
     let ended = run(Command::new(name).args(arguments))?;
     let mode = agent::verification(&ended)?.coverage.mode;
-    ensure!(mode != SweepMode::Full, "verify --quick made a full sweep: {}", ended.stderr);
+    ensure!(mode == SweepMode::Quick, "verify --quick made a full sweep: {}", ended.stderr);
     Ok(())
 }
