@@ -131,7 +131,10 @@ impl Scene {
             reading.run()?;
         }
         let before = resident_bytes(file)?;
-        ensure!(before as usize >= WORKLOAD_BYTES * 9 / 10, "only {before} bytes of the workload were cached");
+        ensure!(
+            before as usize >= WORKLOAD_BYTES * 9 / 10,
+            "only {before} bytes of the workload were cached"
+        );
         Program::new(&*program.name, &group.command(program.words())).run()?;
         Ok(resident_bytes(file)? as f64 / before as f64 * 100.0)
     }
