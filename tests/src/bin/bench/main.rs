@@ -113,7 +113,23 @@ fn counts_in(counted: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use congruent_tests::sandbox::Sandbox;
+
     use super::*;
+
+    #[test]
+    fn the_outcome_is_kept() {
+        let sandbox = Sandbox::new().unwrap();
+        let folder = sandbox.path("docs/bench");
+        for text in ["first", "second"] {
+            keep(&folder, "2026-11-25", text, &[("verify", format!("<svg>{text}</svg>"))]).unwrap();
+        }
+        let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
+        assert_eq!(read("2026-11-25.md"), "second");
+        assert_eq!(read("verify.svg"), "<svg>second</svg>");
+    }
 
     #[test]
     fn counts_in_words() {
