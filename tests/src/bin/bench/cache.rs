@@ -9,6 +9,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use congruent_tests::binaries;
@@ -32,6 +33,8 @@ const WORKLOAD_BYTES: usize = 100 << 20;
 const TREE_BYTES: usize = 4 * MEMORY_BYTES as usize - WORKLOAD_BYTES;
 const FILE_BYTES: usize = 256 << 10;
 const DIRECTORIES: usize = 64;
+/// About what a sweep takes.
+const REST_SECONDS: &str = "3";
 /// File systems in memory: their pages are not a cache.
 const TMPFS: u32 = 0x0102_1994;
 const RAMFS: u32 = 0x8584_58f6;
@@ -64,7 +67,8 @@ pub(crate) fn section(options: &Options) -> Result<Section> {
     let scene = Scene::make(folder.path())?;
     let subject = Subject::bake(&scene.tree, &sandbox)?;
     let list = peers::list_files(&scene.tree, &sandbox)?;
-    let programs = [subject.verify()?, floor(&scene.tree, cores())?, peers::b3sum(&list, cores(), 250)];
+    let programs =
+        [subject.verify()?, floor(&scene.tree, cores())?, peers::b3sum(&list, cores(), 250), no_sweep()];
     let shares = measure(&scene, &programs, options.rounds)?;
 
     let heads: String = WORKLOADS.iter().map(|workload| format!(" {} |", workload.head)).collect();
@@ -79,6 +83,13 @@ pub(crate) fn section(options: &Options) -> Result<Section> {
         target::table(&[(Target::CACHE_INSIDE, shares[0][0]), (Target::CACHE_BESIDE, shares[0][1])])
     );
     Ok(Section { title: "The workload's page cache", text, picture: None })
+}
+
+/// Some machines take idle pages back by themselves; this tells.
+fn no_sweep() -> Program {
+    let mut sleep = Command::new("sleep");
+    sleep.arg(REST_SECONDS);
+    Program::new(format!("no sweep, {REST_SECONDS} seconds of rest"), &sleep)
 }
 
 /// The median share that each program leaves of each workload's pages, in per cent.
