@@ -76,11 +76,14 @@ pub(crate) fn section(options: &Options) -> Result<Section> {
     let text = format!(
         "What is left of a workload's page cache ({} MiB) after a sweep of four times the memory ({} MiB) that \
          both share by a control group; the tree is cold before. The workload reads its file and then rests. \
-         Medians of {} alternating rounds.\n\n| |{heads}\n|---|---|---|---|\n{rows}\n{}",
+         Medians of {} alternating rounds, and the least.\n\n| |{heads}\n|---|---|---|---|\n{rows}\n{}",
         WORKLOAD_BYTES >> 20,
         MEMORY_BYTES >> 20,
         options.rounds,
-        target::table(&[(Target::CACHE_INSIDE, shares[0][0]), (Target::CACHE_BESIDE, shares[0][1])])
+        target::table(&[
+            (Target::CACHE_INSIDE, shares[0][0].median),
+            (Target::CACHE_BESIDE, shares[0][1].median)
+        ])
     );
     Ok(Section { title: "The workload's page cache", text, picture: None })
 }
@@ -92,8 +95,16 @@ fn no_sweep() -> Program {
     Program::new(format!("no sweep, {REST_SECONDS} seconds of rest"), &sleep)
 }
 
-/// The median share that each program leaves of each workload's pages, in per cent.
-fn measure(scene: &Scene, programs: &[Program], rounds: usize) -> Result<Vec<[f64; WORKLOADS.len()]>> {
+/// What a program leaves of a workload's pages, in per cent.
+#[derive(Clone, Copy)]
+struct Share {
+    median: f64,
+    /// Kernels keep or lose all of it, so that a median alone says little.
+    least: f64,
+}
+
+/// The shares that each program leaves of each workload's pages.
+fn measure(scene: &Scene, programs: &[Program], rounds: usize) -> Result<Vec<[Share; WORKLOADS.len()]>> {
     let mut left = vec![[const { Vec::new() }; WORKLOADS.len()]; programs.len()];
     for round in 1..=rounds {
         tell(&format!("round {round} of {rounds}"));
@@ -103,13 +114,16 @@ fn measure(scene: &Scene, programs: &[Program], rounds: usize) -> Result<Vec<[f6
             }
         }
     }
-    let medians = |left: [Vec<f64>; WORKLOADS.len()]| left.map(|shares| median(shares.into_iter()));
-    Ok(left.into_iter().map(medians).collect())
+    let share = |left: Vec<f64>| Share {
+        least: left.iter().copied().fold(f64::MAX, f64::min),
+        median: median(left.into_iter()),
+    };
+    Ok(left.into_iter().map(|left| left.map(share)).collect())
 }
 
-fn row(program: &Program, shares: &[f64]) -> String {
-    let cells: String = shares.iter().map(|share| format!(" {share:.1} % |")).collect();
-    format!("| {} |{cells}\n", program.name)
+fn row(program: &Program, shares: &[Share]) -> String {
+    let cell = |share: &Share| format!(" {:.1} % ({:.1} %) |", share.median, share.least);
+    format!("| {} |{}\n", program.name, shares.iter().map(cell).collect::<String>())
 }
 
 impl Scene {
