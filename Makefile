@@ -23,7 +23,7 @@ test: setup lint ## Everything that must hold: setup, lint, build, all tests, a 
 demo: ## See a machine being baked, changed, found out and replaced
 	@scripts/demo
 
-bench: ## Compare verify with the floor probe and b3sum
+bench: ## Measure sweeps beside the floor probe and other checkers, and their memory
 	@scripts/bench
 
 fuzz: ## Fuzz every parser of foreign bytes under AddressSanitizer, a minute each (FUZZ_SECONDS)

@@ -4,10 +4,8 @@
 use std::fs::{self, File};
 use std::io::{Seek, Write};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use congruent_protocol::contract::{Contract, Terms};
 use congruent_protocol::digest::Algorithm;
 use congruent_protocol::entry::{Entry, Node, Timestamp};
@@ -17,66 +15,45 @@ use congruent_protocol::path::TreePath;
 use congruent_protocol::tree::{Contribution, TreeHasher};
 use congruent_tests::agent;
 use congruent_tests::sandbox::Sandbox;
-use wait4::Wait4;
 
-use super::{median, tell};
+use super::measure::Program;
+use super::options::Options;
+use super::race::{Racer, as_it_is, race, table as race_table};
+use super::section::Section;
+use super::tell;
 
 /// Entries in a directory, about as in a real /usr.
 const BRANCHING: usize = 12;
 const RULES: usize = 500;
 
-pub(crate) fn table(rounds: usize, sandbox: &Sandbox) -> Result<String> {
+pub(crate) fn section(options: &Options) -> Result<Section> {
+    let sandbox = Sandbox::new()?;
     let key = SecretKey::from_seed([7; 32]);
     let trust = sandbox.write("bench.pub.pem", key.public().to_pem())?;
-    let small = write_tree(sandbox, &key, 130_000)?;
-    let large = write_tree(sandbox, &key, 1_000_000)?;
+    let small = write_tree(&sandbox, &key, 130_000)?;
+    let large = write_tree(&sandbox, &key, 1_000_000)?;
     let contract = sandbox.write("rules.toml", rules())?;
-    let mut rows = Vec::new();
+    let mut programs = Vec::new();
     for (entries, manifest) in [("130,000", &small), ("1,000,000", &large)] {
         let mut show = agent::command(&["show"])?;
         show.arg(manifest).arg("--trust").arg(&trust);
-        rows.push(row(
-            &format!("load, signature, entries and root of {entries} entries"),
-            &mut show,
-            rounds,
-        )?);
+        let name = format!("load, signature, entries and root of {entries} entries");
+        programs.push(Program::new(name, &show));
     }
     let mut check = agent::command(&["contract", "check"])?;
     check.arg(&contract).arg(&small);
-    rows.push(row(&format!("contract check with {RULES} rules on 130,000 entries"), &mut check, rounds)?);
+    programs.push(Program::new(format!("contract check with {RULES} rules on 130,000 entries"), &check));
+    // Once for the page cache.
+    programs.iter().try_for_each(|program| program.run().map(drop))?;
+    let mut racers: Vec<Racer> =
+        programs.into_iter().map(|program| Racer::new(program, options.rounds)).collect();
+    race(&mut racers, as_it_is)?;
     let bytes = fs::metadata(&small)?.len() as f64 / 130_000.0;
-    Ok(format!(
-        "Manifests: whole process, medians of {rounds} rounds; {bytes:.0} bytes an entry (every digest is another).\n\n\
-         | | median | peak memory |\n|---|---|---|\n{}",
-        rows.concat()
-    ))
-}
-
-fn row(what: &str, command: &mut Command, rounds: usize) -> Result<String> {
-    tell(what);
-    let mut times = Vec::new();
-    let mut peak_bytes = 0;
-    for _ in 0..=rounds {
-        let (took, bytes) = measure(command)?;
-        times.push(took);
-        peak_bytes = peak_bytes.max(bytes);
-    }
-    // The first one warms the page cache.
-    let milliseconds = median(&times[1..]) * 1000.0;
-    Ok(format!("| {what} | {milliseconds:.0} ms | {:.1} MB |\n", peak_bytes as f64 / 1e6))
-}
-
-fn measure(command: &mut Command) -> Result<(Duration, u64)> {
-    let begun = Instant::now();
-    let child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::inherit())
-        .spawn()
-        .context("cannot start congruent")?;
-    let used = child.wait4().context("cannot wait for congruent")?;
-    ensure!(used.status.success(), "congruent failed: {}", used.status);
-    Ok((begun.elapsed(), used.rusage.maxrss))
+    let text = format!(
+        "Whole process, page cache warm, alternating rounds; {bytes:.0} bytes an entry (every digest is another).\n\n{}",
+        race_table(&racers, &[])
+    );
+    Ok(Section { title: "Manifests", text, picture: None })
 }
 
 /// A signed manifest of a made-up tree.

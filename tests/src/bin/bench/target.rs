@@ -1,0 +1,111 @@
+//! What is asked of each figure, and what a measured one makes of it.
+//!
+//! A figure is held to its target as it is shown, so that what is printed as the
+//! same is the same.
+
+/// What a figure is to stay within.
+#[derive(Debug, Clone, Copy)]
+enum Bound {
+    AtMost(f64),
+    Over(f64),
+}
+
+/// What a figure counts.
+#[derive(Debug, Clone, Copy)]
+enum Unit {
+    Times,
+    Megabytes,
+    Percent,
+}
+
+/// What is asked of one figure.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Target {
+    what: &'static str,
+    bound: Bound,
+    unit: Unit,
+}
+
+impl Target {
+    pub(crate) const VERIFY_FLOOR: Self = Self::times("full verify against the floor probe", 1.25);
+    pub(crate) const VERIFY_B3SUM: Self = Self::times("full verify against the best b3sum", 1.0);
+    pub(crate) const QUICK: Self = Self::times("quick sweep against stat probe and manifest load", 1.5);
+    pub(crate) const BAKE: Self = Self::times("bake without lint against the floor probe", 1.25);
+    pub(crate) const COLD: Self = Self::times("full verify from a cold cache against the floor probe", 1.25);
+    pub(crate) const COLD_READ: Self = Self::times("bytes read from the disk against the floor probe", 1.0);
+    pub(crate) const MEMORY_TYPICAL: Self = Self::megabytes("130 thousand entries", 32.0);
+    pub(crate) const MEMORY_SPREAD: Self = Self::megabytes("1 million entries", 64.0);
+    pub(crate) const MEMORY_NAMES: Self = Self::megabytes("1 million entries in one directory", 64.0);
+    pub(crate) const MEMORY_REMOVED: Self = Self::megabytes("1 million entries, all removed", 64.0);
+    pub(crate) const CACHE_INSIDE: Self =
+        Self::over_percent("the workload's page cache still there, its file in the tree", 90.0);
+    pub(crate) const CACHE_BESIDE: Self =
+        Self::over_percent("the workload's page cache still there, its file beside it", 90.0);
+
+    const fn times(what: &'static str, most: f64) -> Self {
+        Self { what, bound: Bound::AtMost(most), unit: Unit::Times }
+    }
+
+    const fn megabytes(what: &'static str, most: f64) -> Self {
+        Self { what, bound: Bound::AtMost(most), unit: Unit::Megabytes }
+    }
+
+    const fn over_percent(what: &'static str, least: f64) -> Self {
+        Self { what, bound: Bound::Over(least), unit: Unit::Percent }
+    }
+
+    pub(crate) fn what(&self) -> &'static str {
+        self.what
+    }
+
+    fn is_held_by(&self, shown: f64) -> bool {
+        match self.bound {
+            Bound::AtMost(most) => shown <= most,
+            Bound::Over(least) => shown > least,
+        }
+    }
+
+    fn row(&self, measured: f64) -> String {
+        let (scale, places, unit) = match self.unit {
+            Unit::Times => (100.0, 2, "×"),
+            Unit::Megabytes => (10.0, 1, "MB"),
+            Unit::Percent => (10.0, 1, "%"),
+        };
+        let shown = (measured * scale).round() / scale;
+        let bound = match self.bound {
+            Bound::AtMost(most) => format!("at most {most:.places$} {unit}"),
+            Bound::Over(least) => format!("over {least:.places$} {unit}"),
+        };
+        let verdict = if self.is_held_by(shown) { "held" } else { "**missed**" };
+        format!("| {} | {bound} | {shown:.places$} {unit} | {verdict} |\n", self.what)
+    }
+}
+
+/// Targets beside what was measured.
+pub(crate) fn table(figures: &[(Target, f64)]) -> String {
+    let rows: String = figures.iter().map(|(target, measured)| target.row(*measured)).collect();
+    format!("| | target | measured | |\n|---|---|---|---|\n{rows}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verdicts() {
+        for (target, measured, row_end) in [
+            (Target::VERIFY_FLOOR, 1.2, "at most 1.25 × | 1.20 × | held |\n"),
+            (Target::VERIFY_FLOOR, 1.254, "at most 1.25 × | 1.25 × | held |\n"),
+            (Target::VERIFY_FLOOR, 1.256, "at most 1.25 × | 1.26 × | **missed** |\n"),
+            (Target::VERIFY_B3SUM, 1.0, "at most 1.00 × | 1.00 × | held |\n"),
+            (Target::VERIFY_B3SUM, f64::NAN, "at most 1.00 × | NaN × | **missed** |\n"),
+            (Target::MEMORY_TYPICAL, 32.04, "at most 32.0 MB | 32.0 MB | held |\n"),
+            (Target::MEMORY_REMOVED, 64.1, "at most 64.0 MB | 64.1 MB | **missed** |\n"),
+            (Target::CACHE_BESIDE, 90.0, "over 90.0 % | 90.0 % | **missed** |\n"),
+            (Target::CACHE_BESIDE, 99.96, "over 90.0 % | 100.0 % | held |\n"),
+        ] {
+            let row = target.row(measured);
+            assert!(row.ends_with(row_end), "{row}");
+        }
+    }
+}
