@@ -174,7 +174,7 @@ impl Comparison<'_> {
                 self.cover(&path, CoverKind::Unreadable);
             }
             // Only an ephemeral class lets it be, and here none is.
-            Sight::Anything => {}
+            Sight::Anything | Sight::AsBefore(_) => {}
         }
         Ok(())
     }

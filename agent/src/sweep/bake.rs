@@ -71,7 +71,8 @@ pub(crate) fn bake<W: Write>(
             Sight::Mount => {
                 return Err(BakeError::Mount { path, filesystem: mount.and_then(|mount| mount.filesystem) });
             }
-            Sight::Anything => return Ok(()),
+            // Neither comes in a bake.
+            Sight::Anything | Sight::AsBefore(_) => return Ok(()),
         };
         if entry.mtime.nanoseconds >= 1_000_000_000 {
             return Err(BakeError::Unrepresentable { path, what: "time" });

@@ -12,7 +12,7 @@ use congruent_protocol::drift::{Attributes, Finding};
 use congruent_protocol::entry::{Entry, Node};
 use congruent_protocol::ledger::FirstValue;
 use congruent_protocol::manifest::{EntriesError, ListedEntry, Manifest};
-use congruent_protocol::normalise::{Sides, normalise};
+use congruent_protocol::normalise::{Contributes, Sides, normalise};
 use congruent_protocol::path::TreePath;
 use congruent_protocol::promise::{Promise, Promises};
 use congruent_protocol::tree::{Contribution, OutOfOrder, TreeHasher};
@@ -22,7 +22,8 @@ use congruent_protocol::verification::{
 };
 use jiff::Timestamp;
 
-use super::cache::Memory;
+use super::cache::{Memory, Recorder};
+use super::stamp::Stamp;
 use super::walk::is_hiding;
 use super::{
     Counters, Means, MountSeen, Problem, ProblemKind, Purpose, Root, Scope, Seen, SeenEntry, Sight, sweep,
@@ -66,12 +67,8 @@ pub(crate) fn verify(
     comparison.coverage.mode = if memory.is_quick { SweepMode::Quick } else { SweepMode::Full };
     comparison.coverage.direct = means.direct.then(DirectReads::default);
     let recalled = std::mem::take(&mut memory.recalled);
-    sweep(root, &scope, recalled, counters, |seen| {
-        if let Some(recorder) = &mut memory.recorder {
-            recorder.note(&seen);
-        }
-        comparison.take(seen)
-    })?;
+    comparison.recorder = memory.recorder.as_mut();
+    sweep(root, &scope, recalled, counters, |seen| comparison.take(seen))?;
     let Compared { observed_root, findings, mut coverage, protected } = comparison.finish()?;
     coverage.bytes_hashed = counters.bytes();
     coverage.finished_at = clock();
@@ -145,6 +142,8 @@ struct Comparison<'a, I: Iterator<Item = Result<ListedEntry, EntriesError>>> {
     protected: Protected,
     /// Innermost last; those that do not hold the path at hand are dropped.
     covers: Vec<Cover>,
+    /// Where what was as baked is noted.
+    recorder: Option<&'a mut Recorder>,
 }
 
 /// What a comparison came to.
@@ -172,6 +171,7 @@ impl<'a, I: Iterator<Item = Result<ListedEntry, EntriesError>>> Comparison<'a, I
             coverage: empty_coverage(0, Timestamp::UNIX_EPOCH),
             protected: Protected { entries: 0, of: 0 },
             covers: Vec::new(),
+            recorder: None,
         }
     }
 
@@ -200,6 +200,7 @@ impl<'a, I: Iterator<Item = Result<ListedEntry, EntriesError>>> Comparison<'a, I
         match sight {
             Sight::Entry(seen) => self.take_entry(path, terms, *seen, baked.as_ref(), first.as_ref())?,
             Sight::Anything => self.contribute_baked(&path, terms, baked.as_ref())?,
+            Sight::AsBefore(stamp) => self.take_as_before(path, terms, &stamp, baked.as_ref())?,
             Sight::Mount => self.take_mount(path, terms, mount, baked.as_ref())?,
             Sight::Hidden(problem) => {
                 self.contribute_baked(&path, terms, baked.as_ref())?;
@@ -260,7 +261,7 @@ impl<'a, I: Iterator<Item = Result<ListedEntry, EntriesError>>> Comparison<'a, I
         first: Option<&Entry>,
     ) -> Result<(), VerifyError> {
         self.count_reading(&seen);
-        let SeenEntry { entry: mut observed, problem, xattrs_answered, is_unlisted, .. } = seen;
+        let SeenEntry { entry: mut observed, problem, xattrs_answered, is_unlisted, stamp, .. } = seen;
         // What is unread is neither there nor gone.
         if let (Some(answered), Some(baked)) = (xattrs_answered, first.or(baked)) {
             let is_answered = |name: &[u8]| answered.iter().any(|known| known.to_bytes() == name);
@@ -274,10 +275,20 @@ impl<'a, I: Iterator<Item = Result<ListedEntry, EntriesError>>> Comparison<'a, I
         let sides = Sides { baked, first, observed: Some(&observed) };
         let normalised = normalise(&path, terms, sides);
         normalised.contribute(&mut self.hasher, &path, terms, sides)?;
+        // What is pinned may be held to a first value that is recorded later.
+        let is_as_baked = normalised.finding.is_none()
+            && normalised.contributes == Contributes::Baked
+            && terms.class != Class::Pinned;
         self.findings.extend(normalised.finding.as_ref())?;
         if normalised.is_first_value && problem.is_none() {
             let attributes = Attributes::from(&observed);
             self.coverage.first_seen.push(FirstValue { path: path.clone(), attributes });
+        }
+        if let (Some(stamp), Some(recorder)) = (stamp, &mut self.recorder)
+            && problem.is_none()
+            && is_as_baked
+        {
+            recorder.note(&path, &stamp);
         }
         if let Some(problem) = problem {
             self.note_gap(path.clone(), problem);
@@ -288,10 +299,28 @@ impl<'a, I: Iterator<Item = Result<ListedEntry, EntriesError>>> Comparison<'a, I
         Ok(())
     }
 
+    /// Takes what has not changed since it was seen to be as baked.
+    fn take_as_before(
+        &mut self,
+        path: TreePath,
+        terms: &Terms,
+        stamp: &Stamp,
+        baked: Option<&Entry>,
+    ) -> Result<(), OutOfOrder> {
+        if baked.is_none() {
+            let reason = "the cache recalls it, and it was never baked".to_owned();
+            self.note_gap(path, Problem { kind: ProblemKind::Unreadable, reason });
+            return Ok(());
+        }
+        self.coverage.entries_recalled += 1;
+        if let Some(recorder) = &mut self.recorder {
+            recorder.note(&path, stamp);
+        }
+        self.contribute_baked(&path, terms, baked)
+    }
+
     fn count_reading(&mut self, seen: &SeenEntry) {
-        if seen.is_recalled {
-            self.coverage.entries_recalled += 1;
-        } else if let (Some(direct), Some(_)) = (&mut self.coverage.direct, seen.entry.content()) {
+        if let (Some(direct), Some(_)) = (&mut self.coverage.direct, seen.entry.content()) {
             direct.files += 1;
             direct.through_cache += u64::from(!seen.past_cache);
         }
@@ -361,7 +390,7 @@ impl<'a, I: Iterator<Item = Result<ListedEntry, EntriesError>>> Comparison<'a, I
                 let attributes = Attributes::mount(filesystem, source);
                 self.findings.push(&Finding::mounted_over(&seen.path, Class::Reserved, None, attributes))?;
             }
-            Sight::Anything => {}
+            Sight::Anything | Sight::AsBefore(_) => {}
         }
         Ok(())
     }

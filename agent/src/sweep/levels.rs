@@ -112,7 +112,7 @@ impl Level {
     fn above(&self, child: &Directory, room: &Arc<Room>) -> Option<Directory> {
         // Leads out of `child`, and so is not beneath it: what it is has to be
         // looked at before it is used.
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(child.as_fd(), c"..", flags, rustix::fs::Mode::empty()).ok()?;
         let stat = stat(&fd).ok()?;
         (Identity::of(&stat) == self.identity).then(|| room.take(fd, &stat))

@@ -19,7 +19,7 @@ use super::{Counters, Means, Recalled, Root, Scope, Seen};
 /// Paths in a window, and windows on their way to the consumer. Both together
 /// bound memory and open directories.
 const WINDOW_PATHS: usize = 1024;
-const WINDOWS: usize = 3;
+const WINDOWS: usize = 16;
 /// Paths in a window of a sweep that is held back: what lies in windows is lost
 /// when it is interrupted.
 const SMALL_WINDOW_PATHS: usize = 64;

@@ -12,7 +12,6 @@ use congruent_protocol::verification::MountTreatment;
 use rustix::fs::{FileType, Statx};
 use rustix::io::Errno;
 
-use super::cache::Known;
 use super::content::{ContentHasher, Hashed};
 use super::links::Links;
 use super::open::open_file;
@@ -117,8 +116,8 @@ impl<'w, 'a> Reader<'w, 'a> {
         if unread && !may_be_forbidden(look, &stat) {
             return Ok(Sight::Anything);
         }
-        if let Some(known) = look.known.as_ref().filter(|known| known.stamp == Stamp::of(&stat)) {
-            return Ok(Sight::Entry(Box::new(remembered(&stat, known))));
+        if let Some(stamp) = look.known.filter(|stamp| *stamp == Stamp::of(&stat)) {
+            return Ok(Sight::AsBefore(stamp));
         }
         if file_type(&stat) == FileType::RegularFile && class != Class::Reserved {
             return match open_file(look.directory.as_fd(), look.name()) {
@@ -307,19 +306,8 @@ pub(super) fn seen_entry(stat: &Statx, node: Node, read: ReadXattrs, problem: Op
         xattrs_answered,
         lints: Vec::new(),
         stamp: None,
-        is_recalled: false,
         past_cache: false,
     }
-}
-
-/// What an earlier look saw of an inode that has not changed since.
-fn remembered(stat: &Statx, known: &Known) -> SeenEntry {
-    let node = match &known.node {
-        Node::File { content, .. } => file_node(stat, *content),
-        node => node.clone(),
-    };
-    let read = ReadXattrs { xattrs: known.xattrs.clone(), failed: None, answered: Vec::new() };
-    SeenEntry { stamp: Some(known.stamp), is_recalled: true, ..seen_entry(stat, node, read, None) }
 }
 
 impl SeenEntry {

@@ -28,6 +28,9 @@ pub(crate) enum Sight {
     Entry(Box<SeenEntry>),
     /// Something whose class allows it to be anything; it was not looked at.
     Anything,
+    /// An inode that has not changed since it was seen to be as baked; it was not
+    /// looked at again.
+    AsBefore(Stamp),
     /// A mount that is not looked into.
     Mount,
     /// Something that could not even be stat'ed.
@@ -50,8 +53,6 @@ pub(crate) struct SeenEntry {
     /// As long as the inode has this stamp, it is as it was seen. None where that
     /// cannot be said.
     pub(super) stamp: Option<Stamp>,
-    /// Whether it was not looked at, since its inode has not changed since it was.
-    pub(super) is_recalled: bool,
     /// Whether the content was read past the page cache.
     pub(super) past_cache: bool,
 }

@@ -19,7 +19,7 @@ type Time = (i64, u32);
 
 /// What identifies an unchanged inode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stamp {
+pub(crate) struct Stamp {
     pub(super) device: (u32, u32),
     pub(super) inode: u64,
     pub(super) ctime: Time,

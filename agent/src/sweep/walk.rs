@@ -17,7 +17,6 @@ use rustix::io::Errno;
 use rustix::mount::OpenTreeFlags;
 use rustix::path::Arg;
 
-use super::cache::Known;
 use super::directory::{Directory, Room};
 use super::levels::Levels;
 use super::listing::Names;
@@ -25,6 +24,7 @@ use super::open::open;
 use super::pool::{Stopped, Window, WindowQueue};
 use super::read::seen_entry;
 use super::sight::{MountSeen, Problem, ProblemKind, Seen, SeenEntry, Sight};
+use super::stamp::Stamp;
 use super::xattrs::{self, ReadXattrs};
 use super::{Recalled, Root, Scope};
 
@@ -41,8 +41,8 @@ pub(super) struct Look<'a> {
     pub(super) terms: &'a Terms,
     /// Whether the directory said that it is a regular file.
     pub(super) likely_file: bool,
-    /// What an earlier look saw of it.
-    pub(super) known: Option<Box<Known>>,
+    /// With which stamp it was as baked, by an earlier look.
+    pub(super) known: Option<Stamp>,
 }
 
 impl Look<'_> {

@@ -1,11 +1,12 @@
 //! What a full sweep saw, kept for a quick one, and for the same one when it is
 //! interrupted.
 //!
-//! For every path that is not a directory there is what was seen and the inode's
-//! stamp; as long as the stamp is the same, so is the rest. The file is bound to what the
-//! root was held to, to the root and to the boot: it is of no use to any other, and
-//! is then not used. It is of the node's own making, so it proves nothing to anybody
-//! else, and full sweeps stay on schedule.
+//! For every path that is not a directory, and was exactly as its class has it be,
+//! there is the inode's stamp; as long as that is the same, so is the rest. What was
+//! not is looked at each time. The file is bound to what the root was held to, to the
+//! root and to the boot: it is of no use to any other, and is then not used. It is of
+//! the node's own making, so it proves nothing to anybody else, and full sweeps stay
+//! on schedule.
 //!
 //! `FILE.part` holds a full sweep under way, and takes the place of `FILE` when that is
 //! complete. A sweep that finds one that was interrupted goes on where it ended.
@@ -21,7 +22,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use congruent_protocol::digest::{Algorithm, Digest};
-use congruent_protocol::entry::{Node, Xattrs};
 use congruent_protocol::stack::Stack;
 use jiff::{SignedDuration, Timestamp};
 use rustix::fs::FlockOperation;
@@ -31,7 +31,6 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self::recall::{Recalled, Unusable};
 pub(crate) use self::recorder::Recorder;
 use super::Root;
-use super::stamp::Stamp;
 use super::walk::stat;
 
 /// An interrupted sweep that began longer ago than this is not gone on with.
@@ -39,21 +38,12 @@ const LONGEST_SWEEP: SignedDuration = SignedDuration::from_hours(24);
 /// By how much the clock may differ from where it would be, had nobody set it.
 const CLOCK_SLACK_SECONDS: i64 = 2;
 
-/// What was seen of a path, and of which inode.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Known {
-    pub(super) stamp: Stamp,
-    /// Of a file, its size stands in the stamp.
-    pub(super) node: Node,
-    pub(super) xattrs: Xattrs,
-}
-
 /// What a cache is good for, and nothing else.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Binding {
     /// The tree root of the stack.
     stack: Digest,
-    /// The digest of its contract: that says which attributes were looked at.
+    /// The digest of its contract: that says what each path is held to.
     contract: Digest,
     /// The root directory's device and inode.
     root: (u32, u32, u64),

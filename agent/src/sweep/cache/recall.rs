@@ -5,13 +5,13 @@ use std::fs::File;
 use std::io::{self, BufReader, Seek};
 use std::path::Path;
 
-use congruent_protocol::digest::Algorithm;
 use congruent_protocol::path::{TreePath, tree_order};
 use jiff::Timestamp;
 
 use super::frames::FrameReader;
-use super::{Header, Known, record};
+use super::{Header, record};
 use crate::regular;
+use crate::sweep::stamp::Stamp;
 
 /// What every file of this kind begins with.
 pub(super) const MAGIC: &[u8] = b"congruent sweep 1\n";
@@ -41,18 +41,17 @@ pub(crate) enum Unusable {
     TooOld,
 }
 
-/// What an earlier look saw, in tree order. By default nothing.
+/// What an earlier look saw to be as baked, in tree order. By default nothing.
 #[derive(Default)]
 pub(crate) struct Recalled {
     source: Option<Source>,
-    /// What was seen at the source's path.
-    next: Option<Known>,
+    /// The stamp at the source's path.
+    next: Option<Stamp>,
     started_at: Option<Timestamp>,
 }
 
 struct Source {
     frames: FrameReader<BufReader<File>>,
-    algorithm: Algorithm,
     piece: Vec<u8>,
     /// How much of the piece was taken.
     taken: usize,
@@ -107,8 +106,9 @@ impl Recalled {
         self.started_at
     }
 
-    /// What was seen at `path`. Paths must be asked for in tree order.
-    pub(crate) fn take(&mut self, path: &TreePath) -> Option<Box<Known>> {
+    /// The stamp with which `path` was as baked. Paths must be asked for in tree
+    /// order.
+    pub(crate) fn take(&mut self, path: &TreePath) -> Option<Stamp> {
         loop {
             let source = self.source.as_ref()?;
             match tree_order(&source.path, path.as_bytes()) {
@@ -117,9 +117,9 @@ impl Recalled {
                 Ordering::Equal => break,
             }
         }
-        let known = self.next.take().map(Box::new);
+        let stamp = self.next.take();
         self.advance();
-        known
+        stamp
     }
 
     fn advance(&mut self) {
@@ -142,8 +142,7 @@ impl Source {
         let header: Option<Header> =
             piece.strip_prefix(&[HEADER]).and_then(|json| serde_json::from_slice(json).ok());
         let header = header.ok_or(Unusable::Damaged)?;
-        let algorithm = header.binding.stack.algorithm();
-        Ok((Self { frames, algorithm, taken: piece.len(), piece, path: Vec::new() }, header))
+        Ok((Self { frames, taken: piece.len(), piece, path: Vec::new() }, header))
     }
 
     /// Goes through all frames; whether the last one says that it is.
@@ -156,9 +155,9 @@ impl Source {
         false
     }
 
-    /// What was seen at the next path, which is then `self.path`; none at the end, or
+    /// The stamp at the next path, which is then `self.path`; none at the end, or
     /// where what follows is no record.
-    fn next(&mut self) -> Option<Known> {
+    fn next(&mut self) -> Option<Stamp> {
         if self.taken == self.piece.len() {
             let is_whole = self.frames.read(&mut self.piece).unwrap_or(false);
             if !is_whole {
@@ -167,8 +166,8 @@ impl Source {
             self.taken = usize::from(self.piece.first() == Some(&RECORDS));
         }
         let mut rest = self.piece.get(self.taken..).filter(|_| self.taken > 0)?;
-        let known = record::take(&mut rest, &mut self.path, self.algorithm)?;
+        let stamp = record::take(&mut rest, &mut self.path)?;
         self.taken = self.piece.len() - rest.len();
-        Some(known)
+        Some(stamp)
     }
 }

@@ -10,16 +10,14 @@ use congruent_protocol::path::TreePath;
 
 use super::frames::FrameWriter;
 use super::recall::{END, HEADER, MAGIC, RECORDS};
-use super::{CacheError, Header, Known, beside, record};
+use super::{CacheError, Header, beside, record};
 use crate::atomic::directory_of;
-use crate::sweep::{Seen, SeenEntry, Sight};
+use crate::sweep::stamp::Stamp;
 
 /// Records are written when they are so many bytes or so old: that is what an
 /// interruption may cost.
 const PIECE_BYTES: usize = 64 << 10;
 const PIECE_AGE: Duration = Duration::from_secs(2);
-/// What is larger is looked at each time.
-const MAX_RECORD_BYTES: usize = 512 << 10;
 
 /// Writes down what a sweep sees. A sweep does not fail for it: the first error is
 /// kept for the end.
@@ -65,30 +63,19 @@ impl Recorder {
         Ok(recorder)
     }
 
-    /// Notes what was seen, where it can be recalled.
-    pub(crate) fn note(&mut self, seen: &Seen<'_>) {
-        let Sight::Entry(entry) = &seen.sight else { return };
-        if self.frames.is_none() || entry.entry.node.is_directory() {
+    /// Notes that `path` was as baked, and will be as long as it has this stamp.
+    /// Paths come in tree order.
+    pub(crate) fn note(&mut self, path: &TreePath, stamp: &Stamp) {
+        if self.frames.is_none() {
             return;
         }
-        if let Some(known) = known(entry) {
-            self.put(&seen.path, &known);
-        }
-        if let Err(error) = self.take_over_from(Some(&seen.path)).and_then(|()| self.write_if_due()) {
+        record::put(&mut self.piece, &self.last, path, stamp);
+        self.last.clear();
+        self.last.extend_from_slice(path.as_bytes());
+        if let Err(error) = self.take_over_from(Some(path)).and_then(|()| self.write_if_due()) {
             self.frames = None;
             self.failed = Some(error);
         }
-    }
-
-    fn put(&mut self, path: &TreePath, known: &Known) {
-        let before = self.piece.len();
-        record::put(&mut self.piece, &self.last, path, known);
-        if self.piece.len() - before > MAX_RECORD_BYTES {
-            self.piece.truncate(before);
-            return;
-        }
-        self.last.clear();
-        self.last.extend_from_slice(path.as_bytes());
     }
 
     /// Takes the place of what was interrupted, once it is no further.
@@ -143,10 +130,4 @@ impl Recorder {
         fs::rename(&self.part, &self.path)?;
         File::open(directory_of(&self.path))?.sync_all()
     }
-}
-
-/// What can be recalled of an entry.
-fn known(seen: &SeenEntry) -> Option<Known> {
-    let SeenEntry { entry, stamp, .. } = seen;
-    (*stamp).map(|stamp| Known { stamp, node: entry.node.clone(), xattrs: entry.xattrs.clone() })
 }
