@@ -13,6 +13,8 @@ mod diff;
 #[cfg(test)]
 mod end_to_end;
 #[cfg(test)]
+mod filesystems;
+#[cfg(test)]
 mod interchange;
 #[cfg(test)]
 mod killed;
