@@ -29,6 +29,8 @@ mod policy_schemas;
 #[cfg(test)]
 mod promise;
 #[cfg(test)]
+mod races;
+#[cfg(test)]
 mod real_report;
 #[cfg(test)]
 mod second_reader;

@@ -146,7 +146,7 @@ fn count(top: &Path) -> Result<u64> {
 }
 
 /// The collector's own way to the root must lead to the same place.
-fn check_root(baked: &Baked, verification: &Verification) -> Result<()> {
+pub(crate) fn check_root(baked: &Baked, verification: &Verification) -> Result<()> {
     let predicate = baked.manifest.predicate();
     let entries = baked.manifest.entries(File::open(&baked.manifest_file)?)?;
     let findings = &verification.findings;
