@@ -1,12 +1,14 @@
 //! The command line, as it is typed.
 
 use std::ffi::OsString;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use congruent_protocol::digest::{Algorithm, Digest};
 
 use crate::lint::{Allowance, Lints};
+use crate::sweep::MAX_THREADS;
 
 /// Proves that what runs is still exactly what was baked.
 ///
@@ -90,7 +92,40 @@ pub(crate) struct Bake {
     #[arg(long, short, value_name = "FILE")]
     pub(crate) output: PathBuf,
     #[command(flatten)]
+    pub(crate) pace: Pace,
+    #[command(flatten)]
     pub(crate) lint: LintChoice,
+}
+
+/// How much of the machine a sweep may take.
+#[derive(Args)]
+#[command(next_help_heading = "Pace")]
+pub(crate) struct Pace {
+    /// How many files are read at once: 1 to 16. Without it, as many as this
+    /// process has processors, also by its cgroup's quota.
+    #[arg(long, value_name = "N", value_parser = parse_threads)]
+    pub(crate) threads: Option<usize>,
+    /// Read no more than this in a second, such as 50M or 200KiB.
+    #[arg(long, value_name = "SIZE", value_parser = parse_rate)]
+    pub(crate) max_bytes_per_second: Option<NonZeroU64>,
+    /// Let everything else on the machine go first: idle I/O class and nice 19.
+    #[arg(long)]
+    pub(crate) idle: bool,
+}
+
+fn parse_threads(text: &str) -> Result<usize, String> {
+    text.parse()
+        .ok()
+        .filter(|threads| (1..=MAX_THREADS).contains(threads))
+        .ok_or_else(|| format!("give a whole number from 1 to {MAX_THREADS}"))
+}
+
+/// A number of bytes, as in 1500, 50M or 200KiB; not none.
+pub(crate) fn parse_rate(text: &str) -> Result<NonZeroU64, String> {
+    let size: Result<bytesize::ByteSize, _> = text.parse();
+    size.ok().and_then(|size| NonZeroU64::new(size.as_u64())).ok_or_else(|| {
+        "give a number of bytes over none, such as 1500, 50M (of 1000) or 200KiB (of 1024)".to_owned()
+    })
 }
 
 /// What is baked is multiplied, so bake looks for what had better not be.
@@ -197,6 +232,21 @@ pub(crate) struct Verify {
     /// The root to look at. Without it, the root as PID 1 sees it.
     #[arg(long, value_name = "DIR")]
     pub(crate) root: Option<PathBuf>,
+    /// Where a full sweep leaves what a quick one needs, for the same stack, root
+    /// and boot. One that is interrupted goes on where it ended when it is run again
+    /// with the same FILE. It must not lie in the tree, but in its reserved places it may.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cache: Option<PathBuf>,
+    /// Look only at what may have changed since the last full sweep: what has
+    /// another inode, change time or size. Where the cache is of no use now, the
+    /// sweep is a full one, and says why.
+    #[arg(long, requires = "cache", conflicts_with = "direct")]
+    pub(crate) quick: bool,
+    /// Read past the page cache, to find what it hides of the disk.
+    #[arg(long)]
+    pub(crate) direct: bool,
+    #[command(flatten)]
+    pub(crate) pace: Pace,
     /// How to print the outcome.
     #[arg(long, value_enum, default_value_t = VerifyFormat::Text)]
     pub(crate) format: VerifyFormat,
@@ -508,6 +558,19 @@ pub(crate) enum PageFormat {
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
+
+    #[test]
+    fn rates_are_read() {
+        let check = |text, expected: Option<u64>| {
+            assert_eq!(super::parse_rate(text).ok().map(std::num::NonZero::get), expected, "{text}");
+        };
+        check("1500", Some(1500));
+        check("50M", Some(50_000_000));
+        check("200KiB", Some(204_800));
+        for wrong in ["", "0", "-1", "fast", "1 elephant", "0.0001K"] {
+            check(wrong, None);
+        }
+    }
 
     #[test]
     fn the_command_line_holds_together() {

@@ -1,5 +1,6 @@
 //! The agent's configuration: read once, validated, then only used.
 
+use std::num::NonZeroU64;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,6 +12,8 @@ use jiff::SignedDuration;
 use reqwest::Url;
 use serde::Deserialize;
 
+use crate::cli::parse_rate;
+use crate::sweep::MAX_THREADS;
 use crate::trust::{self, ReadTrustError};
 
 const DEFAULT_INTERVAL: Duration = Duration::from_mins(15);
@@ -29,7 +32,20 @@ pub(crate) struct Config {
     pub(crate) root: Option<PathBuf>,
     pub(crate) state_directory: PathBuf,
     pub(crate) interval: Duration,
+    pub(crate) sweep: Sweep,
     pub(crate) collector: Option<Collector>,
+}
+
+/// How the node is swept.
+pub(crate) struct Sweep {
+    pub(crate) threads: Option<usize>,
+    pub(crate) max_bytes_per_second: Option<NonZeroU64>,
+    /// Whether everything else on the machine goes first.
+    pub(crate) idle: bool,
+    /// Whether full sweeps read past the page cache.
+    pub(crate) direct: bool,
+    /// How often there is a quick sweep between full ones; none for never.
+    pub(crate) quick_interval: Option<Duration>,
 }
 
 /// Where reports go.
@@ -51,7 +67,19 @@ struct File {
     root: Option<PathBuf>,
     state_directory: Option<PathBuf>,
     interval: Option<SignedDuration>,
+    #[serde(default)]
+    sweep: FileSweep,
     collector: Option<FileCollector>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+struct FileSweep {
+    threads: Option<usize>,
+    max_bytes_per_second: Option<String>,
+    idle: Option<bool>,
+    direct: bool,
+    quick_interval: Option<SignedDuration>,
 }
 
 #[derive(Deserialize)]
@@ -113,11 +141,8 @@ impl Config {
             (None, keys) => trust::of_keys(&keys.iter().map(at).collect::<Vec<_>>()),
         };
         let trust = trust.map_err(|source| ConfigError::Trust { path: path.to_owned(), source })?;
-        let interval = file.interval.map_or(Ok(DEFAULT_INTERVAL), |interval| {
-            let interval = Duration::try_from(interval).unwrap_or_default();
-            let bounds = || invalid("`interval` must be at least 100ms, and at most 31 days".to_owned());
-            (MIN_INTERVAL..=MAX_INTERVAL).contains(&interval).then_some(interval).ok_or_else(bounds)
-        })?;
+        let interval = file.interval.map(|interval| check_interval("interval", interval)).transpose();
+        let interval = interval.map_err(invalid)?.unwrap_or(DEFAULT_INTERVAL);
         Ok(Self {
             node,
             manifest: directory.join(file.manifest),
@@ -126,12 +151,46 @@ impl Config {
             root: file.root.map(|root| directory.join(root)),
             state_directory: directory
                 .join(file.state_directory.unwrap_or_else(|| PathBuf::from(STATE_DIRECTORY))),
+            sweep: check_sweep(file.sweep, interval).map_err(invalid)?,
             interval,
             collector: file
                 .collector
                 .map(|collector| check_collector(collector, directory, &invalid))
                 .transpose()?,
         })
+    }
+}
+
+fn check_interval(name: &str, interval: SignedDuration) -> Result<Duration, String> {
+    let interval = Duration::try_from(interval).unwrap_or_default();
+    let bounds = || format!("`{name}` must be at least 100ms, and at most 31 days");
+    (MIN_INTERVAL..=MAX_INTERVAL).contains(&interval).then_some(interval).ok_or_else(bounds)
+}
+
+fn check_sweep(file: FileSweep, interval: Duration) -> Result<Sweep, String> {
+    if file.threads.is_some_and(|threads| !(1..=MAX_THREADS).contains(&threads)) {
+        return Err(format!("`sweep.threads` must be from 1 to {MAX_THREADS}"));
+    }
+    let rate = file.max_bytes_per_second.as_deref().map(parse_rate).transpose();
+    let quick = file.quick_interval.map(|quick| check_interval("sweep.quick-interval", quick)).transpose()?;
+    if quick.is_some_and(|quick| quick >= interval) {
+        return Err(
+            "`sweep.quick-interval` must be shorter than `interval`, which full sweeps keep".to_owned()
+        );
+    }
+    Ok(Sweep {
+        threads: file.threads,
+        max_bytes_per_second: rate.map_err(|mend| format!("`sweep.max-bytes-per-second`: {mend}"))?,
+        idle: file.idle.unwrap_or(true),
+        direct: file.direct,
+        quick_interval: quick,
+    })
+}
+
+impl Config {
+    /// Whether the agent writes to its state directory at all.
+    pub(crate) fn keeps_state(&self) -> bool {
+        self.collector.is_some() || self.sweep.quick_interval.is_some()
     }
 }
 
@@ -202,6 +261,13 @@ mod tests {
         assert_eq!(config.root.as_deref(), Some(Path::new("/r")));
         assert_eq!(config.collector.unwrap().token, "secret");
         assert!(config.manifest.is_absolute());
+        assert!(config.sweep.idle && config.sweep.quick_interval.is_none());
+        let text = "manifest = 'm'\ntrust = ['k.pem']\n[sweep]\nthreads = 3\nidle = false\n\
+                    max-bytes-per-second = '1.5M'\nquick-interval = '30s'\ndirect = true";
+        let sweep = load(text).unwrap().sweep;
+        assert_eq!((sweep.threads, sweep.idle, sweep.direct), (Some(3), false, true));
+        assert_eq!(sweep.max_bytes_per_second.unwrap().get(), 1_500_000);
+        assert_eq!(sweep.quick_interval, Some(Duration::from_secs(30)));
     }
 
     #[test]
@@ -218,6 +284,16 @@ mod tests {
             (format!("{base}trust = ['k.pem']\ninterval = '0s'"), "`interval` must be at least"),
             (format!("{base}trust = ['k.pem']\ninterval = '99999h'"), "at most 31 days"),
             (format!("{base}trust = ['k.pem']\ninterval = 'soon'"), "line 4, column 12"),
+            (
+                format!("{base}trust = ['k.pem']\n[sweep]\nthreads = 0"),
+                "`sweep.threads` must be from 1 to 16",
+            ),
+            (format!("{base}trust = ['k.pem']\n[sweep]\nmax-bytes-per-second = 'x'"), "such as 1500, 50M"),
+            (
+                format!("{base}trust = ['k.pem']\n[sweep]\nquick-interval = '15m'"),
+                "must be shorter than `interval`",
+            ),
+            (format!("{base}trust = ['k.pem']\n[sweep]\nquick = '1m'"), "`quick`"),
             (format!("{base}{collector}url = 'http://u:p@x'\ntoken-file = 'token'"), "must not hold a user"),
             (format!("{base}{collector}url = 'ftp://x'\ntoken-file = 'token'"), "must begin with http"),
             (format!("{base}{collector}url = 'http://x'\ntoken-file = 'empty'"), "is empty or not printable"),

@@ -15,6 +15,7 @@ mod explanation;
 mod facts;
 mod identity;
 pub mod lint;
+mod look;
 pub mod mtree;
 mod output;
 pub mod packages;
@@ -26,6 +27,7 @@ mod suggestion;
 mod sweep;
 mod target;
 mod trust;
+mod unwatched;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

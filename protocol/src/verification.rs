@@ -128,8 +128,17 @@ pub struct Coverage {
     pub entries_expected: u64,
     /// Entries that were there, reserved ones not counted.
     pub entries_seen: u64,
-    /// Bytes of content that were read and hashed.
+    /// Entries that were not looked at again: in a quick sweep those that cannot
+    /// have changed since the last full one, in a full one that was interrupted and
+    /// went on those that were read before.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub entries_recalled: u64,
+    /// Bytes of content that were hashed. Those of holes are counted, but are not
+    /// read.
     pub bytes_hashed: u64,
+    /// Set where contents were to be read past the page cache.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub direct: Option<DirectReads>,
     /// What could not be read. A gap.
     pub unreadable: Vec<Gap>,
     /// What changed while it was read, again and again. A gap.
@@ -157,6 +166,20 @@ impl Coverage {
     pub fn has_gaps(&self) -> bool {
         !self.unreadable.is_empty() || !self.unstable.is_empty() || self.unchecked.iter().any(|u| u.gap)
     }
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+/// How many files were read past the page cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct DirectReads {
+    /// Files that were read.
+    pub files: u64,
+    /// Those of them whose file system has no way past its cache; they were read
+    /// through it.
+    pub through_cache: u64,
 }
 
 /// How a sweep verified contents.

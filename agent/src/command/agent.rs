@@ -3,16 +3,13 @@
 use std::convert::Infallible;
 use std::fs;
 use std::io::{self, IsTerminal};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
-use congruent_protocol::digest::ContentKey;
-use congruent_protocol::normalise::is_reserved;
-use congruent_protocol::path::{TreePath, escape};
+use anyhow::Context;
+use congruent_protocol::path::escape;
 use congruent_protocol::report::{Facts, Outcome as Looked, REPORT_SCHEMA, Report};
-use congruent_protocol::verification::State;
+use congruent_protocol::verification::{State, SweepMode};
 use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep_until};
@@ -22,10 +19,9 @@ use super::Outcome;
 use crate::cli::Agent as Args;
 use crate::client::{Client, Delivery};
 use crate::config::Config;
+use crate::look::{look, refuse_watched_state};
 use crate::spool::{Spool, SpoolError, Spooled};
-use crate::sweep::{self, Counters, Root, default_threads};
-use crate::target::{Sources, Target, open_manifest};
-use crate::{facts, identity, report_log};
+use crate::{facts, report_log};
 
 /// How soon delivery is tried again after a failure; doubles up to the cap.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
@@ -77,7 +73,7 @@ impl Agent {
     }
 
     async fn once(&mut self) -> anyhow::Result<Outcome> {
-        let state = self.look().await?;
+        let (state, _) = self.look(SweepMode::Full).await?;
         match self.deliver_all().await {
             Ok(Delivered::All) => Ok(Outcome::Looked(state)),
             Ok(Delivered::ButRefused) => Ok(Outcome::Undelivered),
@@ -106,16 +102,16 @@ impl Agent {
     }
 
     async fn look_and_deliver(&mut self) -> Infallible {
-        let mut next_look = Instant::now();
+        let mut schedule = Schedule::new(&self.config);
         let mut retry = FIRST_RETRY;
         loop {
-            if Instant::now() >= next_look {
-                next_look = Instant::now() + self.config.interval;
+            let begun = Instant::now();
+            if let Some(mode) = schedule.due(begun) {
                 // A look that fails is no verdict; the collector will see silence.
-                if let Err(error) = self.look().await {
-                    error!("this look failed: {error:#}");
-                }
+                let looked = self.look(mode).await.map_err(|error| error!("this look failed: {error:#}"));
+                schedule.looked(begun, looked.map_or(mode, |(_, looked)| looked));
             }
+            let next_look = schedule.next();
             let wake = match self.deliver_all().await {
                 Ok(_) => {
                     retry = FIRST_RETRY;
@@ -133,15 +129,19 @@ impl Agent {
     }
 
     /// One sweep, logged and spooled.
-    async fn look(&mut self) -> anyhow::Result<State> {
+    async fn look(&mut self, mode: SweepMode) -> anyhow::Result<(State, SweepMode)> {
         let config = self.config.clone();
-        let look = move || (verify(&config), facts::gather());
+        let look = move || (look(&config, mode), facts::gather());
         let (looked, facts) = tokio::task::spawn_blocking(look).await.context("the sweep broke off")?;
         let outcome = match looked {
             Ok(looked) => looked?,
             Err(reason) => Looked::NoManifest(format!("{reason:#}")),
         };
-        self.report(outcome, facts)
+        let mode = match &outcome {
+            Looked::Verified(verification) => verification.coverage.mode,
+            Looked::NoManifest(_) | Looked::Withheld(_) => mode,
+        };
+        Ok((self.report(outcome, facts)?, mode))
     }
 
     /// Logs what a look came to, and spools the report of it.
@@ -198,77 +198,50 @@ impl Agent {
     }
 }
 
+/// When the node is looked at next, and how.
+struct Schedule {
+    interval: Duration,
+    quick_interval: Option<Duration>,
+    next_full: Instant,
+    /// None without quick sweeps.
+    next_quick: Option<Instant>,
+}
+
+impl Schedule {
+    /// A full look is due at once.
+    fn new(config: &Config) -> Self {
+        let (interval, quick_interval) = (config.interval, config.sweep.quick_interval);
+        Self { interval, quick_interval, next_full: Instant::now(), next_quick: None }
+    }
+
+    fn due(&self, now: Instant) -> Option<SweepMode> {
+        let is_past = |at: Instant| at <= now;
+        match self.next_quick {
+            _ if is_past(self.next_full) => Some(SweepMode::Full),
+            Some(quick) if is_past(quick) => Some(SweepMode::Quick),
+            _ => None,
+        }
+    }
+
+    /// Takes account of a look that began then. A quick one never puts off a full
+    /// one.
+    fn looked(&mut self, begun: Instant, mode: SweepMode) {
+        if mode == SweepMode::Full {
+            self.next_full = begun + self.interval;
+        }
+        self.next_quick = self.quick_interval.map(|quick| begun + quick);
+    }
+
+    fn next(&self) -> Instant {
+        self.next_quick.map_or(self.next_full, |quick| quick.min(self.next_full))
+    }
+}
+
 /// How a delivery of all that was spooled went, where nothing has to wait.
 enum Delivered {
     All,
     /// Some were refused for good, and set aside.
     ButRefused,
-}
-
-/// What the node is held to. First values are the collector's to keep.
-fn open_target(config: &Config, content_key: ContentKey) -> anyhow::Result<Target> {
-    let sources = Sources {
-        manifest: &config.manifest,
-        add_ons: &config.add_ons,
-        trust: Some(&config.trust),
-        ledger: None,
-        content_key,
-    };
-    Target::open(sources, Timestamp::now())
-}
-
-/// The outer error says that there is no usable manifest, the inner one that the
-/// look itself failed.
-fn verify(config: &Config) -> anyhow::Result<anyhow::Result<Looked>> {
-    let content_key = match identity::content_key(config) {
-        Ok(key) => key,
-        Err(error) => return Ok(Err(error)),
-    };
-    let target = open_target(config, content_key)?;
-    let look = || -> anyhow::Result<Looked> {
-        let root = Root::open(config.root.as_deref())?;
-        if config.collector.is_some() {
-            check_state_directory(&config.state_directory, &root, target.stack.reserved())?;
-        }
-        let counters = Counters::default();
-        let verification = sweep::verify(&root, &target, default_threads(), &counters, Timestamp::now)?;
-        Ok(Looked::Verified(Box::new(verification)))
-    };
-    Ok(look())
-}
-
-/// Checks the state directory before it is made, where there is a manifest to
-/// check it by; each look does so again.
-fn refuse_watched_state(config: &Config) -> anyhow::Result<()> {
-    let manifest = open_manifest(&config.manifest, Some(&config.trust), Timestamp::now());
-    match (manifest, Root::open(config.root.as_deref())) {
-        (Ok((manifest, _)), Ok(root)) => {
-            check_state_directory(&config.state_directory, &root, &manifest.predicate().reserved)
-        }
-        _ => Ok(()),
-    }
-}
-
-/// The agent writes nothing to what it watches: its state must lie in a reserved
-/// place or outside the root.
-fn check_state_directory(state: &Path, root: &Root, reserved: &[TreePath]) -> anyhow::Result<()> {
-    let resolve =
-        |path: &Path| fs::canonicalize(path).with_context(|| format!("cannot resolve {}", path.display()));
-    // What is not there yet will lie beneath what is.
-    let there = state.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(state);
-    let missing = state.strip_prefix(there).context("an ancestor is a prefix")?;
-    let (state, top) = (resolve(there)?.join(missing), resolve(&root.path)?);
-    let Ok(inside) = state.strip_prefix(&top) else { return Ok(()) };
-    let path = TreePath::new(Path::new("/").join(inside).as_os_str().as_encoded_bytes())?;
-    if is_reserved(reserved, &path) {
-        return Ok(());
-    }
-    let places: Vec<_> = reserved.iter().map(ToString::to_string).collect();
-    bail!(
-        "state-directory {path} lies in the tree that is watched, so that the agent would be drift itself; \
-         put it into a place that the manifest reserves ({}) or outside the root",
-        places.join(", ")
-    )
 }
 
 fn settle(spool: &mut Spool, spooled: &Spooled, delivery: Delivery) -> Result<(), SpoolError> {
@@ -292,4 +265,38 @@ fn settle(spool: &mut Spool, spooled: &Spooled, delivery: Delivery) -> Result<()
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quick_looks_stand_between_full_ones_and_never_put_them_off() {
+        let begun = Instant::now();
+        let at = |seconds| begun + Duration::from_secs(seconds);
+        let mut schedule = Schedule {
+            interval: Duration::from_secs(60),
+            quick_interval: Some(Duration::from_secs(25)),
+            next_full: begun,
+            next_quick: None,
+        };
+        let mut looks = Vec::new();
+        for seconds in 0..=125 {
+            if let Some(mode) = schedule.due(at(seconds)) {
+                looks.push((seconds, mode));
+                schedule.looked(at(seconds), mode);
+                assert!(schedule.next() > at(seconds));
+            }
+        }
+        use SweepMode::{Full, Quick};
+        assert_eq!(
+            looks,
+            [(0, Full), (25, Quick), (50, Quick), (60, Full), (85, Quick), (110, Quick), (120, Full)]
+        );
+        // A quick look for which there was nothing to recall is a full one.
+        schedule.looked(at(145), Full);
+        assert_eq!((schedule.due(at(169)), schedule.due(at(170))), (None, Some(Quick)));
+        assert_eq!(schedule.next_full, at(205));
+    }
 }

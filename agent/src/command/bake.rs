@@ -14,7 +14,7 @@ use congruent_protocol::path::{TreePath, escape};
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
 
-use super::{Outcome, read_secret_key};
+use super::{Outcome, means, read_secret_key};
 use crate::atomic::{self, directory_of};
 use crate::cli::{Bake, LintChoice, OriginArgs};
 use crate::lint::{Allowance, Collector};
@@ -22,7 +22,7 @@ use crate::output::lint as page;
 use crate::packages::{self, Found};
 use crate::progress::Progress;
 use crate::regular;
-use crate::sweep::{self, Counters, Purpose, Root, Scope, default_threads};
+use crate::sweep::{self, Counters, Purpose, Root, Scope};
 
 pub(super) fn run(args: &Bake) -> anyhow::Result<Outcome> {
     check_name("--name", &args.name)?;
@@ -40,12 +40,13 @@ pub(super) fn run(args: &Bake) -> anyhow::Result<Outcome> {
     let directory = directory_of(&args.output);
     let section = tempfile::tempfile_in(directory)
         .with_context(|| format!("cannot write to the directory {}", directory.display()))?;
+    let means = means(&args.pace, false)?;
     let scope = Scope {
         contract: &contract,
         reserved: &reserved,
         algorithm: args.digest.into(),
         purpose: Purpose::Bake { lint: !args.lint.no_lint },
-        threads: default_threads(),
+        means: &means,
     };
     let Found { packages, owners } = if args.no_packages { Found::default() } else { read_packages(&root)? };
     let counters = Counters::default();

@@ -24,6 +24,7 @@ use congruent_protocol::verification::State;
 use jiff::Timestamp;
 
 use crate::cli::{self, Command};
+use crate::sweep::{self, Means};
 use crate::{regular, trust};
 
 /// What a command came to, where it was not an error.
@@ -98,6 +99,15 @@ fn read_signatures(args: &cli::Signatures) -> anyhow::Result<Option<Trust>> {
         trust_config: args.trust_config.clone(),
         insecure_unsigned: args.trust.is_empty() && args.trust_config.is_none(),
     })
+}
+
+/// The means that a sweep is to be made with; takes the pace that was asked for.
+fn means(pace: &cli::Pace, direct: bool) -> anyhow::Result<Means> {
+    if pace.idle {
+        sweep::stand_back()
+            .context("cannot stand back as --idle asks; leave it out, or ask whoever forbids it")?;
+    }
+    Ok(Means::new(pace.threads, pace.max_bytes_per_second, direct))
 }
 
 fn read_secret_key(path: &Path) -> anyhow::Result<SecretKey> {

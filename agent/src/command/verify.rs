@@ -3,18 +3,23 @@
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use anyhow::{Context, bail};
+use congruent_protocol::path::escape;
 use congruent_protocol::trust::Trust;
 use congruent_protocol::verification::Verification;
 use jiff::Timestamp;
 
-use super::{Outcome, read_trust, verify_mtree};
+use super::{Outcome, means, read_trust, verify_mtree};
+use crate::atomic;
 use crate::cli::{Verify, VerifyFormat};
 use crate::output::{self, sarif};
 use crate::progress::Progress;
-use crate::sweep::{self, Counters, Root, default_threads};
+use crate::sweep::cache::{Cache, Memory};
+use crate::sweep::{self, Counters, Root};
 use crate::target::{Sources, Target, passing_content_key, read_content_key};
+use crate::unwatched;
 
 pub(super) fn run(args: &Verify) -> anyhow::Result<Outcome> {
     let trust = read_trust(&args.trust)?;
@@ -65,9 +70,44 @@ fn verify_manifest(args: &Verify, trust: Option<&Trust>) -> anyhow::Result<(Root
         );
     }
     let root = Root::open(args.root.as_deref())?;
+    let means = means(&args.pace, args.direct)?;
+    let cache = args.cache.as_deref().map(|path| open_cache(path, &root, &target)).transpose()?;
+    let mut memory =
+        cache.as_ref().map_or_else(|| Ok(Memory::default()), |cache| recall(cache, args.quick))?;
     let counters = Counters::default();
     let progress = Progress::towards("verifying", target.stack.content_bytes(), &counters);
     let verification =
-        progress.watch(|| sweep::verify(&root, &target, default_threads(), &counters, Timestamp::now))?;
+        progress.watch(|| sweep::verify(&root, &target, &means, &mut memory, &counters, Timestamp::now))?;
+    if let Err(error) = memory.keep() {
+        let why = format!("{:#}", anyhow::Error::new(error));
+        writeln!(io::stderr(), "congruent: nothing is kept for a quick sweep: {}", escape(why.as_bytes()))?;
+    }
     Ok((root, verification))
+}
+
+fn open_cache(path: &Path, root: &Root, target: &Target) -> anyhow::Result<Cache> {
+    atomic::check_output("--cache", path)?;
+    unwatched::check("--cache", path, root, target.stack.reserved())?;
+    Ok(Cache::open(path, root, &target.stack)?)
+}
+
+/// What is recalled for a sweep. One that cannot be quick is full, and says why.
+fn recall(cache: &Cache, is_quick: bool) -> anyhow::Result<Memory> {
+    if is_quick {
+        match cache.for_quick() {
+            Ok(memory) => return Ok(memory),
+            Err(unusable) => {
+                let why = format!("{:#}", anyhow::Error::new(unusable));
+                writeln!(
+                    io::stderr(),
+                    "congruent: no quick sweep, but a full one: the cache is of no use: {why}"
+                )?;
+            }
+        }
+    }
+    let memory = cache.for_full(Timestamp::now())?;
+    if let Some(began) = memory.resumed_from() {
+        writeln!(io::stderr(), "congruent: going on with the sweep that began at {began}")?;
+    }
+    Ok(memory)
 }

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 
 use crate::cli::Verify;
 use crate::progress::Progress;
-use crate::sweep::{Counters, Root, default_threads};
+use crate::sweep::{Counters, Root};
 use crate::{mtree, regular};
 
 /// How every manifest begins, whatever its version.
@@ -38,10 +38,11 @@ pub(super) fn run(args: &Verify, file: &File) -> anyhow::Result<(Root, Verificat
     let name = args.manifest.file_name().unwrap_or(args.manifest.as_os_str());
     let name = escape(name.as_bytes());
     let root = Root::open(args.root.as_deref())?;
+    let means = super::means(&args.pace, args.direct)?;
     let counters = Counters::default();
     let progress = Progress::counting_first("verifying", &root.path, &counters);
     let verification =
-        progress.watch(|| mtree::verify(&root, spec, &name, default_threads(), &counters, Timestamp::now))?;
+        progress.watch(|| mtree::verify(&root, spec, &name, &means, &counters, Timestamp::now))?;
     for Unchecked { what, reason, entries, .. } in &verification.coverage.unchecked {
         writeln!(io::stderr(), "congruent: not checked: {what} ({entries} times): {reason}")?;
     }
@@ -60,6 +61,7 @@ fn refuse_what_needs_a_manifest(args: &Verify) -> anyhow::Result<()> {
         ("--add-on", !args.add_on.is_empty()),
         ("--ledger", args.ledger.is_some()),
         ("--content-key", args.content_key.is_some()),
+        ("--cache", args.cache.is_some()),
     ];
     if let Some((option, _)) = given.into_iter().find(|(_, is_given)| *is_given) {
         bail!(

@@ -30,8 +30,8 @@ use super::hold::{Content, Held, Notes, hold, missing_entry};
 use super::parse::{Spec, SpecEntry};
 use crate::beneath::{self, Sha2Size};
 use crate::sweep::{
-    Counters, MountSeen, Problem, ProblemKind, Purpose, Root, Scope, Seen, SeenEntry, Sight, empty_coverage,
-    is_hiding, sweep,
+    Counters, Means, MountSeen, Problem, ProblemKind, Purpose, Recalled, Root, Scope, Seen, SeenEntry, Sight,
+    empty_coverage, is_hiding, sweep,
 };
 
 /// What stands for the version of something that has none.
@@ -42,7 +42,7 @@ pub(crate) fn verify(
     root: &Root,
     spec: Spec,
     name: &str,
-    threads: usize,
+    means: &Means,
     counters: &Counters,
     clock: fn() -> Timestamp,
 ) -> Result<Verification, OutOfOrder> {
@@ -50,7 +50,7 @@ pub(crate) fn verify(
     let algorithm = algorithm_for(&spec);
     let protected = protected_by(&contract, &spec);
     let purpose = Purpose::Verify { base: None };
-    let scope = Scope { contract: &contract, reserved: &[], algorithm, purpose, threads };
+    let scope = Scope { contract: &contract, reserved: &[], algorithm, purpose, means };
     let mut comparison = Comparison {
         root,
         algorithm,
@@ -63,7 +63,7 @@ pub(crate) fn verify(
         covers: Vec::new(),
         notes: Notes::default(),
     };
-    sweep(root, &scope, counters, |seen| comparison.take(seen))?;
+    sweep(root, &scope, Recalled::default(), counters, |seen| comparison.take(seen))?;
     comparison.take_missing_before(None)?;
     let Comparison { expected, observed, findings, mut coverage, notes, .. } = comparison;
     coverage.bytes_hashed = counters.bytes();

@@ -11,7 +11,7 @@ use congruent_protocol::manifest::{EntriesError, EntriesSummary, EntriesWriter};
 use congruent_protocol::path::TreePath;
 use congruent_protocol::tree::{Contribution, OutOfOrder, TreeHasher};
 
-use super::{Counters, Inode, Root, Scope, Seen, SeenEntry, Sight, sweep};
+use super::{Counters, Inode, Recalled, Root, Scope, Seen, SeenEntry, Sight, sweep};
 use crate::lint::Collector;
 use crate::packages::Owners;
 
@@ -54,7 +54,7 @@ pub(crate) fn bake<W: Write>(
     let mut writer = EntriesWriter::new(section, algorithm)?;
     let mut hasher = TreeHasher::new(algorithm);
     let mut groups = LinkGroups::default();
-    sweep(root, scope, counters, |seen| {
+    sweep(root, scope, Recalled::default(), counters, |seen| {
         let Seen { path, terms, mount, mut sight } = seen;
         if let Sight::Entry(seen) = &mut sight {
             seen.lints.drain(..).for_each(|hit| lint.take(&path, hit));

@@ -17,13 +17,16 @@ use congruent_protocol::path::TreePath;
 use congruent_protocol::promise::{Promise, Promises};
 use congruent_protocol::tree::{Contribution, OutOfOrder, TreeHasher};
 use congruent_protocol::verification::{
-    Coverage, Gap, Hidden, ManifestId, Mount, Protected, Reserved, State, SweepMode, VERIFICATION_SCHEMA,
-    Verification,
+    Coverage, DirectReads, Gap, Hidden, ManifestId, Mount, Protected, Reserved, State, SweepMode,
+    VERIFICATION_SCHEMA, Verification,
 };
 use jiff::Timestamp;
 
+use super::cache::Memory;
 use super::walk::is_hiding;
-use super::{Counters, MountSeen, Problem, ProblemKind, Purpose, Root, Scope, Seen, SeenEntry, Sight, sweep};
+use super::{
+    Counters, Means, MountSeen, Problem, ProblemKind, Purpose, Root, Scope, Seen, SeenEntry, Sight, sweep,
+};
 use crate::target::Target;
 
 #[derive(Debug, thiserror::Error)]
@@ -38,7 +41,8 @@ pub(crate) enum VerifyError {
 pub(crate) fn verify(
     root: &Root,
     target: &Target,
-    threads: usize,
+    means: &Means,
+    memory: &mut Memory,
     counters: &Counters,
     clock: fn() -> Timestamp,
 ) -> Result<Verification, VerifyError> {
@@ -48,12 +52,21 @@ pub(crate) fn verify(
         reserved: stack.reserved(),
         algorithm: stack.root().algorithm(),
         purpose: Purpose::Verify { base: Some(stack.base()) },
-        threads,
+        means,
     };
     let promises = Promises::new(stack.entries(target.files())?, ledger);
     let mut comparison = Comparison::new(stack.contract(), stack.root().algorithm(), promises, content_key);
-    comparison.coverage = empty_coverage(stack.entries_count(), clock());
-    sweep(root, &scope, counters, |seen| comparison.take(seen))?;
+    let started_at = memory.resumed_from().unwrap_or_else(clock);
+    comparison.coverage = empty_coverage(stack.entries_count(), started_at);
+    comparison.coverage.mode = if memory.is_quick { SweepMode::Quick } else { SweepMode::Full };
+    comparison.coverage.direct = means.direct.then(DirectReads::default);
+    let recalled = std::mem::take(&mut memory.recalled);
+    sweep(root, &scope, recalled, counters, |seen| {
+        if let Some(recorder) = &mut memory.recorder {
+            recorder.note(&seen);
+        }
+        comparison.take(seen)
+    })?;
     let Compared { observed_root, findings, mut coverage, protected } = comparison.finish()?;
     coverage.bytes_hashed = counters.bytes();
     coverage.finished_at = clock();
@@ -86,7 +99,9 @@ pub(crate) fn empty_coverage(entries_expected: u64, now: Timestamp) -> Coverage 
         mode: SweepMode::Full,
         entries_expected,
         entries_seen: 0,
+        entries_recalled: 0,
         bytes_hashed: 0,
+        direct: None,
         unreadable: Vec::new(),
         unstable: Vec::new(),
         hidden: Vec::new(),
@@ -238,6 +253,7 @@ impl<'a, I: Iterator<Item = Result<ListedEntry, EntriesError>>> Comparison<'a, I
         baked: Option<&Entry>,
         first: Option<&Entry>,
     ) -> Result<(), VerifyError> {
+        self.count_reading(&seen);
         let SeenEntry { entry: mut observed, problem, xattrs_answered, is_unlisted, .. } = seen;
         // What is unread is neither there nor gone.
         if let (Some(answered), Some(baked)) = (xattrs_answered, first.or(baked)) {
@@ -264,6 +280,15 @@ impl<'a, I: Iterator<Item = Result<ListedEntry, EntriesError>>> Comparison<'a, I
             self.cover(path);
         }
         Ok(())
+    }
+
+    fn count_reading(&mut self, seen: &SeenEntry) {
+        if seen.is_recalled {
+            self.coverage.entries_recalled += 1;
+        } else if let (Some(direct), Some(_)) = (&mut self.coverage.direct, seen.entry.content()) {
+            direct.files += 1;
+            direct.through_cache += u64::from(!seen.past_cache);
+        }
     }
 
     /// What a report carries of sensitive content must tell nobody what it is,

@@ -1,20 +1,31 @@
 //! The sweep: one complete walk of a root, in tree order.
 //!
 //! Three parts run side by side: the *walk* lists directories and puts what it
-//! finds into batches, *readers* look at each path and hash contents, and the
+//! finds into windows, *readers* look at each path and hash contents, and the
 //! caller's *consumer* gets every path in tree order. What is in flight is
 //! bounded, so memory follows the largest directory and not the tree.
 //!
 //! No symbolic link is followed at any component: each directory is opened
-//! relative to its parent, by one name. Nothing is written.
+//! beneath its parent, by one name. Nothing is written to what is swept.
 
 mod bake;
+pub(crate) mod cache;
 mod compare;
+mod content;
+mod directory;
+mod idle;
+mod levels;
+mod links;
+mod listing;
+mod means;
 mod mounts;
+mod open;
 mod pool;
 mod read;
 mod root;
 mod sight;
+mod stamp;
+mod throttle;
 mod walk;
 mod xattrs;
 
@@ -26,7 +37,10 @@ use congruent_protocol::manifest::Manifest;
 use congruent_protocol::path::TreePath;
 
 pub(crate) use bake::{Baked, bake};
+pub(crate) use cache::Recalled;
 pub(crate) use compare::{empty_coverage, verify};
+pub(crate) use idle::stand_back;
+pub(crate) use means::{MAX_THREADS, Means};
 pub(crate) use pool::sweep;
 pub(crate) use root::Root;
 pub(crate) use sight::{Inode, MountSeen, Problem, ProblemKind, Seen, SeenEntry, Sight};
@@ -38,7 +52,7 @@ pub(crate) struct Scope<'a> {
     pub(crate) reserved: &'a [TreePath],
     pub(crate) algorithm: Algorithm,
     pub(crate) purpose: Purpose<'a>,
-    pub(crate) threads: usize,
+    pub(crate) means: &'a Means,
 }
 
 /// What a sweep is for.
@@ -87,21 +101,4 @@ impl Counters {
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }
-}
-
-/// More readers than this only wait for the disk, and hold directories open.
-const MAX_THREADS: usize = 16;
-
-/// As many readers as the machine has processors for us.
-pub(crate) fn default_threads() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS)
-}
-
-/// Lets this process hold as many directories open as it may. Where the kernel
-/// refuses, what there is has to do.
-fn raise_open_file_limit() {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    let _ = setrlimit(Resource::Nofile, limit);
 }

@@ -3,18 +3,22 @@
 //! A file is stat'ed before and after it is read. If it moved meanwhile it is
 //! read again, a few times; then it is *unstable*, and no digest is given.
 
-use std::ffi::CStr;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use congruent_protocol::contract::{CAPABILITY, Class, Forbidden};
-use congruent_protocol::digest::{Digest, Hasher};
+use congruent_protocol::digest::Digest;
 use congruent_protocol::entry::{Device, Entry, Node, Timestamp};
 use congruent_protocol::verification::MountTreatment;
-use rustix::fs::{FileType, Mode, OFlags, Statx};
+use rustix::fs::{FileType, Statx};
 use rustix::io::Errno;
 
+use super::cache::Known;
+use super::content::{ContentHasher, Hashed};
+use super::links::Links;
+use super::open::open_file;
 use super::sight::{Inode, MountSeen, Problem, ProblemKind, Seen, SeenEntry, Sight};
-use super::walk::{Directory, Job, Look, file_type, is_hiding, stat, stat_at, without_mounts};
+use super::stamp::{Moment, Stamp};
+use super::walk::{Look, file_type, is_hiding, stat, stat_at, without_mounts};
 use super::xattrs::{self, ReadXattrs};
 use super::{Counters, Purpose, Root, Scope};
 use crate::lint;
@@ -25,18 +29,13 @@ const READ_ATTEMPTS: usize = 3;
 const LOOK_ATTEMPTS: usize = 3;
 /// A damaged file system can have later ones.
 const LAST_NANOSECOND: u32 = 999_999_999;
-const BUFFER_BYTES: usize = 256 << 10;
 
-/// Looks at paths, one after another, with one buffer.
+/// Looks at paths, one after another.
 pub(super) struct Reader<'w, 'a> {
     root: &'w Root,
     scope: &'w Scope<'a>,
-    counters: &'w Counters,
-    hasher: Hasher,
-    buffer: Box<[u8]>,
-    /// How much of the content at hand lint wants to see, and what it sees.
-    head_bytes: usize,
-    head: Vec<u8>,
+    links: &'w Links,
+    hasher: ContentHasher<'w>,
 }
 
 /// A path was swapped for something else between two calls.
@@ -47,34 +46,31 @@ enum LookError {
 }
 
 impl<'w, 'a> Reader<'w, 'a> {
-    pub(super) fn new(root: &'w Root, scope: &'w Scope<'a>, counters: &'w Counters) -> Self {
-        let hasher = scope.algorithm.hasher();
-        let buffer = vec![0; BUFFER_BYTES].into_boxed_slice();
-        Self { root, scope, counters, hasher, buffer, head_bytes: 0, head: Vec::new() }
+    pub(super) fn new(
+        root: &'w Root,
+        scope: &'w Scope<'a>,
+        links: &'w Links,
+        counters: &'w Counters,
+    ) -> Self {
+        Self { root, scope, links, hasher: ContentHasher::new(scope, counters) }
     }
 
-    /// Looks at what the job names; nothing where it is gone.
-    pub(super) fn look(&mut self, job: Job<'a>) -> Option<Seen<'a>> {
+    /// Looks at one path; nothing where it is gone.
+    pub(super) fn look(&mut self, look: Look<'a>) -> Option<Seen<'a>> {
         let is_linted = self.scope.purpose.is_linted();
-        self.head.clear();
-        if let (true, Job::Look(look)) = (is_linted, &job) {
-            self.head_bytes = lint::head_bytes(&look.path);
+        if is_linted {
+            self.hasher.keep_head(lint::head_bytes(&look.path));
         }
-        let mut seen = self.see(job)?;
+        let mut seen = self.see(look)?;
         if let (true, Sight::Entry(entry)) = (is_linted, &mut seen.sight) {
-            entry.lints = lint::of(&seen.path, &entry.entry, &self.head);
+            entry.lints = lint::of(&seen.path, &entry.entry, self.hasher.head());
         }
         Some(seen)
     }
 
-    fn see(&mut self, job: Job<'a>) -> Option<Seen<'a>> {
-        let look = match job {
-            Job::Seen(seen) => return Some(seen),
-            Job::Look(look) => look,
-        };
+    fn see(&mut self, mut look: Look<'a>) -> Option<Seen<'a>> {
         let mut mount = None;
         let mut outcome = Err(LookError::Swapped);
-        let mut look = look;
         for _ in 0..LOOK_ATTEMPTS {
             outcome = self.look_once(&look, &mut mount);
             if self.scope.purpose.is_bake()
@@ -82,7 +78,7 @@ impl<'w, 'a> Reader<'w, 'a> {
                 && is_hiding(mount.as_ref())
             {
                 // What lies beneath is the image's.
-                match without_mounts(&look.directory) {
+                match without_mounts(&look.directory, look.directory.room()) {
                     Ok(beneath) => (look.directory, outcome) = (beneath, Err(LookError::Swapped)),
                     Err(problem) => outcome = Err(LookError::Failed(problem)),
                 }
@@ -106,8 +102,8 @@ impl<'w, 'a> Reader<'w, 'a> {
     fn look_once(&mut self, look: &Look<'_>, mount: &mut Option<MountSeen>) -> Result<Sight, LookError> {
         let class = look.terms.class;
         let unread = class == Class::Ephemeral && !self.scope.purpose.is_bake();
-        if look.likely_file && !unread && class != Class::Reserved {
-            match open_file(&look.directory, &look.name) {
+        if look.likely_file && !unread && class != Class::Reserved && look.known.is_none() {
+            match open_file(look.directory.as_fd(), &look.name) {
                 Ok(file) => return self.read_file(look, &file, mount),
                 Err(Errno::NOENT) => return Err(LookError::Gone),
                 // Not a regular file any more, or one that we may only stat.
@@ -121,8 +117,11 @@ impl<'w, 'a> Reader<'w, 'a> {
         if unread && !may_be_forbidden(look, &stat) {
             return Ok(Sight::Anything);
         }
+        if let Some(known) = look.known.as_ref().filter(|known| known.stamp == Stamp::of(&stat)) {
+            return Ok(Sight::Entry(Box::new(remembered(&stat, known))));
+        }
         if file_type(&stat) == FileType::RegularFile && class != Class::Reserved {
-            return match open_file(&look.directory, &look.name) {
+            return match open_file(look.directory.as_fd(), &look.name) {
                 Ok(file) => self.read_file(look, &file, mount),
                 Err(Errno::NOENT) => Err(LookError::Gone),
                 Err(Errno::LOOP | Errno::NXIO) => Err(LookError::Swapped),
@@ -132,14 +131,19 @@ impl<'w, 'a> Reader<'w, 'a> {
                 }
             };
         }
+        let begun = Moment::now();
         let node = node_from(look, &stat)?;
-        Ok(unopened(look, &stat, node, None))
+        let mut sight = unopened(look, &stat, node, None);
+        if let Sight::Entry(seen) = &mut sight {
+            seen.settle(&stat, begun);
+        }
+        Ok(sight)
     }
 
     /// Sees to it when the path is a mount point. A mount that is verified is
     /// looked at like any other path.
     fn at_mount(&self, look: &Look<'_>, stat: &Statx, mount: &mut Option<MountSeen>) -> Option<Sight> {
-        *mount = (stat.stx_mnt_id != look.directory.mount_id)
+        *mount = (stat.stx_mnt_id != look.directory.identity.mount_id)
             .then(|| self.root.mounts.treat(self.scope.contract, &look.path, stat.stx_mnt_id));
         mount.as_ref().is_some_and(|mount| mount.treatment != MountTreatment::Verify).then_some(Sight::Mount)
     }
@@ -157,29 +161,53 @@ impl<'w, 'a> Reader<'w, 'a> {
         if file_type(&before) != FileType::RegularFile {
             return Err(LookError::Swapped);
         }
-        let mut problem = None;
-        let mut content = None;
-        for attempt in 1..=READ_ATTEMPTS {
-            let digest = match self.hash(file, self.bytes_to_hash(look, &before)) {
+        let mut attempt = 1;
+        let (content, problem, begun) = loop {
+            let begun = Moment::now();
+            let digest = match self.digest(look, file, &before, begun) {
                 Ok(digest) => digest,
-                Err(errno) => {
-                    problem = Some(Problem::unreadable("cannot read", errno));
-                    break;
-                }
+                Err(errno) => break (None, Some(Problem::unreadable("cannot read", errno)), begun),
             };
             let after = stat(file).map_err(|errno| failed("cannot stat", errno))?;
             if is_unmoved(&before, &after) || self.only_grew(look, &before, &after) {
-                content = Some(digest);
-                break;
+                break (Some(digest), None, begun);
             }
-            before = after;
             if attempt == READ_ATTEMPTS {
                 let reason = format!("it changed during each of {READ_ATTEMPTS} reads");
-                problem = Some(Problem { kind: ProblemKind::Unstable, reason });
+                break (None, Some(Problem { kind: ProblemKind::Unstable, reason }), begun);
             }
+            before = after;
+            attempt += 1;
+        };
+        let past_cache = content.as_ref().is_some_and(|content| content.past_cache);
+        let node = file_node(&before, content.map(|content| content.digest));
+        let mut seen = seen_entry(&before, node, xattrs::read(file, &look.terms.xattrs), problem);
+        seen.past_cache = past_cache;
+        // Of a file that may only be appended to the digest is not that of the whole.
+        if look.terms.class != Class::AppendOnly {
+            seen.settle(&before, begun);
         }
-        let node = file_node(&before, content);
-        Ok(Sight::Entry(Box::new(seen_entry(&before, node, xattrs::read(file, &look.terms.xattrs), problem))))
+        Ok(Sight::Entry(Box::new(seen)))
+    }
+
+    /// The digest of a file's content, read here or at another of its paths.
+    fn digest(
+        &mut self,
+        look: &Look<'_>,
+        file: &OwnedFd,
+        stat: &Statx,
+        begun: Moment,
+    ) -> Result<Hashed, Errno> {
+        let size = self.bytes_to_hash(look, stat);
+        if stat.stx_nlink < 2 || size < stat.stx_size || self.scope.purpose.is_linted() {
+            return self.hasher.hash(file, stat, size);
+        }
+        let stamp = Stamp::of(stat);
+        self.links.digest(&stamp, stat.stx_nlink, || {
+            let hashed = self.hasher.hash(file, stat, size)?;
+            let holds = self::stat(file).is_ok_and(|after| Stamp::of(&after) == stamp);
+            Ok((hashed, holds && stamp.was_settled_at(begun)))
+        })
     }
 
     /// How much of a file is hashed: all of it, or of one that may only be
@@ -204,31 +232,6 @@ impl<'w, 'a> Reader<'w, 'a> {
             && after.stx_size >= before.stx_size
             && (before.stx_mode, before.stx_uid, before.stx_gid)
                 == (after.stx_mode, after.stx_uid, after.stx_gid)
-    }
-
-    /// The digest of the first `size` bytes of a file. What grows beyond shows in
-    /// the stat after, and is not run after.
-    fn hash(&mut self, file: &OwnedFd, size: u64) -> Result<Digest, Errno> {
-        self.hasher.reset();
-        let mut offset = 0;
-        while offset < size {
-            let wanted = usize::try_from(size - offset).unwrap_or(usize::MAX).min(BUFFER_BYTES);
-            match rustix::io::pread(file, &mut self.buffer[..wanted], offset) {
-                Ok(0) => break,
-                Ok(count) => {
-                    self.hasher.update(&self.buffer[..count]);
-                    if offset == 0 {
-                        self.head.clear();
-                        self.head.extend_from_slice(&self.buffer[..count.min(self.head_bytes)]);
-                    }
-                    self.counters.add_bytes(count as u64);
-                    offset += count as u64;
-                }
-                Err(Errno::INTR) => {}
-                Err(errno) => return Err(errno),
-            }
-        }
-        Ok(self.hasher.finish())
     }
 }
 
@@ -257,29 +260,6 @@ fn failed(action: &str, errno: Errno) -> LookError {
         Errno::NOENT => LookError::Gone,
         errno => LookError::Failed(Problem::unreadable(action, errno)),
     }
-}
-
-/// O_NONBLOCK: a pipe that took a file's place must not stop us.
-fn open_file(directory: &Directory, name: &CStr) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    match rustix::fs::openat(&directory.fd, name, flags | OFlags::NOATIME, Mode::empty()) {
-        Err(Errno::PERM) => rustix::fs::openat(&directory.fd, name, flags, Mode::empty()),
-        Err(Errno::AGAIN) => open_leased(directory, name),
-        opened => opened,
-    }
-}
-
-/// Opens a file on which someone holds a lease, so that it cannot be kept from
-/// being read. That waits until the kernel has broken the lease, so it must not
-/// be done by name: what is opened is the file that was looked at.
-fn open_leased(directory: &Directory, name: &CStr) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let found = rustix::fs::openat(&directory.fd, name, flags, Mode::empty())?;
-    if file_type(&stat(&found)?) != FileType::RegularFile {
-        return Err(Errno::LOOP);
-    }
-    let path = format!("/proc/self/fd/{}", found.as_raw_fd());
-    rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
 }
 
 fn is_unmoved(before: &Statx, after: &Statx) -> bool {
@@ -319,7 +299,37 @@ pub(super) fn seen_entry(stat: &Statx, node: Node, read: ReadXattrs, problem: Op
         links: stat.stx_nlink,
     };
     let xattrs_answered = read.failed.map(|_| read.answered);
-    SeenEntry { entry, inode, problem, is_unlisted: false, xattrs_answered, lints: Vec::new() }
+    SeenEntry {
+        entry,
+        inode,
+        problem,
+        is_unlisted: false,
+        xattrs_answered,
+        lints: Vec::new(),
+        stamp: None,
+        is_recalled: false,
+        past_cache: false,
+    }
+}
+
+/// What an earlier look saw of an inode that has not changed since.
+fn remembered(stat: &Statx, known: &Known) -> SeenEntry {
+    let node = match &known.node {
+        Node::File { content, .. } => file_node(stat, *content),
+        node => node.clone(),
+    };
+    let read = ReadXattrs { xattrs: known.xattrs.clone(), failed: None, answered: Vec::new() };
+    SeenEntry { stamp: Some(known.stamp), is_recalled: true, ..seen_entry(stat, node, read, None) }
+}
+
+impl SeenEntry {
+    /// Keeps the stamp where it proves for later that nothing has changed.
+    fn settle(&mut self, stat: &Statx, begun: Moment) {
+        let stamp = Stamp::of(stat);
+        if self.problem.is_none() && stamp.was_settled_at(begun) {
+            self.stamp = Some(stamp);
+        }
+    }
 }
 
 fn file_node(stat: &Statx, content: Option<Digest>) -> Node {
@@ -331,7 +341,7 @@ fn node_from(look: &Look<'_>, stat: &Statx) -> Result<Node, LookError> {
     Ok(match file_type(stat) {
         FileType::RegularFile => file_node(stat, None),
         FileType::Symlink => {
-            let target = rustix::fs::readlinkat(&look.directory.fd, &look.name, Vec::new());
+            let target = rustix::fs::readlinkat(&*look.directory, &look.name, Vec::new());
             let target = target.map_err(|errno| match errno {
                 Errno::INVAL => LookError::Swapped,
                 errno => failed("cannot read the link", errno),

@@ -7,6 +7,7 @@ use congruent_protocol::entry::Entry;
 use congruent_protocol::path::TreePath;
 use congruent_protocol::verification::MountTreatment;
 
+use super::stamp::Stamp;
 use crate::lint::Hit;
 
 /// One path, as it was seen.
@@ -46,6 +47,13 @@ pub(crate) struct SeenEntry {
     pub(crate) xattrs_answered: Option<Vec<&'static CStr>>,
     /// What lint found, where it looks.
     pub(crate) lints: Vec<Hit>,
+    /// As long as the inode has this stamp, it is as it was seen. None where that
+    /// cannot be said.
+    pub(super) stamp: Option<Stamp>,
+    /// Whether it was not looked at, since its inode has not changed since it was.
+    pub(super) is_recalled: bool,
+    /// Whether the content was read past the page cache.
+    pub(super) past_cache: bool,
 }
 
 /// Which inode an entry is, so that hard links are known.

@@ -12,7 +12,7 @@ use congruent_protocol::entry::{XATTRS_KNOWN_BY_NAME, Xattrs};
 use rustix::io::Errno;
 use rustix::thread::CapabilitySet;
 
-use super::walk::Directory;
+use super::directory::Directory;
 
 /// The longest list of xattr names, and the largest value, that Linux has.
 const XATTR_BYTES: usize = 64 << 10;
@@ -38,7 +38,7 @@ pub(super) fn read(fd: &impl AsFd, scope: &XattrScope) -> ReadXattrs {
 /// Those of what cannot be opened. There is no call for a name relative to a
 /// directory before Linux 6.13, so the way leads through /proc.
 pub(super) fn read_named(directory: &Directory, name: &CStr, scope: &XattrScope) -> ReadXattrs {
-    let mut path = format!("/proc/self/fd/{}/", directory.fd.as_raw_fd()).into_bytes();
+    let mut path = format!("/proc/self/fd/{}/", directory.as_fd().as_raw_fd()).into_bytes();
     path.extend_from_slice(name.to_bytes());
     collect(
         scope,

@@ -1,0 +1,204 @@
+//! What a full sweep saw, kept for a quick one, and for the same one when it is
+//! interrupted.
+//!
+//! For every path that is not a directory there is what was seen and the inode's
+//! stamp; as long as the stamp is the same, so is the rest. The file is bound to what the
+//! root was held to, to the root and to the boot: it is of no use to any other, and
+//! is then not used. It is of the node's own making, so it proves nothing to anybody
+//! else, and full sweeps stay on schedule.
+//!
+//! `FILE.part` holds a full sweep under way, and takes the place of `FILE` when that is
+//! complete. A sweep that finds one that was interrupted goes on where it ended.
+
+mod frames;
+mod recall;
+mod record;
+mod recorder;
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use congruent_protocol::digest::{Algorithm, Digest};
+use congruent_protocol::entry::{Node, Xattrs};
+use congruent_protocol::stack::Stack;
+use jiff::{SignedDuration, Timestamp};
+use rustix::fs::FlockOperation;
+use rustix::time::{ClockId, clock_gettime};
+use serde::{Deserialize, Serialize};
+
+pub(crate) use self::recall::{Recalled, Unusable};
+pub(crate) use self::recorder::Recorder;
+use super::Root;
+use super::stamp::Stamp;
+use super::walk::stat;
+
+/// An interrupted sweep that began longer ago than this is not gone on with.
+const LONGEST_SWEEP: SignedDuration = SignedDuration::from_hours(24);
+/// By how much the clock may differ from where it would be, had nobody set it.
+const CLOCK_SLACK_SECONDS: i64 = 2;
+
+/// What was seen of a path, and of which inode.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Known {
+    pub(super) stamp: Stamp,
+    /// Of a file, its size stands in the stamp.
+    pub(super) node: Node,
+    pub(super) xattrs: Xattrs,
+}
+
+/// What a cache is good for, and nothing else.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Binding {
+    /// The tree root of the stack.
+    stack: Digest,
+    /// The digest of its contract: that says which attributes were looked at.
+    contract: Digest,
+    /// The root directory's device and inode.
+    root: (u32, u32, u64),
+    /// The kernel's boot id.
+    boot: String,
+    /// What wrote it.
+    agent_version: String,
+}
+
+/// What stands before the records.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Header {
+    binding: Binding,
+    /// When the sweep began.
+    started_at: Timestamp,
+    /// How far the clock was ahead of the time since boot, in seconds. Where that has
+    /// changed, someone set the clock, and a stamp proves nothing.
+    clock_ahead_seconds: i64,
+}
+
+/// What a sweep recalls, and what it leaves to be recalled. By default nothing of
+/// either: it is a full one.
+#[derive(Default)]
+pub(crate) struct Memory {
+    pub(super) is_quick: bool,
+    pub(super) recalled: Recalled,
+    pub(super) recorder: Option<Recorder>,
+}
+
+impl Memory {
+    /// When the sweep began, where an interrupted one is gone on with.
+    pub(crate) fn resumed_from(&self) -> Option<Timestamp> {
+        if self.is_quick { None } else { self.recalled.started_at() }
+    }
+
+    /// Keeps what was seen, when all was.
+    ///
+    /// # Errors
+    /// When it could not be written.
+    pub(crate) fn keep(self) -> Result<(), CacheError> {
+        self.recorder.map_or(Ok(()), Recorder::finish)
+    }
+}
+
+/// A cache that this process alone uses.
+pub(crate) struct Cache {
+    path: PathBuf,
+    binding: Binding,
+    clock_ahead_seconds: i64,
+    /// The kernel lets go of it when the process ends, however it ends.
+    _lock: File,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CacheError {
+    #[error("cannot use the cache {}", .path.display())]
+    Use {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("another sweep uses the cache {}; let it end, or give this one a cache of its own", .0.display())]
+    Busy(PathBuf),
+    #[error("cannot tell which root the cache {} would be of", .path.display())]
+    Root {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl Cache {
+    /// The cache in the file at `path`, for sweeps that hold `root` to `stack`.
+    pub(crate) fn open(path: &Path, root: &Root, stack: &Stack) -> Result<Self, CacheError> {
+        let of_root = |source| CacheError::Root { path: path.to_owned(), source };
+        let stat = stat(&root.directory).map_err(|errno| of_root(errno.into()))?;
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").map_err(of_root)?;
+        let contract = serde_json::to_vec(stack.contract()).expect("a contract always serialises");
+        let binding = Binding {
+            stack: stack.root(),
+            contract: Algorithm::Blake3.digest(&contract),
+            root: (stat.stx_dev_major, stat.stx_dev_minor, stat.stx_ino),
+            boot: boot.trim().to_owned(),
+            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        let path = path.to_owned();
+        let lock = beside(&path, ".lock");
+        let failed = |source| CacheError::Use { path: lock.clone(), source };
+        let lock = File::options().create(true).truncate(false).write(true).open(&lock).map_err(failed)?;
+        if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+            return Err(CacheError::Busy(path));
+        }
+        Ok(Self { path, binding, clock_ahead_seconds: clock_ahead_seconds(), _lock: lock })
+    }
+
+    /// For a quick sweep: what the last full one saw; or why that is of no use now.
+    pub(crate) fn for_quick(&self) -> Result<Memory, Unusable> {
+        let recalled = Recalled::complete(&self.path, |header| self.fits(header))?;
+        Ok(Memory { is_quick: true, recalled, recorder: None })
+    }
+
+    /// For a full sweep: what one that was interrupted saw, and a record of this one.
+    pub(crate) fn for_full(&self, now: Timestamp) -> Result<Memory, CacheError> {
+        let part = beside(&self.path, ".part");
+        let interrupted = Recalled::interrupted(&part, |header| {
+            self.fits(header)?;
+            let age = now.duration_since(header.started_at);
+            if age.is_negative() || age > LONGEST_SWEEP { Err(Unusable::TooOld) } else { Ok(()) }
+        });
+        let recalled = interrupted.unwrap_or_default();
+        let header = Header {
+            binding: self.binding.clone(),
+            started_at: recalled.started_at().unwrap_or(now),
+            clock_ahead_seconds: self.clock_ahead_seconds,
+        };
+        let failed = |source| CacheError::Use { path: part.clone(), source };
+        let recorder = Recorder::begin(&self.path, &header, recalled.last()).map_err(failed)?;
+        Ok(Memory { is_quick: false, recalled, recorder: Some(recorder) })
+    }
+
+    fn fits(&self, header: &Header) -> Result<(), Unusable> {
+        let (was, is) = (&header.binding, &self.binding);
+        if was.boot != is.boot {
+            return Err(Unusable::OtherBoot);
+        }
+        if was.agent_version != is.agent_version {
+            return Err(Unusable::OtherVersion);
+        }
+        if was != is {
+            return Err(Unusable::OtherSubject);
+        }
+        if (header.clock_ahead_seconds - self.clock_ahead_seconds).abs() > CLOCK_SLACK_SECONDS {
+            return Err(Unusable::ClockSet);
+        }
+        Ok(())
+    }
+}
+
+/// A file that stands beside the cache.
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    name.into()
+}
+
+fn clock_ahead_seconds() -> i64 {
+    clock_gettime(ClockId::Realtime).tv_sec - clock_gettime(ClockId::Boottime).tv_sec
+}

@@ -1,0 +1,246 @@
+//! Hashing what a file holds.
+//!
+//! Holes are hashed without being read, and no more is read in a second than the
+//! sweep may. What the page cache did not hold before does not stay in it, so that
+//! a sweep never drives out what the machine works with; or the page cache is
+//! passed by altogether, to find what it hides.
+
+use std::io::IoSliceMut;
+use std::os::fd::OwnedFd;
+
+use congruent_protocol::digest::{Digest, Hasher};
+use rustix::fs::{Advice, OFlags, SeekFrom, Statx};
+use rustix::io::{Errno, ReadWriteFlags};
+
+use super::throttle::Throttle;
+use super::{Counters, Scope};
+
+const BUFFER_BYTES: usize = 256 << 10;
+/// What reads past the page cache must be aligned to, wherever that is more than
+/// the disk itself asks for.
+const ALIGNMENT: usize = 4096;
+/// `RWF_DONTCACHE`, of linux/fs.h since Linux 6.14: what was not cached is dropped
+/// again.
+const DONT_CACHE: ReadWriteFlags = ReadWriteFlags::from_bits_retain(0x80);
+/// A smaller file is not asked for its holes.
+const SPARSE_BYTES: u64 = 64 << 10;
+
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+
+/// How a file is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// Through the page cache, leaving it as it was.
+    Politely,
+    /// Through the page cache, where the file system knows no better.
+    Plainly,
+    /// Past the page cache.
+    Direct,
+}
+
+/// Hashes files, one after another, with one buffer.
+pub(super) struct ContentHasher<'w> {
+    throttle: Option<&'w Throttle>,
+    counters: &'w Counters,
+    hasher: Hasher,
+    buffer: Box<[u8]>,
+    /// Where the buffer is aligned.
+    aligned: usize,
+    direct: bool,
+    /// Devices whose file systems cannot read politely.
+    plain: Vec<(u32, u32)>,
+    /// How much of the beginning is kept, and what was.
+    head_bytes: usize,
+    head: Vec<u8>,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Hashed {
+    pub(super) digest: Digest,
+    /// Whether it was read past the page cache, where that was asked for.
+    pub(super) past_cache: bool,
+}
+
+impl<'w> ContentHasher<'w> {
+    pub(super) fn new(scope: &'w Scope<'_>, counters: &'w Counters) -> Self {
+        let buffer = vec![0; BUFFER_BYTES + ALIGNMENT].into_boxed_slice();
+        let aligned = buffer.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT);
+        Self {
+            throttle: scope.means.throttle.as_ref(),
+            counters,
+            hasher: scope.algorithm.hasher(),
+            buffer,
+            aligned,
+            direct: scope.means.direct,
+            plain: Vec::new(),
+            head_bytes: 0,
+            head: Vec::new(),
+        }
+    }
+
+    /// Keeps so much of the beginning of the files to come.
+    pub(super) fn keep_head(&mut self, bytes: usize) {
+        self.head_bytes = bytes;
+        self.head.clear();
+    }
+
+    /// The beginning of the file that was hashed last.
+    pub(super) fn head(&self) -> &[u8] {
+        &self.head
+    }
+
+    /// The digest of the first `size` bytes of a file. What grows beyond shows in
+    /// a stat after, and is not run after.
+    pub(super) fn hash(&mut self, file: &OwnedFd, stat: &Statx, size: u64) -> Result<Hashed, Errno> {
+        self.hasher.reset();
+        self.head.clear();
+        let mut way = self.way_for(file, stat);
+        let is_sparse = size >= SPARSE_BYTES && stat.stx_blocks.saturating_mul(512) < size;
+        let mut offset = 0;
+        while offset < size {
+            let extent = if is_sparse { Extent::at(file, offset, size) } else { Extent::Data(size) };
+            let end = match extent {
+                Extent::Data(end) => self.hash_data(file, &mut way, stat, offset, end)?,
+                Extent::Hole(end) => {
+                    self.hash_zeros(end - offset);
+                    end
+                }
+            };
+            // It was cut while it was read.
+            if end == offset {
+                break;
+            }
+            offset = end;
+        }
+        Ok(Hashed { digest: self.hasher.finish(), past_cache: way == Way::Direct })
+    }
+
+    fn way_for(&mut self, file: &OwnedFd, stat: &Statx) -> Way {
+        if self.direct && go_past_cache(file, true) {
+            return Way::Direct;
+        }
+        if self.plain.contains(&device(stat)) {
+            // Of no use on a file system without a cache, and no harm either.
+            let _ = rustix::fs::fadvise(file, 0, None, Advice::NoReuse);
+            return Way::Plainly;
+        }
+        Way::Politely
+    }
+
+    /// Hashes what lies between two offsets, or up to where the file ends. Gives
+    /// how far it came.
+    fn hash_data(
+        &mut self,
+        file: &OwnedFd,
+        way: &mut Way,
+        stat: &Statx,
+        begin: u64,
+        end: u64,
+    ) -> Result<u64, Errno> {
+        let piece = self.throttle.map_or(BUFFER_BYTES, |throttle| throttle.piece().min(BUFFER_BYTES));
+        let mut offset = begin;
+        while offset < end {
+            let wanted = usize::try_from(end - offset).unwrap_or(usize::MAX).min(piece);
+            let count = match self.read(file, *way, offset, wanted) {
+                Ok(0) => break,
+                Ok(count) => count,
+                Err(Errno::INTR) => continue,
+                Err(Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS) if *way != Way::Plainly => {
+                    self.give_way(file, way, stat);
+                    continue;
+                }
+                Err(errno) => return Err(errno),
+            };
+            let read = &self.buffer[self.aligned..self.aligned + count];
+            self.hasher.update(read);
+            if offset == 0 {
+                self.head.extend_from_slice(&read[..count.min(self.head_bytes)]);
+            }
+            self.counters.add_bytes(count as u64);
+            if let Some(throttle) = self.throttle {
+                throttle.wait(count as u64);
+            }
+            offset += count as u64;
+        }
+        Ok(offset)
+    }
+
+    /// Reads at most `wanted` bytes into the buffer.
+    fn read(&mut self, file: &OwnedFd, way: Way, offset: u64, wanted: usize) -> Result<usize, Errno> {
+        let buffer = &mut self.buffer[self.aligned..];
+        match way {
+            Way::Plainly => rustix::io::pread(file, &mut buffer[..wanted], offset),
+            Way::Politely => {
+                let mut slices = [IoSliceMut::new(&mut buffer[..wanted])];
+                rustix::io::preadv2(file, &mut slices, offset, DONT_CACHE)
+            }
+            Way::Direct => {
+                let whole = wanted.next_multiple_of(ALIGNMENT).min(BUFFER_BYTES);
+                // It must begin at a multiple as well.
+                let skipped = (offset % ALIGNMENT as u64) as usize;
+                let count = rustix::io::pread(file, &mut buffer[..whole], offset - skipped as u64)?;
+                if skipped > 0 {
+                    buffer.copy_within(skipped..count.max(skipped), 0);
+                }
+                Ok(count.saturating_sub(skipped).min(wanted))
+            }
+        }
+    }
+
+    /// Falls back to what every file system can do.
+    fn give_way(&mut self, file: &OwnedFd, way: &mut Way, stat: &Statx) {
+        if *way == Way::Direct {
+            go_past_cache(file, false);
+            *way = Way::Politely;
+            return;
+        }
+        self.plain.push(device(stat));
+        *way = self.way_for(file, stat);
+    }
+
+    fn hash_zeros(&mut self, count: u64) {
+        let mut left = count;
+        while left > 0 {
+            let piece = usize::try_from(left).unwrap_or(usize::MAX).min(ZEROS.len());
+            self.hasher.update(&ZEROS[..piece]);
+            left -= piece as u64;
+            self.counters.add_bytes(piece as u64);
+        }
+    }
+}
+
+fn device(stat: &Statx) -> (u32, u32) {
+    (stat.stx_dev_major, stat.stx_dev_minor)
+}
+
+/// Has an open file read past the page cache, or through it. Whether that goes.
+fn go_past_cache(file: &OwnedFd, past: bool) -> bool {
+    let switch = |flags: OFlags| {
+        let flags = if past { flags | OFlags::DIRECT } else { flags - OFlags::DIRECT };
+        rustix::fs::fcntl_setfl(file, flags)
+    };
+    rustix::fs::fcntl_getfl(file).and_then(switch).is_ok()
+}
+
+/// What lies at an offset, and where that ends.
+enum Extent {
+    Data(u64),
+    Hole(u64),
+}
+
+impl Extent {
+    /// A file system that cannot tell has data everywhere.
+    fn at(file: &OwnedFd, offset: u64, size: u64) -> Self {
+        match rustix::fs::seek(file, SeekFrom::Data(offset)) {
+            Ok(data) if data > offset => Self::Hole(data.min(size)),
+            // There is no data behind it.
+            Err(Errno::NXIO) => Self::Hole(size),
+            Err(_) => Self::Data(size),
+            Ok(_) => match rustix::fs::seek(file, SeekFrom::Hole(offset)) {
+                Ok(hole) if hole > offset => Self::Data(hole.min(size)),
+                _ => Self::Data(size),
+            },
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! With what means a sweep is made: how many readers, how fast, and which way.
+
+use std::num::NonZeroU64;
+
+use super::throttle::Throttle;
+
+/// More readers than this only wait for the disk, and hold directories open.
+pub(crate) const MAX_THREADS: usize = 16;
+
+/// How a sweep goes about it.
+#[derive(Debug)]
+pub(crate) struct Means {
+    pub(crate) threads: usize,
+    pub(super) throttle: Option<Throttle>,
+    pub(super) direct: bool,
+}
+
+impl Means {
+    /// As many readers as are given, or as this process has processors, also by
+    /// its cgroup's quota; no more than so many bytes in a second, where that is
+    /// given; past the page cache, where that is wanted.
+    pub(crate) fn new(threads: Option<usize>, bytes_per_second: Option<NonZeroU64>, direct: bool) -> Self {
+        let threads = threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+        let threads = threads.clamp(1, MAX_THREADS);
+        Self { threads, throttle: bytes_per_second.map(Throttle::new), direct }
+    }
+}
+
+impl Default for Means {
+    fn default() -> Self {
+        Self::new(None, None, false)
+    }
+}
