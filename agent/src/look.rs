@@ -1,14 +1,17 @@
 //! One look at the node, as the agent takes it: what it is held to, how it is
 //! swept, and what is kept for the next one.
 
+use std::env;
+use std::path::PathBuf;
+
 use anyhow::Context;
 use congruent_protocol::digest::ContentKey;
-use congruent_protocol::report::Outcome;
-use congruent_protocol::verification::SweepMode;
+use congruent_protocol::verification::{SweepMode, Verification};
 use jiff::Timestamp;
 use tracing::{info, warn};
 
 use crate::config::{Config, Sweep};
+use crate::findings::{Findings, FindingsWriter};
 use crate::sweep::cache::{Cache, CacheError, Memory};
 use crate::sweep::{self, Counters, Means, Root};
 use crate::target::{Sources, Target, open_manifest};
@@ -19,12 +22,15 @@ const STATE_DIRECTORY: &str = "state-directory";
 /// In the state directory: what the last full sweep saw.
 const CACHE_FILE: &str = "sweep-cache";
 
+/// What a look comes to.
+type Looked = Verification<Findings>;
+
 /// Looks at the node. A quick look becomes a full one where there is nothing to
 /// recall; what comes of it says which it was.
 ///
 /// The outer error says that there is no usable manifest, the inner one that the
 /// look itself failed.
-pub(crate) fn look(config: &Config, mode: SweepMode) -> anyhow::Result<anyhow::Result<Outcome>> {
+pub(crate) fn look(config: &Config, mode: SweepMode) -> anyhow::Result<anyhow::Result<Looked>> {
     let content_key = match identity::content_key(config) {
         Ok(key) => key,
         Err(error) => return Ok(Err(error)),
@@ -45,7 +51,7 @@ fn open_target(config: &Config, content_key: ContentKey) -> anyhow::Result<Targe
     Target::open(sources, Timestamp::now())
 }
 
-fn sweep_once(config: &Config, mode: SweepMode, target: &Target) -> anyhow::Result<Outcome> {
+fn sweep_once(config: &Config, mode: SweepMode, target: &Target) -> anyhow::Result<Looked> {
     let root = Root::open(config.root.as_deref())?;
     let Sweep { threads, max_bytes_per_second, idle, direct, .. } = config.sweep;
     if idle && let Err(error) = sweep::stand_back() {
@@ -57,11 +63,18 @@ fn sweep_once(config: &Config, mode: SweepMode, target: &Target) -> anyhow::Resu
         .map_or_else(|| Ok(Memory::default()), |cache| recall(cache, mode, Timestamp::now()))?;
     let means = Means::new(threads, max_bytes_per_second, direct);
     let counters = Counters::default();
-    let verification = sweep::verify(&root, target, &means, &mut memory, &counters, Timestamp::now)?;
+    let findings = FindingsWriter::spilling_to(&spill_directory(config));
+    let looked = sweep::verify(&root, target, &means, &mut memory, findings, &counters, Timestamp::now)?;
     if let Err(error) = memory.keep() {
         warn!("nothing is kept for quick sweeps: {:#}", anyhow::Error::new(error));
     }
-    Ok(Outcome::Verified(Box::new(verification)))
+    Ok(looked)
+}
+
+/// Where findings go that memory is not to hold. An agent that keeps no state
+/// need have no directory for it.
+fn spill_directory(config: &Config) -> PathBuf {
+    if config.keeps_state() { config.state_directory.clone() } else { env::temp_dir() }
 }
 
 /// The cache in the state directory; none for an agent that keeps no state.

@@ -1,23 +1,29 @@
 //! A look, written to the log: what an agent without a collector leaves behind.
 
+use std::io;
+
 use congruent_protocol::report::Outcome;
+use congruent_protocol::verification::Verification;
 use tracing::{info, warn};
 
+use crate::findings::Findings;
 use crate::output::text::line;
 
-/// Logs the verdict, and without a collector every finding and gap.
-pub(crate) fn write(outcome: &Outcome, has_collector: bool) {
-    let verification = match outcome {
+/// Logs why a report carries no verification, where it does not.
+pub(crate) fn unverified(outcome: &Outcome) {
+    match outcome {
         Outcome::NoManifest(reason) => {
             warn!(state = "unknown", %reason, "there is no usable manifest to hold this node to");
-            return;
         }
         Outcome::Withheld(reason) => {
             warn!(state = "unknown", %reason, "what this look found cannot be reported");
-            return;
         }
-        Outcome::Verified(verification) => verification,
-    };
+        Outcome::Verified(_) => {}
+    }
+}
+
+/// Logs the verdict, and without a collector every finding and gap.
+pub(crate) fn verified(verification: &Verification<Findings>, has_collector: bool) -> io::Result<()> {
     let coverage = &verification.coverage;
     info!(
         state = verification.state.name(),
@@ -29,14 +35,15 @@ pub(crate) fn write(outcome: &Outcome, has_collector: bool) {
         "sweep completed"
     );
     if has_collector {
-        return;
+        return Ok(());
     }
-    for finding in &verification.findings {
-        warn!("finding: {}", line(finding));
+    for finding in verification.findings.iter()? {
+        warn!("finding: {}", line(&finding?));
     }
     for (what, gaps) in [("unreadable", &coverage.unreadable), ("unstable", &coverage.unstable)] {
         for gap in gaps {
             warn!("{what}: {} {}", gap.path, gap.reason);
         }
     }
+    Ok(())
 }

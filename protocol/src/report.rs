@@ -11,6 +11,9 @@ use crate::verification::{State, Verification};
 pub const REPORT_SCHEMA: u32 = 1;
 /// Where reports are posted.
 pub const REPORTS_PATH: &str = "/v1/reports";
+/// The largest report, in bytes of JSON, that an agent makes, and that a collector
+/// takes unless it is told otherwise.
+pub const MAX_REPORT_BYTES: u64 = 64 << 20;
 
 /// One look at one node. Reports of a chain are numbered without gaps, also
 /// across boots, and each names the digest of the one before it.

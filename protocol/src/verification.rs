@@ -44,8 +44,8 @@ impl State {
     }
 
     /// What findings and coverage make of a subject that was looked at.
-    pub fn of(findings: &[Finding], coverage: &Coverage) -> Self {
-        if !findings.is_empty() {
+    pub fn of(has_findings: bool, coverage: &Coverage) -> Self {
+        if has_findings {
             Self::Divergent
         } else if coverage.has_gaps() {
             Self::Incomplete
@@ -55,9 +55,9 @@ impl State {
     }
 }
 
-/// One look, complete.
+/// One look, complete. Its findings are a list in memory, or what else holds them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Verification {
+pub struct Verification<F = Vec<Finding>> {
     /// [`VERIFICATION_SCHEMA`].
     pub schema_version: u32,
     /// What the subject was held to: the base of its stack.
@@ -77,9 +77,40 @@ pub struct Verification {
     /// verified. Such a root is never congruent.
     pub conditional: bool,
     /// Every difference, in tree order.
-    pub findings: Vec<Finding>,
+    pub findings: F,
     /// What was verified, and what could not be.
     pub coverage: Coverage,
+}
+
+impl<F> Verification<F> {
+    /// The same look with other findings, and those that it had.
+    pub fn replace_findings<G>(self, findings: G) -> (Verification<G>, F) {
+        let Self {
+            schema_version,
+            manifest,
+            add_ons,
+            baked_root,
+            protected,
+            state,
+            observed_root,
+            conditional,
+            findings: replaced,
+            coverage,
+        } = self;
+        let verification = Verification {
+            schema_version,
+            manifest,
+            add_ons,
+            baked_root,
+            protected,
+            state,
+            observed_root,
+            conditional,
+            findings,
+            coverage,
+        };
+        (verification, replaced)
+    }
 }
 
 /// How much of a tree a contract protects: what is held to the stack in every

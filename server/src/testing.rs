@@ -156,7 +156,7 @@ pub(crate) fn verified(findings: Vec<Finding>, gaps: &[&str]) -> Verification {
         add_ons: vec![],
         baked_root: root_of(&[]),
         protected: PROTECTED,
-        state: State::of(&findings, &coverage),
+        state: State::of(!findings.is_empty(), &coverage),
         observed_root: root_of(&findings),
         conditional: coverage.has_gaps(),
         findings,

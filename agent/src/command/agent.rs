@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use congruent_protocol::path::escape;
-use congruent_protocol::report::{Facts, Outcome as Looked, REPORT_SCHEMA, Report};
+use congruent_protocol::report::{Facts, MAX_REPORT_BYTES, Outcome as Looked, REPORT_SCHEMA, Report};
 use congruent_protocol::verification::{State, SweepMode};
 use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
@@ -20,6 +20,7 @@ use crate::cli::Agent as Args;
 use crate::client::{Client, Delivery};
 use crate::config::Config;
 use crate::look::{look, refuse_watched_state};
+use crate::reportable::reportable;
 use crate::spool::{Spool, SpoolError, Spooled};
 use crate::{facts, report_log};
 
@@ -133,20 +134,25 @@ impl Agent {
         let config = self.config.clone();
         let look = move || (look(&config, mode), facts::gather());
         let (looked, facts) = tokio::task::spawn_blocking(look).await.context("the sweep broke off")?;
-        let outcome = match looked {
-            Ok(looked) => looked?,
-            Err(reason) => Looked::NoManifest(format!("{reason:#}")),
+        let verification = match looked {
+            Ok(verification) => verification?,
+            Err(reason) => {
+                let state = self.report(Looked::NoManifest(format!("{reason:#}")), facts)?;
+                return Ok((state, mode));
+            }
         };
-        let mode = match &outcome {
-            Looked::Verified(verification) => verification.coverage.mode,
-            Looked::NoManifest(_) | Looked::Withheld(_) => mode,
+        let mode = verification.coverage.mode;
+        report_log::verified(&verification, self.delivery.is_some())?;
+        let state = match &self.delivery {
+            Some(_) => self.report(reportable(verification, MAX_REPORT_BYTES)?, facts)?,
+            None => verification.state,
         };
-        Ok((self.report(outcome, facts)?, mode))
+        Ok((state, mode))
     }
 
-    /// Logs what a look came to, and spools the report of it.
+    /// Spools the report of what a look came to.
     fn report(&mut self, outcome: Looked, facts: Facts) -> anyhow::Result<State> {
-        report_log::write(&outcome, self.delivery.is_some());
+        report_log::unverified(&outcome);
         let report = Report {
             schema_version: REPORT_SCHEMA,
             node: self.config.node.clone(),

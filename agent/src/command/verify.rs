@@ -1,5 +1,6 @@
 //! `congruent verify`: compare a root with its manifest.
 
+use std::env;
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -14,6 +15,7 @@ use jiff::Timestamp;
 use super::{Outcome, means, read_trust, verify_mtree};
 use crate::atomic;
 use crate::cli::{Verify, VerifyFormat};
+use crate::findings::{Findings, FindingsWriter};
 use crate::output::{self, sarif};
 use crate::progress::Progress;
 use crate::sweep::cache::{Cache, Memory};
@@ -36,7 +38,12 @@ pub(super) fn run(args: &Verify) -> anyhow::Result<Outcome> {
     Ok(outcome)
 }
 
-fn print(format: VerifyFormat, verification: Verification, root: &Root, outcome: Outcome) -> io::Result<()> {
+fn print(
+    format: VerifyFormat,
+    verification: Verification<Findings>,
+    root: &Root,
+    outcome: Outcome,
+) -> io::Result<()> {
     let mut out = io::stdout().lock();
     match format {
         VerifyFormat::Text => output::text::verification(&mut out, &verification),
@@ -53,7 +60,7 @@ fn print(format: VerifyFormat, verification: Verification, root: &Root, outcome:
     out.flush()
 }
 
-fn verify_manifest(args: &Verify, trust: Option<&Trust>) -> anyhow::Result<(Root, Verification)> {
+fn verify_manifest(args: &Verify, trust: Option<&Trust>) -> anyhow::Result<(Root, Verification<Findings>)> {
     let content_key = args.content_key.as_deref().map_or_else(passing_content_key, read_content_key)?;
     let sources = Sources {
         manifest: &args.manifest,
@@ -76,8 +83,10 @@ fn verify_manifest(args: &Verify, trust: Option<&Trust>) -> anyhow::Result<(Root
         cache.as_ref().map_or_else(|| Ok(Memory::default()), |cache| recall(cache, args.quick))?;
     let counters = Counters::default();
     let progress = Progress::towards("verifying", target.stack.content_bytes(), &counters);
-    let verification =
-        progress.watch(|| sweep::verify(&root, &target, &means, &mut memory, &counters, Timestamp::now))?;
+    let findings = FindingsWriter::spilling_to(&env::temp_dir());
+    let verification = progress.watch(|| {
+        sweep::verify(&root, &target, &means, &mut memory, findings, &counters, Timestamp::now)
+    })?;
     if let Err(error) = memory.keep() {
         let why = format!("{:#}", anyhow::Error::new(error));
         writeln!(io::stderr(), "congruent: nothing is kept for a quick sweep: {}", escape(why.as_bytes()))?;

@@ -1,5 +1,6 @@
 //! `congruent verify` against an mtree spec, which nobody signs.
 
+use std::env;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -12,6 +13,7 @@ use congruent_protocol::verification::{Unchecked, Verification};
 use jiff::Timestamp;
 
 use crate::cli::Verify;
+use crate::findings::{Findings, FindingsWriter};
 use crate::progress::Progress;
 use crate::sweep::{Counters, Root};
 use crate::{mtree, regular};
@@ -32,7 +34,7 @@ pub(super) fn open(path: &Path) -> anyhow::Result<Option<File>> {
 }
 
 /// Sweeps the root and holds it to the spec in `file`.
-pub(super) fn run(args: &Verify, file: &File) -> anyhow::Result<(Root, Verification)> {
+pub(super) fn run(args: &Verify, file: &File) -> anyhow::Result<(Root, Verification<Findings>)> {
     refuse_what_needs_a_manifest(args)?;
     let spec = read(&args.manifest, file)?;
     let name = args.manifest.file_name().unwrap_or(args.manifest.as_os_str());
@@ -41,8 +43,9 @@ pub(super) fn run(args: &Verify, file: &File) -> anyhow::Result<(Root, Verificat
     let means = super::means(&args.pace, args.direct)?;
     let counters = Counters::default();
     let progress = Progress::counting_first("verifying", &root.path, &counters);
-    let verification =
-        progress.watch(|| mtree::verify(&root, spec, &name, &means, &counters, Timestamp::now))?;
+    let findings = FindingsWriter::spilling_to(&env::temp_dir());
+    let verify = || mtree::verify(&root, spec, &name, &means, findings, &counters, Timestamp::now);
+    let verification = progress.watch(verify)?;
     for Unchecked { what, reason, entries, .. } in &verification.coverage.unchecked {
         writeln!(io::stderr(), "congruent: not checked: {what} ({entries} times): {reason}")?;
     }

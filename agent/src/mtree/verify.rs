@@ -29,23 +29,34 @@ use super::claims::{Claims, Reason, Sha2};
 use super::hold::{Content, Held, Notes, hold, missing_entry};
 use super::parse::{Spec, SpecEntry};
 use crate::beneath::{self, Sha2Size};
+use crate::findings::{Findings, FindingsWriter, SpillError};
 use crate::sweep::{
     Counters, Means, MountSeen, Problem, ProblemKind, Purpose, Recalled, Root, Scope, Seen, SeenEntry, Sight,
     empty_coverage, is_hiding, sweep,
 };
 
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum VerifyError {
+    #[error(transparent)]
+    Order(#[from] OutOfOrder),
+    #[error(transparent)]
+    Spill(#[from] SpillError),
+}
+
 /// What stands for the version of something that has none.
 const VERSION: &str = "mtree";
 
-/// Sweeps `root` and holds it to `spec`, which is called `name`.
+/// Sweeps `root` and holds it to `spec`, which is called `name`; what differs goes
+/// to `findings`.
 pub(crate) fn verify(
     root: &Root,
     spec: Spec,
     name: &str,
     means: &Means,
+    findings: FindingsWriter,
     counters: &Counters,
     clock: fn() -> Timestamp,
-) -> Result<Verification, OutOfOrder> {
+) -> Result<Verification<Findings>, VerifyError> {
     let contract = Contract::mounts_only();
     let algorithm = algorithm_for(&spec);
     let protected = protected_by(&contract, &spec);
@@ -59,13 +70,14 @@ pub(crate) fn verify(
         spec: spec.entries.into_iter().peekable(),
         expected: TreeHasher::new(algorithm),
         observed: TreeHasher::new(algorithm),
-        findings: Vec::new(),
+        findings,
         covers: Vec::new(),
         notes: Notes::default(),
     };
     sweep(root, &scope, Recalled::default(), counters, |seen| comparison.take(seen))?;
     comparison.take_missing_before(None)?;
     let Comparison { expected, observed, findings, mut coverage, notes, .. } = comparison;
+    let findings = findings.finish()?;
     coverage.bytes_hashed = counters.bytes();
     coverage.unchecked = notes.into_unchecked();
     coverage.finished_at = clock();
@@ -78,7 +90,7 @@ pub(crate) fn verify(
         add_ons: vec![],
         baked_root,
         protected,
-        state: State::of(&findings, &coverage),
+        state: State::of(!findings.is_empty(), &coverage),
         observed_root: observed.finish(),
         conditional: coverage.has_gaps(),
         findings,
@@ -131,7 +143,7 @@ struct Comparison<'a> {
     spec: Peekable<vec::IntoIter<SpecEntry>>,
     expected: TreeHasher,
     observed: TreeHasher,
-    findings: Vec<Finding>,
+    findings: FindingsWriter,
     coverage: Coverage,
     /// Innermost last; those that do not hold the path at hand are dropped.
     covers: Vec<Cover>,
@@ -139,7 +151,7 @@ struct Comparison<'a> {
 }
 
 impl Comparison<'_> {
-    fn take(&mut self, seen: Seen<'_>) -> Result<(), OutOfOrder> {
+    fn take(&mut self, seen: Seen<'_>) -> Result<(), VerifyError> {
         self.take_missing_before(Some(&seen.path))?;
         self.coverage.entries_seen += 1;
         if let Some(mount) = &seen.mount {
@@ -168,7 +180,7 @@ impl Comparison<'_> {
     }
 
     /// Takes what the spec names before `limit` and was not seen.
-    fn take_missing_before(&mut self, limit: Option<&TreePath>) -> Result<(), OutOfOrder> {
+    fn take_missing_before(&mut self, limit: Option<&TreePath>) -> Result<(), VerifyError> {
         while let Some(SpecEntry { path, claims }) =
             self.spec.next_if(|listed| limit.is_none_or(|limit| listed.path < *limit))
         {
@@ -182,13 +194,12 @@ impl Comparison<'_> {
         Ok(())
     }
 
-    fn take_missing(&mut self, path: &TreePath, claims: &Claims) -> Result<(), OutOfOrder> {
+    fn take_missing(&mut self, path: &TreePath, claims: &Claims) -> Result<(), VerifyError> {
         let entry = missing_entry(claims);
         self.expected.push(path, contribution(&entry, Some(claims)))?;
         let mut finding = Finding::removed(path, Class::Immutable, &entry);
         finding.expected = Some(claims.attributes());
-        self.findings.push(finding);
-        Ok(())
+        Ok(self.findings.push(&finding)?)
     }
 
     fn take_entry(
@@ -196,13 +207,13 @@ impl Comparison<'_> {
         path: &TreePath,
         seen: SeenEntry,
         claims: Option<Claims>,
-    ) -> Result<(), OutOfOrder> {
+    ) -> Result<(), VerifyError> {
         let SeenEntry { entry: observed, inode, problem, xattrs_answered, is_unlisted, .. } = seen;
         self.observed.push(path, contribution(&observed, claims.as_ref()))?;
         match claims {
             None => {
                 let attributes = Attributes::from(&observed);
-                self.findings.push(Finding::added(path, Class::Immutable, attributes));
+                self.findings.push(&Finding::added(path, Class::Immutable, attributes))?;
             }
             Some(mut claims) => {
                 let kind = observed.node.kind();
@@ -216,7 +227,7 @@ impl Comparison<'_> {
                 let content = self.hold_content(path, &claims, &observed);
                 let Held { expected, finding } = hold(path, &claims, &observed, inode.links, content);
                 self.expected.push(path, contribution(&expected, Some(&claims)))?;
-                self.findings.extend(finding);
+                self.findings.extend(finding.as_ref())?;
             }
         }
         if let Some(problem) = problem {
@@ -282,14 +293,14 @@ impl Comparison<'_> {
         path: &TreePath,
         mount: Option<MountSeen>,
         claims: Option<&Claims>,
-    ) -> Result<(), OutOfOrder> {
+    ) -> Result<(), VerifyError> {
         if !is_hiding(mount.as_ref()) {
             let (filesystem, source) = mount.map(|m| (m.filesystem, m.source)).unwrap_or_default();
             let attributes = Attributes::mount(filesystem, source);
             let mut finding = Finding::mounted_over(path, Class::Immutable, None, attributes);
             finding.expected = claims.map(Claims::attributes);
             self.observed.push(path, Contribution::Mount)?;
-            self.findings.push(finding);
+            self.findings.push(&finding)?;
         }
         if claims.is_some() {
             self.coverage.hidden.push(Hidden { path: path.clone(), entries: 1 });

@@ -18,6 +18,7 @@ use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesText, Event};
 
 use super::{Cause, gaps, text};
+use crate::findings::Findings;
 
 const FAILURE: &str = "failure";
 const ERROR: &str = "error";
@@ -45,13 +46,12 @@ struct Trouble {
 }
 
 /// Prints one suite.
-pub(crate) fn verification(out: &mut impl Write, v: &Verification) -> io::Result<()> {
-    let cases = cases(v);
-    let counts = counts(v, &cases);
+pub(crate) fn verification(out: &mut impl Write, v: &Verification<Findings>) -> io::Result<()> {
+    let counts = counts(v);
     let mut xml = Writer::new_with_indent(BufWriter::new(out), b' ', 2);
     xml.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
     let suites = xml.create_element("testsuites");
-    suites.with_attributes(borrowed(&counts)).write_inner_content(|xml| suite(xml, v, &cases, &counts))?;
+    suites.with_attributes(borrowed(&counts)).write_inner_content(|xml| suite(xml, v, &counts))?;
     let mut out = xml.into_inner();
     out.write_all(b"\n")?;
     out.flush()
@@ -59,8 +59,7 @@ pub(crate) fn verification(out: &mut impl Write, v: &Verification) -> io::Result
 
 fn suite<W: Write>(
     xml: &mut Writer<W>,
-    v: &Verification,
-    cases: &[Case],
+    v: &Verification<Findings>,
     counts: &[(&str, String)],
 ) -> io::Result<()> {
     let [name, version] = [&v.manifest.name, &v.manifest.version].map(|text| escape(text.as_bytes()));
@@ -69,22 +68,21 @@ fn suite<W: Write>(
     let suite = xml.create_element("testsuite").with_attributes(about).with_attributes(borrowed(counts));
     suite.write_inner_content(|xml| {
         properties(xml, v)?;
-        cases.iter().try_for_each(|shown| case(xml, &name, shown))
+        cases(v)?.try_for_each(|shown| case(xml, &name, &shown?))
     })?;
     Ok(())
 }
 
 /// The attributes that suite and suites share.
-fn counts(v: &Verification, cases: &[Case]) -> [(&'static str, String); 4] {
-    let ended_in = |how| {
-        let is_so = |case: &&Case| matches!(&case.went, Went::Badly(trouble) if trouble.element == how);
-        cases.iter().filter(is_so).count().to_string()
-    };
+fn counts(v: &Verification<Findings>) -> [(&'static str, String); 4] {
+    let (failures, gaps, lone) = (v.findings.len(), gaps(&v.coverage).count(), lone_case(v));
+    let tests = failures + gaps + usize::from(lone.is_some());
+    let errors = gaps + usize::from(lone.is_some_and(|case| matches!(case.went, Went::Badly(_))));
     let seconds = v.coverage.finished_at.duration_since(v.coverage.started_at).as_secs_f64();
     [
-        ("tests", cases.len().to_string()),
-        ("failures", ended_in(FAILURE)),
-        ("errors", ended_in(ERROR)),
+        ("tests", tests.to_string()),
+        ("failures", failures.to_string()),
+        ("errors", errors.to_string()),
         ("time", format!("{seconds:.3}")),
     ]
 }
@@ -93,7 +91,7 @@ fn borrowed<'a>(attributes: &'a [(&'a str, String)]) -> impl Iterator<Item = (&'
     attributes.iter().map(|(name, value)| (*name, value.as_str()))
 }
 
-fn properties<W: Write>(xml: &mut Writer<W>, v: &Verification) -> io::Result<()> {
+fn properties<W: Write>(xml: &mut Writer<W>, v: &Verification<Findings>) -> io::Result<()> {
     let properties = [
         ("congruent.state", v.state.name().to_owned()),
         ("congruent.baked-root", v.manifest.root.to_string()),
@@ -115,21 +113,20 @@ fn properties<W: Write>(xml: &mut Writer<W>, v: &Verification) -> io::Result<()>
     Ok(())
 }
 
-fn cases(v: &Verification) -> Vec<Case> {
-    let failures = v.findings.iter().map(failed);
-    let errors = gaps(&v.coverage).map(|(cause, gap)| not_verified(cause, &gap));
-    let mut cases: Vec<Case> = failures.chain(errors).collect();
-    if cases.is_empty() {
-        cases.push(of_state(v.state));
-    }
-    cases
+fn cases(v: &Verification<Findings>) -> io::Result<impl Iterator<Item = io::Result<Case>>> {
+    let failures = v.findings.iter()?.map(|finding| Ok(failed(&finding?)));
+    let errors = gaps(&v.coverage).map(|(cause, gap)| Ok(not_verified(cause, &gap)));
+    Ok(failures.chain(errors).chain(lone_case(v).map(Ok)))
 }
 
 /// The one case where there is neither finding nor gap. Only what is congruent
 /// passes.
-fn of_state(state: State) -> Case {
-    let class = state.name();
-    let went = match state {
+fn lone_case(v: &Verification<Findings>) -> Option<Case> {
+    if !v.findings.is_empty() || gaps(&v.coverage).next().is_some() {
+        return None;
+    }
+    let class = v.state.name();
+    let went = match v.state {
         State::Congruent => Went::Well,
         _ => Went::Badly(Trouble {
             element: ERROR,
@@ -137,7 +134,7 @@ fn of_state(state: State) -> Case {
             detail: String::new(),
         }),
     };
-    Case { class, name: ALL_CONGRUENT.to_owned(), went }
+    Some(Case { class, name: ALL_CONGRUENT.to_owned(), went })
 }
 
 fn failed(finding: &Finding) -> Case {
@@ -196,12 +193,12 @@ mod tests {
     use proptest::prelude::*;
     use quick_xml::Reader;
 
-    use super::super::testing::{congruent, divergent, incomplete, unchecked};
+    use super::super::testing::{congruent, divergent, incomplete, kept, unchecked};
     use super::*;
 
     fn rendered(v: &Verification) -> String {
         let mut out = Vec::new();
-        verification(&mut out, v).unwrap();
+        verification(&mut out, &kept(v.clone())).unwrap();
         String::from_utf8(out).unwrap()
     }
 

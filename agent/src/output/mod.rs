@@ -1,7 +1,8 @@
 //! Outcomes as people and programs read them.
 //!
 //! Renderers: each takes values and writes text. None looks at anything else, and
-//! none decides anything.
+//! none decides anything. Findings go through one at a time: there may be more than
+//! memory holds.
 
 pub(crate) mod contract_check;
 pub(crate) mod diff;
@@ -19,9 +20,8 @@ pub(crate) mod text;
 use std::borrow::Cow;
 use std::io::{self, Write};
 
-use congruent_protocol::drift::Finding;
 use congruent_protocol::path::TreePath;
-use congruent_protocol::verification::{Coverage, Gap, Unchecked, Verification};
+use congruent_protocol::verification::{Coverage, Gap, Unchecked};
 use serde::Serialize;
 
 /// One JSON document and a newline.
@@ -30,12 +30,6 @@ pub(crate) fn json(out: &mut impl Write, value: &impl Serialize) -> io::Result<(
     serde_json::to_writer_pretty(&mut buffered, value)?;
     buffered.write_all(b"\n")?;
     buffered.flush()
-}
-
-/// A verification without its findings, and these.
-fn split(verification: Verification) -> (Verification, Vec<Finding>) {
-    let findings = verification.findings;
-    (Verification { findings: Vec::new(), ..verification }, findings)
 }
 
 /// Why something could not be verified.

@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::gaps;
+use crate::findings::Findings;
 
 /// One line: what it is, and what it says.
 #[derive(Serialize)]
@@ -47,9 +48,9 @@ struct GapLine<'a> {
 }
 
 /// Prints the verdict, each finding, each gap and the end.
-pub(crate) fn verification(out: &mut impl Write, verification: Verification) -> io::Result<()> {
+pub(crate) fn verification(out: &mut impl Write, verification: Verification<Findings>) -> io::Result<()> {
     let mut out = BufWriter::new(out);
-    let (verification, findings) = super::split(verification);
+    let (verification, findings) = verification.replace_findings(());
     let version = verification.schema_version;
     let counts = Counts { finding_count: findings.len(), gap_count: gaps(&verification.coverage).count() };
     line(
@@ -58,8 +59,8 @@ pub(crate) fn verification(out: &mut impl Write, verification: Verification) -> 
         "verification",
         &Head { counts: &counts, verification: without_lists(&verification)? },
     )?;
-    for finding in &findings {
-        line(&mut out, version, "finding", finding)?;
+    for finding in findings.iter()? {
+        line(&mut out, version, "finding", &finding?)?;
     }
     for (cause, place) in gaps(&verification.coverage) {
         line(&mut out, version, "gap", &GapLine { gap: cause.name(), place: &place })?;
@@ -75,7 +76,7 @@ fn line(out: &mut impl Write, version: u32, what: &'static str, says: &impl Seri
 
 /// The members of the JSON document, but for those that every line has or that
 /// have lines of their own.
-fn without_lists(verification: &Verification) -> io::Result<Map<String, Value>> {
+fn without_lists(verification: &Verification<()>) -> io::Result<Map<String, Value>> {
     let Value::Object(mut members) = serde_json::to_value(verification)? else { return Ok(Map::new()) };
     members.retain(|name, _| name != "findings" && name != "schema_version");
     if let Some(Value::Object(coverage)) = members.get_mut("coverage") {
@@ -88,13 +89,13 @@ fn without_lists(verification: &Verification) -> io::Result<Map<String, Value>> 
 mod tests {
     use serde_json::json;
 
-    use super::super::testing::{congruent, divergent, incomplete, unchecked};
+    use super::super::testing::{congruent, divergent, incomplete, kept, unchecked};
     use super::*;
 
     /// Checks the lines, each cut to the named members.
     fn check(given: Verification, expected: &[Value]) {
         let mut out = Vec::new();
-        verification(&mut out, given).unwrap();
+        verification(&mut out, kept(given)).unwrap();
         let text = String::from_utf8(out).unwrap();
         let lines: Vec<Map<String, Value>> =
             text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

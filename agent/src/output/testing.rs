@@ -7,6 +7,8 @@ use congruent_protocol::drift::Finding;
 use congruent_protocol::verification::{State, Unchecked, Verification};
 use serde_json::{Value, json};
 
+use crate::findings::{Findings, FindingsWriter};
+
 const DIGEST: &str = "blake3:af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262";
 
 /// Nothing found, all of it seen.
@@ -40,7 +42,7 @@ pub(super) fn unchecked() -> Verification {
 }
 
 /// Three findings, one of them under a name that means mischief.
-pub(super) fn divergent() -> Verification {
+pub(crate) fn divergent() -> Verification {
     let file = |size: u64, mode: &str| {
         json!({
             "kind": "file", "mode": mode, "uid": 0, "gid": 0, "size": size, "content": DIGEST,
@@ -65,9 +67,16 @@ pub(super) fn divergent() -> Verification {
     verification(State::Divergent, &findings, &json!([]), &json!([]))
 }
 
+/// The same, as a sweep hands it over.
+pub(crate) fn kept(verification: Verification) -> Verification<Findings> {
+    let mut findings = FindingsWriter::spilling_to(&std::env::temp_dir());
+    verification.findings.iter().for_each(|finding| findings.push(finding).unwrap());
+    verification.replace_findings(findings.finish().unwrap()).0
+}
+
 /// What a look came to that found this.
 pub(crate) fn with_findings(findings: Vec<Finding>) -> Verification {
-    Verification { state: State::of(&findings, &congruent().coverage), findings, ..congruent() }
+    Verification { state: State::of(!findings.is_empty(), &congruent().coverage), findings, ..congruent() }
 }
 
 fn verification(state: State, findings: &Value, unreadable: &Value, unstable: &Value) -> Verification {

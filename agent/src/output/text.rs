@@ -11,9 +11,10 @@ use congruent_protocol::verification::{
 };
 
 use super::counted;
+use crate::findings::Findings;
 
 /// Prints the verdict, each finding on a line, and what could not be verified.
-pub(crate) fn verification(out: &mut impl Write, v: &Verification) -> io::Result<()> {
+pub(crate) fn verification(out: &mut impl Write, v: &Verification<Findings>) -> io::Result<()> {
     let mut out = io::BufWriter::new(out);
     writeln!(out, "{}: {} {}", v.state.name(), v.manifest.name, v.manifest.version)?;
     for add_on in &v.add_ons {
@@ -30,7 +31,7 @@ pub(crate) fn verification(out: &mut impl Write, v: &Verification) -> io::Result
     writeln!(out, "  protects {entries} of {of} entries, {:.1} %", v.protected.percent())?;
     if !v.findings.is_empty() {
         writeln!(out, "\n{}:", counted(v.findings.len() as u64, "finding", "findings"))?;
-        v.findings.iter().try_for_each(|finding| writeln!(out, "  {}", line(finding)))?;
+        v.findings.iter()?.try_for_each(|finding| writeln!(out, "  {}", line(&finding?)))?;
     }
     coverage(&mut out, &v.coverage)?;
     out.flush()

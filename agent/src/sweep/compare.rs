@@ -1,5 +1,5 @@
 //! Comparing: what is promised and what is seen, both in tree order, side by
-//! side. Only findings, gaps and first values are kept.
+//! side. Only findings, gaps and first values are kept, most findings on disk.
 //!
 //! The observed root is computed here from what is seen, by the rules of
 //! normalisation; the collector computes it again from the findings alone.
@@ -27,6 +27,7 @@ use super::walk::is_hiding;
 use super::{
     Counters, Means, MountSeen, Problem, ProblemKind, Purpose, Root, Scope, Seen, SeenEntry, Sight, sweep,
 };
+use crate::findings::{Findings, FindingsWriter, SpillError};
 use crate::target::Target;
 
 #[derive(Debug, thiserror::Error)]
@@ -35,17 +36,21 @@ pub(crate) enum VerifyError {
     Entries(#[from] EntriesError),
     #[error(transparent)]
     Order(#[from] OutOfOrder),
+    #[error(transparent)]
+    Spill(#[from] SpillError),
 }
 
-/// Sweeps `root` and compares it with what it is held to.
+/// Sweeps `root` and compares it with what it is held to; what differs goes to
+/// `findings`.
 pub(crate) fn verify(
     root: &Root,
     target: &Target,
     means: &Means,
     memory: &mut Memory,
+    findings: FindingsWriter,
     counters: &Counters,
     clock: fn() -> Timestamp,
-) -> Result<Verification, VerifyError> {
+) -> Result<Verification<Findings>, VerifyError> {
     let Target { stack, ledger, content_key, .. } = target;
     let scope = Scope {
         contract: stack.contract(),
@@ -55,7 +60,7 @@ pub(crate) fn verify(
         means,
     };
     let promises = Promises::new(stack.entries(target.files())?, ledger);
-    let mut comparison = Comparison::new(stack.contract(), stack.root().algorithm(), promises, content_key);
+    let mut comparison = Comparison::new(scope.contract, scope.algorithm, promises, content_key, findings);
     let started_at = memory.resumed_from().unwrap_or_else(clock);
     comparison.coverage = empty_coverage(stack.entries_count(), started_at);
     comparison.coverage.mode = if memory.is_quick { SweepMode::Quick } else { SweepMode::Full };
@@ -76,7 +81,7 @@ pub(crate) fn verify(
         add_ons: stack.add_ons().iter().map(manifest_id).collect(),
         baked_root: stack.root(),
         protected,
-        state: State::of(&findings, &coverage),
+        state: State::of(!findings.is_empty(), &coverage),
         observed_root,
         conditional: coverage.has_gaps(),
         findings,
@@ -135,7 +140,7 @@ struct Comparison<'a, I: Iterator<Item = Result<ListedEntry, EntriesError>>> {
     content_key: &'a ContentKey,
     hasher: TreeHasher,
     promises: Peekable<Promises<'a, I>>,
-    findings: Vec<Finding>,
+    findings: FindingsWriter,
     coverage: Coverage,
     protected: Protected,
     /// Innermost last; those that do not hold the path at hand are dropped.
@@ -145,7 +150,7 @@ struct Comparison<'a, I: Iterator<Item = Result<ListedEntry, EntriesError>>> {
 /// What a comparison came to.
 struct Compared {
     observed_root: Digest,
-    findings: Vec<Finding>,
+    findings: Findings,
     coverage: Coverage,
     protected: Protected,
 }
@@ -156,13 +161,14 @@ impl<'a, I: Iterator<Item = Result<ListedEntry, EntriesError>>> Comparison<'a, I
         algorithm: Algorithm,
         promises: Promises<'a, I>,
         content_key: &'a ContentKey,
+        findings: FindingsWriter,
     ) -> Self {
         Self {
             contract,
             content_key,
             hasher: TreeHasher::new(algorithm),
             promises: promises.peekable(),
-            findings: Vec::new(),
+            findings,
             coverage: empty_coverage(0, Timestamp::UNIX_EPOCH),
             protected: Protected { entries: 0, of: 0 },
             covers: Vec::new(),
@@ -172,14 +178,14 @@ impl<'a, I: Iterator<Item = Result<ListedEntry, EntriesError>>> Comparison<'a, I
     fn finish(mut self) -> Result<Compared, VerifyError> {
         self.take_missing_before(None)?;
         let Self { hasher, findings, coverage, protected, .. } = self;
-        Ok(Compared { observed_root: hasher.finish(), findings, coverage, protected })
+        let (observed_root, findings) = (hasher.finish(), findings.finish()?);
+        Ok(Compared { observed_root, findings, coverage, protected })
     }
 
     fn take(&mut self, seen: Seen<'_>) -> Result<(), VerifyError> {
         self.take_missing_before(Some(&seen.path))?;
         if seen.terms.class == Class::Reserved {
-            self.take_reserved(seen);
-            return Ok(());
+            return self.take_reserved(seen);
         }
         self.coverage.entries_seen += 1;
         if let Some(mount) = &seen.mount {
@@ -239,7 +245,7 @@ impl<'a, I: Iterator<Item = Result<ListedEntry, EntriesError>>> Comparison<'a, I
                 let sides = Sides { baked: baked.as_ref(), first: first.as_ref(), observed: None };
                 let normalised = normalise(path, terms, sides);
                 normalised.contribute(&mut self.hasher, path, terms, sides)?;
-                self.findings.extend(normalised.finding);
+                self.findings.extend(normalised.finding.as_ref())?;
             }
         }
         Ok(())
@@ -268,7 +274,7 @@ impl<'a, I: Iterator<Item = Result<ListedEntry, EntriesError>>> Comparison<'a, I
         let sides = Sides { baked, first, observed: Some(&observed) };
         let normalised = normalise(&path, terms, sides);
         normalised.contribute(&mut self.hasher, &path, terms, sides)?;
-        self.findings.extend(normalised.finding);
+        self.findings.extend(normalised.finding.as_ref())?;
         if normalised.is_first_value && problem.is_none() {
             let attributes = Attributes::from(&observed);
             self.coverage.first_seen.push(FirstValue { path: path.clone(), attributes });
@@ -318,7 +324,7 @@ impl<'a, I: Iterator<Item = Result<ListedEntry, EntriesError>>> Comparison<'a, I
                 mount.map(|mount| (mount.filesystem, mount.source)).unwrap_or_default();
             let attributes = Attributes::mount(filesystem, source);
             self.hasher.push(&path, Contribution::Mount)?;
-            self.findings.push(Finding::mounted_over(&path, terms.class, baked, attributes));
+            self.findings.push(&Finding::mounted_over(&path, terms.class, baked, attributes))?;
         }
         if baked.is_some() {
             self.coverage.hidden.push(Hidden { path: path.clone(), entries: 1 });
@@ -329,7 +335,7 @@ impl<'a, I: Iterator<Item = Result<ListedEntry, EntriesError>>> Comparison<'a, I
 
     /// Reserved places may hold what they like but nothing that runs or opens a
     /// device.
-    fn take_reserved(&mut self, seen: Seen<'_>) {
+    fn take_reserved(&mut self, seen: Seen<'_>) -> Result<(), VerifyError> {
         if let Some(mount) = &seen.mount {
             self.note_mount(&seen.path, mount);
         }
@@ -342,7 +348,7 @@ impl<'a, I: Iterator<Item = Result<ListedEntry, EntriesError>>> Comparison<'a, I
             Sight::Entry(entry) => {
                 if is_dangerous(&entry.entry) {
                     let attributes = Attributes::from(&entry.entry);
-                    self.findings.push(Finding::added(&seen.path, Class::Reserved, attributes));
+                    self.findings.push(&Finding::added(&seen.path, Class::Reserved, attributes))?;
                 }
                 if let Some(problem) = entry.problem {
                     self.note_gap(seen.path, problem);
@@ -353,10 +359,11 @@ impl<'a, I: Iterator<Item = Result<ListedEntry, EntriesError>>> Comparison<'a, I
             Sight::Mount => {
                 let (filesystem, source) = seen.mount.map(|m| (m.filesystem, m.source)).unwrap_or_default();
                 let attributes = Attributes::mount(filesystem, source);
-                self.findings.push(Finding::mounted_over(&seen.path, Class::Reserved, None, attributes));
+                self.findings.push(&Finding::mounted_over(&seen.path, Class::Reserved, None, attributes))?;
             }
             Sight::Anything => {}
         }
+        Ok(())
     }
 
     fn contribute_baked(

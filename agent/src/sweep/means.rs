@@ -24,6 +24,11 @@ impl Means {
         let threads = threads.clamp(1, MAX_THREADS);
         Self { threads, throttle: bytes_per_second.map(Throttle::new), direct }
     }
+
+    /// Whether the sweep is slower than it could be.
+    pub(super) fn is_held_back(&self) -> bool {
+        self.throttle.is_some()
+    }
 }
 
 impl Default for Means {

@@ -2,33 +2,47 @@
 //! and to the consumer in tree order.
 //!
 //! The walk fills *windows*. Within a window, paths are read by rising inode
-//! number, which on most file systems is close to the order on the disk; the
-//! consumer gets the window whole. As many windows are under way as it takes for
-//! one large file not to hold up everything else.
+//! number, which on most file systems is close to the order on the disk. As many
+//! windows are under way as it takes for one large file not to hold up everything
+//! else.
 
 use std::thread;
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 use super::links::Links;
 use super::read::Reader;
 use super::walk::{Look, Walk};
-use super::{Counters, Recalled, Root, Scope, Seen};
+use super::{Counters, Means, Recalled, Root, Scope, Seen};
 
 /// Paths in a window, and windows on their way to the consumer. Both together
 /// bound memory and open directories.
 const WINDOW_PATHS: usize = 1024;
 const WINDOWS: usize = 3;
+/// Paths in a window of a sweep that is held back: what lies in windows is lost
+/// when it is interrupted.
+const SMALL_WINDOW_PATHS: usize = 64;
 /// Paths that a reader takes at once: enough that a channel costs nothing beside
 /// them.
 const CHUNK_PATHS: usize = 32;
+/// What a reader has seen is handed on no later than this.
+const HAND_ON_AFTER: Duration = Duration::from_millis(50);
 
-/// A stretch of the walk.
-#[derive(Default)]
+/// A stretch of the walk, in tree order.
 pub(super) struct Window<'a> {
-    /// In tree order; none where a reader has yet to look.
-    seen: Vec<Option<Seen<'a>>>,
+    places: Vec<Place<'a>>,
     looks: Vec<Placed<'a>>,
+    size: usize,
+}
+
+/// A path in a window.
+enum Place<'a> {
+    Seen(Seen<'a>),
+    /// It was gone when a reader looked.
+    Gone,
+    /// A reader has yet to look.
+    Pending,
 }
 
 /// A path to be looked at, and its place in the window.
@@ -39,19 +53,31 @@ struct Placed<'a> {
 }
 
 impl<'a> Window<'a> {
+    /// An empty one, of the size that suits the sweep.
+    pub(super) fn new(means: &Means) -> Self {
+        let size = if means.is_held_back() { SMALL_WINDOW_PATHS } else { WINDOW_PATHS };
+        Self { places: Vec::new(), looks: Vec::new(), size }
+    }
+
     /// Adds what the walk itself saw.
     pub(super) fn add_seen(&mut self, seen: Seen<'a>) {
-        self.seen.push(Some(seen));
+        self.places.push(Place::Seen(seen));
     }
 
     /// Adds what a reader is to look at. `inode` only helps to order.
     pub(super) fn add_look(&mut self, look: Look<'a>, inode: u64) {
-        self.looks.push(Placed { place: self.seen.len(), inode, look });
-        self.seen.push(None);
+        self.looks.push(Placed { place: self.places.len(), inode, look });
+        self.places.push(Place::Pending);
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.seen.len() >= WINDOW_PATHS
+        self.places.len() >= self.size
+    }
+
+    /// What is in it; it is empty then.
+    pub(super) fn take(&mut self) -> Self {
+        let empty = Self { places: Vec::with_capacity(self.size), looks: Vec::new(), size: self.size };
+        std::mem::replace(self, empty)
     }
 }
 
@@ -66,9 +92,34 @@ struct Chunk<'a> {
 
 /// A window on its way to the consumer.
 struct Underway<'a> {
-    seen: Vec<Option<Seen<'a>>>,
+    places: Vec<Place<'a>>,
     /// Ends when every chunk has come back.
     looked: Receiver<Looked<'a>>,
+}
+
+impl<'a> Underway<'a> {
+    /// What was seen, in tree order, each as soon as it can be had.
+    fn seen(mut self) -> impl Iterator<Item = Seen<'a>> {
+        let mut place = 0;
+        std::iter::from_fn(move || {
+            loop {
+                match self.places.get_mut(place).map(|at| std::mem::replace(at, Place::Gone))? {
+                    Place::Seen(seen) => {
+                        place += 1;
+                        return Some(seen);
+                    }
+                    Place::Gone => place += 1,
+                    Place::Pending => {
+                        self.places[place] = Place::Pending;
+                        let looked = self.looked.recv().expect("a reader answers for every chunk that it takes");
+                        for (place, seen) in looked {
+                            self.places[place] = seen.map_or(Place::Gone, Place::Seen);
+                        }
+                    }
+                }
+            }
+        })
+    }
 }
 
 /// Where the walk puts its windows.
@@ -82,11 +133,11 @@ pub(super) struct Stopped;
 
 impl<'a> WindowQueue<'a> {
     pub(super) fn push(&self, window: Window<'a>) -> Result<(), Stopped> {
-        let Window { seen, mut looks } = window;
+        let Window { places, mut looks, .. } = window;
         looks.sort_unstable_by_key(|placed| placed.inode);
-        let (sender, looked) = bounded(looks.len().div_ceil(CHUNK_PATHS));
+        let (sender, looked) = unbounded();
         // The ordered queue is the bounded one: it is what holds the walk back.
-        self.ordered.send(Underway { seen, looked }).map_err(|_| Stopped)?;
+        self.ordered.send(Underway { places, looked }).map_err(|_| Stopped)?;
         let mut looks = looks.into_iter();
         loop {
             let looks: Vec<_> = looks.by_ref().take(CHUNK_PATHS).collect();
@@ -117,23 +168,35 @@ pub(crate) fn sweep<'a, E>(
             let links = &links;
             threads.spawn(move || {
                 let mut reader = Reader::new(root, scope, links, counters);
-                for Chunk { looks, looked } in to_look {
-                    let look = |placed: Placed<'a>| (placed.place, reader.look(placed.look));
-                    let all = looks.into_iter().map(look).collect();
-                    // Nobody waits for it any more once the consumer has stopped.
-                    let _ = looked.send(all);
+                for chunk in to_look {
+                    look_at(chunk, &mut reader);
                 }
             });
         }
         drop(to_look);
         // Dropping `windows` at the first error stops the walk, and so the readers.
-        for Underway { mut seen, looked } in windows {
-            for (place, looked) in looked.into_iter().flatten() {
-                seen[place] = looked;
+        for window in windows {
+            for seen in window.seen() {
+                counters.add_entries(1);
+                consume(seen)?;
             }
-            counters.add_entries(seen.iter().flatten().count() as u64);
-            seen.into_iter().flatten().try_for_each(&mut consume)?;
         }
         Ok(())
     })
+}
+
+/// Looks at a chunk, and hands on what was seen, at the latest when a while has
+/// passed.
+fn look_at<'a>(chunk: Chunk<'a>, reader: &mut Reader<'_, 'a>) {
+    let Chunk { looks, looked } = chunk;
+    let (mut seen, mut handed_on) = (Vec::with_capacity(looks.len()), Instant::now());
+    for Placed { place, look, .. } in looks {
+        seen.push((place, reader.look(look)));
+        if handed_on.elapsed() >= HAND_ON_AFTER {
+            // Nobody waits for it any more once the consumer has stopped.
+            let _ = looked.send(std::mem::take(&mut seen));
+            handed_on = Instant::now();
+        }
+    }
+    let _ = looked.send(seen);
 }

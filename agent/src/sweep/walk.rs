@@ -79,7 +79,7 @@ impl<'w, 'a> Walk<'w, 'a> {
             scope,
             recalled,
             queue,
-            window: Window::default(),
+            window: Window::new(scope.means),
             levels: Levels::new(room.share_of_the_walk()),
             room,
             path: TreePath::root(),
@@ -280,7 +280,7 @@ impl<'w, 'a> Walk<'w, 'a> {
     }
 
     fn flush(&mut self) -> Result<(), Stopped> {
-        self.queue.push(std::mem::take(&mut self.window))
+        self.queue.push(self.window.take())
     }
 
     fn mount_between(&self, parent: &Directory, stat: &Statx) -> Option<MountSeen> {

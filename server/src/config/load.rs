@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use congruent_protocol::key::PublicKey;
 use congruent_protocol::path::plain;
+use congruent_protocol::report::MAX_REPORT_BYTES;
 use congruent_protocol::trust::{Trust, TrustError, TrustFile};
 use jiff::{SignedDuration, Timestamp};
 
@@ -17,8 +18,6 @@ use super::secrets::{TokenHash, WebhookSecret};
 use super::{Config, ConfigError, Group, MAX_NAME_CHARS, Mode, Node, Webhook};
 use crate::dispatch::STANDARD_SCHEDULE;
 
-/// The largest report taken, unless said otherwise.
-const DEFAULT_MAX_BODY_BYTES: u64 = 64 << 20;
 /// The range that makes sense: a small report is some KiB, and one of over a
 /// gigabyte would not fit into memory several times.
 const MAX_BODY_RANGE: std::ops::RangeInclusive<u64> = 1024..=(1 << 30);
@@ -38,7 +37,7 @@ pub(super) fn config(path: &Path) -> Result<Config, ConfigError> {
         database: beside(&file.database),
         operator,
         silent_after: silent_after(file.silent_after)?,
-        max_body_bytes: max_body_bytes(file.max_body_bytes.unwrap_or(DEFAULT_MAX_BODY_BYTES))?,
+        max_body_bytes: max_body_bytes(file.max_body_bytes.unwrap_or(MAX_REPORT_BYTES))?,
         policy: file.policy.as_deref().map(beside),
         retry_schedule: retry_schedule(file.retry_schedule)?,
         groups,

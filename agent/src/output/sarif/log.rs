@@ -10,6 +10,8 @@ use congruent_protocol::verification::Gap;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::{Notifications, Results};
+
 pub(super) const SCHEMA: &str =
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json";
 pub(super) const VERSION: &str = "2.1.0";
@@ -27,9 +29,9 @@ pub(super) struct Log<'a> {
 pub(super) struct Run<'a> {
     pub(super) tool: Tool,
     pub(super) automation_details: AutomationDetails,
-    pub(super) invocations: [Invocation; 1],
+    pub(super) invocations: [Invocation<'a>; 1],
     pub(super) original_uri_base_ids: BTreeMap<&'static str, BaseLocation>,
-    pub(super) results: Vec<ResultOf<'a>>,
+    pub(super) results: Results<'a>,
     pub(super) properties: Value,
 }
 
@@ -96,13 +98,13 @@ pub(super) struct AutomationDetails {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Invocation {
+pub(super) struct Invocation<'a> {
     pub(super) execution_successful: bool,
     pub(super) exit_code: u8,
     pub(super) exit_code_description: String,
     pub(super) start_time_utc: String,
     pub(super) end_time_utc: String,
-    pub(super) tool_execution_notifications: Vec<Notification>,
+    pub(super) tool_execution_notifications: Notifications<'a>,
 }
 
 #[derive(Serialize)]

@@ -20,8 +20,9 @@ use std::io::{self, Write};
 
 use congruent_protocol::drift::Finding;
 use congruent_protocol::path::{TreePath, escape};
-use congruent_protocol::verification::{Gap, State, Verification};
+use congruent_protocol::verification::{Coverage, Gap, State, Verification};
 use jiff::Timestamp;
+use serde::ser::{Error as _, Serialize, SerializeSeq, Serializer};
 use serde_json::Value;
 
 use self::log::{
@@ -30,6 +31,7 @@ use self::log::{
 };
 use self::rules::RULES;
 use super::{Cause, gaps, text};
+use crate::findings::Findings;
 
 /// What paths are relative to.
 const ROOT: &str = "ROOT";
@@ -45,12 +47,10 @@ pub(crate) struct Execution<'a> {
 /// Prints one log with one run.
 pub(crate) fn verification(
     out: &mut impl Write,
-    verification: Verification,
+    verification: Verification<Findings>,
     execution: &Execution,
 ) -> io::Result<()> {
-    let (verification, findings) = super::split(verification);
-    let of_findings = findings.iter().map(result_of_finding);
-    let of_gaps = gaps(&verification.coverage).map(|(cause, gap)| result_of_gap(cause, gap));
+    let (verification, findings) = verification.replace_findings(());
     let base = BaseLocation {
         uri: uri::of_directory(execution.root),
         description: Text::new("The root file system that was looked at."),
@@ -60,7 +60,7 @@ pub(crate) fn verification(
         automation_details: automation(&verification),
         invocations: [invocation(&verification, execution.exit_code)],
         original_uri_base_ids: BTreeMap::from([(ROOT, base)]),
-        results: of_findings.chain(of_gaps).collect(),
+        results: Results { findings: &findings, coverage: &verification.coverage },
         properties: without_findings(&verification)?,
     };
     super::json(out, &Log { schema: log::SCHEMA, version: log::VERSION, runs: [run] })
@@ -78,7 +78,7 @@ fn driver() -> Driver {
 }
 
 /// Runs of one image are of one category, which the trailing slash says.
-fn automation(verification: &Verification) -> AutomationDetails {
+fn automation(verification: &Verification<()>) -> AutomationDetails {
     let [name, version] = [&verification.manifest.name, &verification.manifest.version]
         .map(|text| escape(text.as_bytes()).replace('/', "-"));
     AutomationDetails {
@@ -87,7 +87,7 @@ fn automation(verification: &Verification) -> AutomationDetails {
     }
 }
 
-fn invocation(verification: &Verification, exit_code: u8) -> Invocation {
+fn invocation(verification: &Verification<()>, exit_code: u8) -> Invocation<'_> {
     let coverage = &verification.coverage;
     let is_whole = matches!(verification.state, State::Congruent | State::Divergent) && !coverage.has_gaps();
     Invocation {
@@ -96,7 +96,7 @@ fn invocation(verification: &Verification, exit_code: u8) -> Invocation {
         exit_code_description: verification.state.name().to_owned(),
         start_time_utc: time(coverage.started_at),
         end_time_utc: time(coverage.finished_at),
-        tool_execution_notifications: gaps(coverage).map(|(cause, gap)| notification(cause, &gap)).collect(),
+        tool_execution_notifications: Notifications(coverage),
     }
 }
 
@@ -112,6 +112,34 @@ fn notification(cause: Cause<'_>, gap: &Gap) -> Notification {
         message: Text::new(message(index, &gap.path, &gap.reason).text),
         locations: [location(&gap.path)],
         associated_rule: Reference { id: RULES[index].id, index },
+    }
+}
+
+/// Everything found, and everything not verified, each made when it is written.
+pub(super) struct Results<'a> {
+    findings: &'a Findings,
+    coverage: &'a Coverage,
+}
+
+impl Serialize for Results<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut results = serializer.serialize_seq(None)?;
+        for finding in self.findings.iter().map_err(S::Error::custom)? {
+            results.serialize_element(&result_of_finding(&finding.map_err(S::Error::custom)?))?;
+        }
+        for (cause, gap) in gaps(self.coverage) {
+            results.serialize_element(&result_of_gap(cause, gap))?;
+        }
+        results.end()
+    }
+}
+
+/// A notification of each gap.
+pub(super) struct Notifications<'a>(&'a Coverage);
+
+impl Serialize for Notifications<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(gaps(self.0).map(|(cause, gap)| notification(cause, &gap)))
     }
 }
 
@@ -161,7 +189,7 @@ fn location(path: &TreePath) -> Location {
     Location { physical_location: PhysicalLocation { artifact_location } }
 }
 
-fn without_findings(verification: &Verification) -> io::Result<Value> {
+fn without_findings(verification: &Verification<()>) -> io::Result<Value> {
     let mut value = serde_json::to_value(verification)?;
     if let Value::Object(members) = &mut value {
         members.remove("findings");
@@ -173,14 +201,14 @@ fn without_findings(verification: &Verification) -> io::Result<Value> {
 mod tests {
     use serde_json::json;
 
-    use super::super::testing::{congruent, divergent, incomplete, unchecked};
+    use super::super::testing::{congruent, divergent, incomplete, kept, unchecked};
     use super::*;
 
     /// Checks how many results there are, and what stands at these JSON pointers
     /// into the run.
     fn check(given: Verification, exit_code: u8, results: usize, expected: &[(&str, Value)]) {
         let mut out = Vec::new();
-        verification(&mut out, given, &Execution { root: b"/srv/root", exit_code }).unwrap();
+        verification(&mut out, kept(given), &Execution { root: b"/srv/root", exit_code }).unwrap();
         let log: Value = serde_json::from_slice(&out).unwrap();
         assert_eq!(log["version"], "2.1.0");
         let run = &log["runs"][0];

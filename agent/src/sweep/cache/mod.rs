@@ -202,3 +202,6 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
 fn clock_ahead_seconds() -> i64 {
     clock_gettime(ClockId::Realtime).tv_sec - clock_gettime(ClockId::Boottime).tv_sec
 }
+
+#[cfg(test)]
+mod tests;

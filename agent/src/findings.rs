@@ -1,0 +1,208 @@
+//! What a sweep found, in tree order, however much it is.
+//!
+//! The first few findings stay in memory, all others go to an unnamed file, so
+//! that memory does not follow what was found. Both hold JSON, one finding a line,
+//! and are read one after the other as one; the file is compressed, so that a disk
+//! is not soon full. A finding that cannot be kept is an error, never left out.
+//!
+//! The file has no name at any time where the file system knows `O_TMPFILE`: none
+//! shows in a tree that is watched, and nothing is left when the process is killed.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use congruent_protocol::drift::Finding;
+use serde::ser::{Error as _, Serialize, SerializeSeq, Serializer};
+use zstd::stream::{read::Decoder, write::Encoder};
+
+/// The most JSON that stays in memory.
+const MEMORY_BYTES: usize = 4 << 20;
+/// Findings are much alike: the quickest level makes a tenth of them.
+const ZSTD_LEVEL: i32 = 1;
+
+/// There is no room for what was found.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "cannot put findings aside in {}; make room there, or name another directory: `congruent verify` takes TMPDIR, \
+     the agent its state-directory",
+    .directory.display()
+)]
+pub(crate) struct SpillError {
+    directory: PathBuf,
+    #[source]
+    source: io::Error,
+}
+
+/// Takes findings as they come.
+pub(crate) struct FindingsWriter {
+    directory: PathBuf,
+    memory_limit: usize,
+    memory: Vec<u8>,
+    spilled: Option<Encoder<'static, File>>,
+    count: usize,
+    json_bytes: u64,
+    /// The line at hand; kept for its room.
+    line: Vec<u8>,
+}
+
+impl FindingsWriter {
+    /// What memory is not to hold will go to a file in `directory`.
+    pub(crate) fn spilling_to(directory: &Path) -> Self {
+        Self::with_memory(directory, MEMORY_BYTES)
+    }
+
+    fn with_memory(directory: &Path, memory_limit: usize) -> Self {
+        Self {
+            directory: directory.to_owned(),
+            memory_limit,
+            memory: Vec::new(),
+            spilled: None,
+            count: 0,
+            json_bytes: 0,
+            line: Vec::new(),
+        }
+    }
+
+    /// Adds a finding; its path lies behind those of all before it.
+    pub(crate) fn push(&mut self, finding: &Finding) -> Result<(), SpillError> {
+        self.line.clear();
+        serde_json::to_writer(&mut self.line, finding).expect("a finding always serialises");
+        self.line.push(b'\n');
+        self.count += 1;
+        self.json_bytes += self.line.len() as u64 - 1;
+        // Once there is a file, all goes there: the order is that of the tree.
+        if self.spilled.is_none() && self.memory.len() + self.line.len() <= self.memory_limit {
+            self.memory.extend_from_slice(&self.line);
+            return Ok(());
+        }
+        self.spill().map_err(|source| SpillError { directory: self.directory.clone(), source })
+    }
+
+    /// Adds a finding where there is one.
+    pub(crate) fn extend(&mut self, finding: Option<&Finding>) -> Result<(), SpillError> {
+        finding.map_or(Ok(()), |finding| self.push(finding))
+    }
+
+    fn spill(&mut self) -> io::Result<()> {
+        let encoder = match &mut self.spilled {
+            Some(encoder) => encoder,
+            None => self.spilled.insert(Encoder::new(tempfile::tempfile_in(&self.directory)?, ZSTD_LEVEL)?),
+        };
+        encoder.write_all(&self.line)
+    }
+
+    /// Ends the list.
+    pub(crate) fn finish(self) -> Result<Findings, SpillError> {
+        let Self { directory, memory, spilled, count, json_bytes, .. } = self;
+        match spilled.map(Encoder::finish).transpose() {
+            Ok(spilled) => Ok(Findings { directory, memory, spilled, count, json_bytes }),
+            Err(source) => Err(SpillError { directory, source }),
+        }
+    }
+}
+
+/// All that was found, to be read as often as wanted.
+#[derive(Debug)]
+pub(crate) struct Findings {
+    directory: PathBuf,
+    memory: Vec<u8>,
+    spilled: Option<File>,
+    count: usize,
+    json_bytes: u64,
+}
+
+impl Findings {
+    pub(crate) fn len(&self) -> usize {
+        self.count
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The length of all of them as JSON without white space, but for what stands
+    /// between them.
+    pub(crate) fn json_bytes(&self) -> u64 {
+        self.json_bytes
+    }
+
+    /// Reads from the first one.
+    ///
+    /// # Errors
+    /// Here and in each item, when the file cannot be read back.
+    pub(crate) fn iter(&self) -> io::Result<Iter<'_>> {
+        let lines: Box<dyn BufRead> = match &self.spilled {
+            None => Box::new(&self.memory[..]),
+            Some(file) => {
+                let decoder = Decoder::new(FromStart { file, offset: 0 });
+                let decoder = decoder.map_err(|error| unreadable(&self.directory, &error))?;
+                Box::new(self.memory.chain(BufReader::new(decoder)))
+            }
+        };
+        Ok(Iter { directory: &self.directory, lines, line: Vec::new(), left: self.count })
+    }
+
+    /// All of them in memory, for what is sent as a whole.
+    ///
+    /// # Errors
+    /// As for [`Findings::iter`].
+    pub(crate) fn load(&self) -> io::Result<Vec<Finding>> {
+        self.iter()?.collect()
+    }
+}
+
+impl Serialize for Findings {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut list = serializer.serialize_seq(Some(self.count))?;
+        for finding in self.iter().map_err(S::Error::custom)? {
+            list.serialize_element(&finding.map_err(S::Error::custom)?)?;
+        }
+        list.end()
+    }
+}
+
+/// Each finding in turn, and an error in the place of one that cannot be read back.
+pub(crate) struct Iter<'a> {
+    directory: &'a Path,
+    lines: Box<dyn BufRead + 'a>,
+    line: Vec<u8>,
+    left: usize,
+}
+
+impl Iterator for Iter<'_> {
+    type Item = io::Result<Finding>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        // Counted: a file that was cut must not pass for a short list.
+        self.left = self.left.checked_sub(1)?;
+        self.line.clear();
+        let read = self.lines.read_until(b'\n', &mut self.line);
+        let finding = read.and_then(|_| Ok(serde_json::from_slice(&self.line)?));
+        Some(finding.map_err(|error| unreadable(self.directory, &error)))
+    }
+}
+
+fn unreadable(directory: &Path, error: &io::Error) -> io::Error {
+    let what =
+        format!("cannot read back the findings that were put aside in {}: {error}", directory.display());
+    io::Error::new(error.kind(), what)
+}
+
+/// Reads a file from its start, whoever else reads it.
+struct FromStart<'a> {
+    file: &'a File,
+    offset: u64,
+}
+
+impl Read for FromStart<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.file.read_at(buffer, self.offset)?;
+        self.offset += length as u64;
+        Ok(length)
+    }
+}
+
+#[cfg(test)]
+mod tests;

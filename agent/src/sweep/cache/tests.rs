@@ -1,0 +1,182 @@
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use congruent_protocol::contract::Terms;
+use congruent_protocol::entry::Entry;
+use congruent_protocol::path::TreePath;
+
+use super::*;
+use crate::sweep::{Inode, Seen, SeenEntry, Sight};
+
+/// Sweeps hold a root to a stack; here it is only a name for both.
+fn binding(stack: &[u8]) -> Binding {
+    Binding {
+        stack: Algorithm::Blake3.digest(stack),
+        contract: Algorithm::Blake3.digest(b"contract"),
+        root: (8, 1, 2),
+        boot: "boot".to_owned(),
+        agent_version: "1".to_owned(),
+    }
+}
+
+fn cache(folder: &Path, binding: Binding, clock_ahead_seconds: i64) -> Cache {
+    let lock = File::create(folder.join("lock")).unwrap();
+    Cache { path: folder.join("cache"), binding, clock_ahead_seconds, _lock: lock }
+}
+
+fn now() -> Timestamp {
+    "2026-03-01T00:00:00Z".parse().unwrap()
+}
+
+fn path(number: u64) -> TreePath {
+    TreePath::new(format!("/srv/{number:04}")).unwrap()
+}
+
+fn seen(number: u64, is_settled: bool) -> Seen<'static> {
+    let stamp = Stamp { device: (8, 1), inode: number, ctime: (1, 2), size: number };
+    let content = Some(Algorithm::Blake3.digest(&number.to_le_bytes()));
+    let entry = Entry { node: Node::File { size: number, content }, ..Entry::empty() };
+    let entry = SeenEntry {
+        entry,
+        inode: Inode { device: (8, 1), number, links: 1 },
+        problem: None,
+        is_unlisted: false,
+        xattrs_answered: None,
+        lints: Vec::new(),
+        stamp: is_settled.then_some(stamp),
+        is_recalled: false,
+        past_cache: false,
+    };
+    Seen { path: path(number), terms: Terms::immutable(), mount: None, sight: Sight::Entry(Box::new(entry)) }
+}
+
+/// A full sweep that sees these, and is ended or interrupted.
+fn sweep(cache: &Cache, numbers: std::ops::Range<u64>, is_ended: bool) {
+    let mut memory = cache.for_full(now()).unwrap();
+    let recorder = memory.recorder.as_mut().unwrap();
+    numbers.for_each(|number| recorder.note(&seen(number, number % 10 != 9)));
+    if is_ended {
+        memory.keep().unwrap();
+    }
+}
+
+/// Which of these are recalled.
+fn recalled(memory: &mut Memory, numbers: std::ops::Range<u64>) -> Vec<u64> {
+    let recalled = numbers.filter(|&number| {
+        let known = memory.recalled.take(&path(number));
+        known.is_some_and(|known| {
+            let content = Some(Algorithm::Blake3.digest(&number.to_le_bytes()));
+            assert_eq!(known.stamp.inode, number);
+            known.node == Node::File { size: number, content }
+        })
+    });
+    recalled.collect()
+}
+
+#[test]
+fn what_was_settled_is_recalled_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = cache(folder.path(), binding(b"a"), 0);
+    assert!(matches!(cache.for_quick(), Err(Unusable::Missing)));
+    sweep(&cache, 0..3000, true);
+    let mut memory = cache.for_quick().unwrap();
+    assert_eq!(memory.resumed_from(), None);
+    let expected: Vec<u64> = (0..3000).filter(|number| number % 10 != 9).collect();
+    assert_eq!(recalled(&mut memory, 0..4000), expected);
+    // Asking past some of them loses none of the others.
+    let mut memory = cache.for_quick().unwrap();
+    assert_eq!(recalled(&mut memory, 2998..4000), [2998]);
+    assert_eq!(recalled(&mut memory, 0..4000), []);
+    let names: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names.len(), 2, "cache and lock, and no part: {names:?}");
+    assert_eq!(fs::metadata(folder.path().join("cache")).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn a_cache_is_good_for_what_it_is_of() {
+    let folder = tempfile::tempdir().unwrap();
+    sweep(&cache(folder.path(), binding(b"a"), 0), 0..9, true);
+    let check = |what: &str, binding: Binding, clock_ahead: i64, expected: Option<&str>| {
+        let found = cache(folder.path(), binding, clock_ahead).for_quick().err();
+        assert_eq!(found.map(|unusable| unusable.to_string()).as_deref(), expected, "{what}");
+    };
+    let other = Some("it is of another root, or of another stack");
+    check("the same", binding(b"a"), 0, None);
+    check("a clock that drifts", binding(b"a"), 2, None);
+    check("a clock that was set back", binding(b"a"), -3600, Some("the clock was set since it was left"));
+    check("another stack", binding(b"b"), 0, other);
+    check("another root", Binding { root: (8, 1, 3), ..binding(b"a") }, 0, other);
+    let contract = Algorithm::Blake3.digest(b"");
+    check("another contract", Binding { contract, ..binding(b"a") }, 0, other);
+    let boot = "other".to_owned();
+    check("another boot", Binding { boot, ..binding(b"a") }, 0, Some("it is of an earlier boot"));
+    let agent_version = "2".to_owned();
+    let expected = Some("another version of the agent left it");
+    check("another version", Binding { agent_version, ..binding(b"a") }, 0, expected);
+}
+
+#[test]
+fn a_damaged_cache_is_not_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = cache(folder.path(), binding(b"a"), 0);
+    sweep(&cache, 0..2000, true);
+    let file = folder.path().join("cache");
+    let whole = fs::read(&file).unwrap();
+    for at in (0..whole.len()).step_by(997).chain([0, 20, whole.len() - 1]) {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 1;
+        for bytes in [&damaged, &whole[..at]] {
+            fs::write(&file, bytes).unwrap();
+            assert!(matches!(cache.for_quick(), Err(Unusable::Damaged)), "at {at}");
+        }
+    }
+}
+
+#[test]
+fn a_sweep_goes_on_where_it_was_interrupted() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = cache(folder.path(), binding(b"a"), 0);
+    sweep(&cache, 0..3000, false);
+    assert!(matches!(cache.for_quick(), Err(Unusable::Missing)), "half a sweep is none");
+    let mut memory = cache.for_full(now() + SignedDuration::from_hours(1)).unwrap();
+    assert_eq!(memory.resumed_from(), Some(now()));
+    let first = recalled(&mut memory, 0..3000);
+    assert!(first.len() > 1000 && first.is_sorted(), "{} were recalled", first.len());
+    // Interrupted again, before it came as far: nothing is lost.
+    drop(memory);
+    sweep(&cache, 0..10, false);
+    assert_eq!(recalled(&mut cache.for_full(now()).unwrap(), 0..3000), first);
+    sweep(&cache, 0..3000, true);
+    assert_eq!(recalled(&mut cache.for_quick().unwrap(), 0..3000).len(), 2700);
+    assert_eq!(cache.for_full(now()).unwrap().resumed_from(), None, "it was ended");
+}
+
+#[test]
+fn an_interrupted_sweep_is_gone_on_with_for_a_day_and_in_its_boot() {
+    let folder = tempfile::tempdir().unwrap();
+    let begun = cache(folder.path(), binding(b"a"), 0);
+    let check = |what: &str, cache: &Cache, now: Timestamp, is_resumed: bool| {
+        sweep(&begun, 0..3000, false);
+        let memory = cache.for_full(now).unwrap();
+        assert_eq!(memory.resumed_from().is_some(), is_resumed, "{what}");
+        drop(memory);
+        let _ = fs::remove_file(folder.path().join("cache.part"));
+    };
+    check("a day later", &begun, now() + SignedDuration::from_hours(24), true);
+    check("more than a day later", &begun, now() + SignedDuration::from_hours(25), false);
+    check("before it began", &begun, now() - SignedDuration::from_hours(1), false);
+    let boot = "other".to_owned();
+    check("another boot", &cache(folder.path(), Binding { boot, ..binding(b"a") }, 0), now(), false);
+}
+
+#[test]
+fn what_cannot_be_written_is_told_at_the_end_and_leaves_the_last_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = cache(folder.path(), binding(b"a"), 0);
+    sweep(&cache, 0..10, true);
+    let mut memory = cache.for_full(now()).unwrap();
+    fs::remove_file(folder.path().join("cache.part")).unwrap();
+    (0..10).for_each(|number| memory.recorder.as_mut().unwrap().note(&seen(number, true)));
+    assert!(matches!(memory.keep(), Err(CacheError::Use { .. })));
+    assert_eq!(recalled(&mut cache.for_quick().unwrap(), 0..10).len(), 9);
+}
