@@ -54,6 +54,10 @@ fn look(view: View, baked: &Baked, folder: &Path, root: &Path) -> Result<Ended> 
         View::Plain => program::run(Command::new(program).args(arguments)),
         View::Mounted(commands) => program::run(mounts::command(commands, root, &program).args(arguments)),
         View::Nobody => as_nobody(&program, baked, folder, root),
+        View::FewDescriptors(limit) => {
+            let limit = format!("--nofile={limit}");
+            program::run(Command::new("prlimit").arg(limit).arg(program).args(arguments))
+        }
     }
 }
 

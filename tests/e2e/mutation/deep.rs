@@ -1,4 +1,5 @@
-//! Rows with paths longer than the kernel takes in one call.
+//! Rows with paths longer than the kernel takes in one call, and with more levels
+//! than files may be open.
 
 use std::fs;
 use std::os::fd::OwnedFd;
@@ -11,7 +12,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, linkat, mkdirat, open, openat, unlinkat}
 use rustix::io::write;
 
 use super::check::change_and_hold;
-use super::row::{Baked, Row, added, modified, nothing, removed, row};
+use super::row::{Baked, Row, View, added, modified, nothing, removed, row};
 
 /// The place that all of it is made in.
 const TOP: &str = "/srv";
@@ -21,6 +22,9 @@ const LONG_BYTES: usize = 4000;
 const LONG_LEVELS: usize = 19;
 /// Twice what PATH_MAX lets any call take.
 const BEYOND_LEVELS: usize = 40;
+/// Levels, and how few of them can be open at once.
+const MANY_LEVELS: usize = 3000;
+const FEW_DESCRIPTORS: u32 = 64;
 
 pub(super) fn rows() -> Vec<Row> {
     vec![
@@ -41,6 +45,21 @@ pub(super) fn rows() -> Vec<Row> {
                 levels(&name(), BEYOND_LEVELS).chain([file]).map(added).collect()
             },
         ),
+        Row {
+            view: View::FewDescriptors(FEW_DESCRIPTORS),
+            ..row(
+                "more levels than files may be open",
+                |root| make(&dig(root, "d", MANY_LEVELS)?, "file"),
+                |_| {
+                    let file = format!("{}/file", chain("d", MANY_LEVELS));
+                    levels("d", MANY_LEVELS).chain([file]).map(added).collect()
+                },
+            )
+        },
+        Row {
+            view: View::FewDescriptors(FEW_DESCRIPTORS),
+            ..row("a tree of few levels, where few files may be open", |_| Ok(()), nothing)
+        },
     ]
 }
 
@@ -57,7 +76,7 @@ fn what_was_baked_deep_is_held_to() -> Result<()> {
     linkat(&bottom, "file", &bottom, "linked", AtFlags::empty())?;
     make(&bottom, "other")?;
     let baked = Baked::bake(&root, "", &sandbox)?;
-    let rows = [
+    let mut rows = vec![
         row("nothing, deep down", |_| Ok(()), nothing),
         row(
             "content of a file deep down, which has a second name",
@@ -74,7 +93,10 @@ fn what_was_baked_deep_is_held_to() -> Result<()> {
             |_| vec![removed(deep("other"))],
         ),
     ];
-    for row in &rows {
+    for row in &mut rows {
+        change_and_hold(row, &baked, sandbox.folder(), &root).map_err(|error| error.context(row.name))?;
+        row.view = View::FewDescriptors(FEW_DESCRIPTORS);
+        row.mutate = |_| Ok(());
         change_and_hold(row, &baked, sandbox.folder(), &root).map_err(|error| error.context(row.name))?;
     }
     Ok(())

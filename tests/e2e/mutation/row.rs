@@ -40,6 +40,8 @@ pub(crate) enum View {
     Mounted(&'static str),
     /// A user without rights.
     Nobody,
+    /// We do, and may open no more files than this.
+    FewDescriptors(u32),
 }
 
 /// A finding, as far as a row says it.
