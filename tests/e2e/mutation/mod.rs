@@ -12,6 +12,7 @@ mod contract;
 mod deep;
 mod kinds;
 mod metadata;
+mod million;
 mod mounts;
 mod names;
 pub(crate) mod row;
