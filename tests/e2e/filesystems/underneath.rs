@@ -1,18 +1,20 @@
 //! Changes that no time tells of, since they were made beneath the file system: as
-//! a clock that was set back leaves them.
+//! a clock that was set back leaves them, and as the page cache hides them.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use congruent_protocol::verification::State;
+use congruent_tests::agent;
 use congruent_tests::mounts::Mounted;
-use congruent_tests::program::succeed;
+use congruent_tests::program::{self, succeed};
 use congruent_tests::sandbox::Sandbox;
 
 use super::disk::{ext4_holding, large, make_tree};
 use crate::mutation::check::change_and_hold;
-use crate::mutation::row::{Baked, Expected, modified, row};
+use crate::mutation::row::{Baked, Expected, modified, nothing, row};
 
 const FILE: &str = "/usr/bin/large";
 
@@ -85,4 +87,38 @@ fn content_changed_with_every_time_as_it_was_is_found() -> Result<()> {
     let disk = mount(&copy, &scene.sandbox)?;
     ensure!(times(&disk)? == before, "the change left a trace");
     scene.hold("the changed disk", &disk, changed)
+}
+
+#[test]
+fn what_the_page_cache_hides_is_found_past_it() -> Result<()> {
+    let scene = Scene::new()?;
+    let disk = mount(&scene.image, &scene.sandbox)?;
+    let path = disk.path().join(&FILE[1..]);
+    ensure!(fs::read(&path)? == large(), "the file is not what was written");
+    scene.change_beneath(&scene.image)?;
+
+    scene.hold("what the page cache holds", &disk, nothing)?;
+    let direct = verify_direct(&scene, &disk)?;
+    ensure!(direct.len() == 1 && direct == changed(&scene.baked), "past the cache it finds {direct:?}");
+    // Who looks past the cache leaves it as it is: the workload goes on with it.
+    ensure!(fs::read(&path)? == large(), "the page cache lost the file");
+    drop(disk);
+    let copy = scene.sandbox.path("copy.img");
+    fs::copy(&scene.image, &copy)?;
+    scene.hold("a disk that nothing is cached of", &mount(&copy, &scene.sandbox)?, changed)
+}
+
+fn verify_direct(scene: &Scene, disk: &Mounted) -> Result<Vec<Expected>> {
+    let Baked { manifest_file, public_key, .. } = &scene.baked;
+    let mut verify = agent::command(&[])?;
+    verify.args(agent::verify_arguments(manifest_file, public_key, disk.path())).arg("--direct");
+    let ended = program::run(&mut verify)?;
+    let verification = agent::verification(&ended)?;
+    ensure!(
+        (verification.state, ended.code) == (State::Divergent, Some(1)),
+        "it ended with {:?}",
+        ended.code
+    );
+    ensure!(!verification.coverage.has_gaps(), "it could not read all: {:?}", verification.coverage);
+    Ok(verification.findings.iter().map(Expected::from).collect())
 }
