@@ -84,9 +84,8 @@ fn verify_manifest(args: &Verify, trust: Option<&Trust>) -> anyhow::Result<(Root
     let counters = Counters::default();
     let progress = Progress::towards("verifying", target.stack.content_bytes(), &counters);
     let findings = FindingsWriter::spilling_to(&env::temp_dir());
-    let verification = progress.watch(|| {
-        sweep::verify(&root, &target, &means, &mut memory, findings, &counters, Timestamp::now)
-    })?;
+    let verification = progress
+        .watch(|| sweep::verify(&root, &target, &means, &mut memory, findings, &counters, Timestamp::now))?;
     if let Err(error) = memory.keep() {
         let why = format!("{:#}", anyhow::Error::new(error));
         writeln!(io::stderr(), "congruent: nothing is kept for a quick sweep: {}", escape(why.as_bytes()))?;

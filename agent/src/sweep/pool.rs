@@ -111,7 +111,8 @@ impl<'a> Underway<'a> {
                     Place::Gone => place += 1,
                     Place::Pending => {
                         self.places[place] = Place::Pending;
-                        let looked = self.looked.recv().expect("a reader answers for every chunk that it takes");
+                        let looked =
+                            self.looked.recv().expect("a reader answers for every chunk that it takes");
                         for (place, seen) in looked {
                             self.places[place] = seen.map_or(Place::Gone, Place::Seen);
                         }

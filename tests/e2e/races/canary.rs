@@ -1,4 +1,5 @@
-//! A folder outside the tree that tells when anything in it is opened.
+//! A folder outside the tree that tells when anything in it is opened, and one
+//! beside it that what is in the tree can be moved to.
 
 use std::fs;
 use std::mem::MaybeUninit;
@@ -12,55 +13,70 @@ use rustix::io::Errno;
 /// The folder, with a file and a folder with a file in it.
 pub(super) struct Canary {
     folder: PathBuf,
+    aside: PathBuf,
     watch: OwnedFd,
 }
 
 impl Canary {
-    /// Makes the folder, and watches it and all that is in it.
-    pub(super) fn new(folder: PathBuf) -> Result<Self> {
-        fs::create_dir_all(folder.join("inner"))?;
+    /// Makes both beneath a folder, and watches them and all that is in the first.
+    pub(super) fn new(above: &Path) -> Result<Self> {
+        let (folder, aside) = (above.join("outside"), above.join("aside"));
+        let inner = folder.join("inner");
+        for folder in [&inner, &aside] {
+            fs::create_dir_all(folder)?;
+        }
+        for folder in [&folder, &inner] {
+            fs::write(folder.join("secret"), "from outside")?;
+        }
         let watch = init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
-        let canary = Self { folder, watch };
-        for file in ["secret", "inner/secret"] {
-            fs::write(canary.folder.join(file), "from outside")?;
-        }
-        for folder in [canary.folder(), &canary.folder.join("inner")] {
-            // Of a folder's files it tells as of the folder itself.
-            add_watch(&canary.watch, folder, WatchFlags::OPEN | WatchFlags::ACCESS)
-                .context("cannot watch the canary")?;
-        }
-        Ok(canary)
+        // Of a folder's files it tells as of the folder itself.
+        let add = |folder| {
+            let what = WatchFlags::OPEN | WatchFlags::ACCESS;
+            add_watch(&watch, folder, what).context("cannot watch the canary")
+        };
+        add(&folder)?;
+        add(&inner)?;
+        Ok(Self { folder, aside, watch })
     }
 
     pub(super) fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// A file in it.
+    /// Where to move what is in the tree. It is not watched: who has open what is
+    /// moved there may go on with it.
+    pub(super) fn aside(&self) -> &Path {
+        &self.aside
+    }
+
+    /// A file in the folder.
     pub(super) fn secret(&self) -> PathBuf {
         self.folder.join("secret")
     }
 
     /// Holds that nothing in it was opened; and that it would have told.
     pub(super) fn check_untouched(&self) -> Result<()> {
-        ensure!(self.events()? == 0, "something outside the root was opened");
+        let told = self.events()?;
+        ensure!(told.is_empty(), "opened outside the root: {}", told.join(", "));
         fs::read(self.folder.join("inner/secret"))?;
         fs::read_dir(&self.folder)?;
-        ensure!(self.events()? > 1, "the canary does not tell");
+        ensure!(self.events()?.len() > 1, "the canary does not tell");
         Ok(())
     }
 
-    /// How often it told since it was last asked.
-    fn events(&self) -> Result<usize> {
+    /// What was opened since it was last asked, by its name in the folder.
+    fn events(&self) -> Result<Vec<String>> {
         let mut buffer = [MaybeUninit::uninit(); 4096];
         let mut reader = Reader::new(&self.watch, &mut buffer);
-        for count in 0.. {
+        let mut told = Vec::new();
+        loop {
             match reader.next() {
-                Ok(_) => {}
-                Err(Errno::AGAIN) => return Ok(count),
+                Ok(event) => {
+                    told.push(format!("{:?}", event.file_name()));
+                }
+                Err(Errno::AGAIN) => return Ok(told),
                 Err(errno) => return Err(errno).context("cannot ask the canary"),
             }
         }
-        unreachable!("the events never end")
     }
 }

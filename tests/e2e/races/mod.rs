@@ -5,6 +5,9 @@
 //! of some moment of the look, or a gap.
 
 mod canary;
+mod during_read;
+mod during_walk;
 mod refused;
+mod slow;
 mod start;
 mod storm;

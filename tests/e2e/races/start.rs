@@ -39,7 +39,7 @@ impl Start {
         let folder = self.sandbox.path(name);
         fs::create_dir(&folder)?;
         tree::copy(&self.baked.tree, &folder.join("root"))?;
-        Ok((folder.join("root"), Canary::new(folder.join("outside"))?))
+        Ok((folder.join("root"), Canary::new(&folder)?))
     }
 
     /// A verify with so many words more.
@@ -49,6 +49,13 @@ impl Start {
         verify.args(agent::verify_arguments(manifest_file, public_key, root)).args(more);
         Ok(verify)
     }
+}
+
+/// A command where fewer files may be open than a deep tree has levels.
+pub(super) fn with_few_descriptors(command: &Command) -> Command {
+    let mut limited = Command::new("prlimit");
+    limited.arg("--nofile=64").arg(command.get_program()).args(command.get_args());
+    limited
 }
 
 /// Content without two equal halves, that no hole can stand for.

@@ -4,7 +4,6 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,14 +15,13 @@ use congruent_tests::program::{self, Ended};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 use super::canary::Canary;
-use super::start::Start;
+use super::start::{Start, with_few_descriptors};
 use crate::mutation::check::check_root;
 
 const LASTS: Duration = Duration::from_secs(5);
 const FOLDERS: usize = 200;
 /// Deeper than there are descriptors where few are allowed.
 const LEVELS: usize = 100;
-const FEW_DESCRIPTORS: &str = "--nofile=64";
 
 /// Swaps something at the folder and puts it back.
 type Swap = fn(&Path, &Canary) -> Result<()>;
@@ -63,9 +61,7 @@ fn look_again_and_again(start: &Start, root: &Path) -> Result<()> {
     let begun = Instant::now();
     while begun.elapsed() < LASTS {
         check(start, &program::run(&mut start.verify(root, &[])?)?)?;
-        let verify = start.verify(root, &[])?;
-        let mut limited = Command::new("prlimit");
-        limited.arg(FEW_DESCRIPTORS).arg(verify.get_program()).args(verify.get_args());
+        let mut limited = with_few_descriptors(&start.verify(root, &[])?);
         check(start, &program::run(&mut limited)?).context("with few descriptors")?;
     }
     Ok(())
@@ -121,15 +117,9 @@ fn make(tree: &Path) -> Result<()> {
     Ok(())
 }
 
-fn aside(path: &Path, canary: &Canary) -> PathBuf {
-    let name = path.file_name().unwrap_or_default();
-    canary.folder().with_file_name("aside").join(name)
-}
-
 /// Puts something else in a path's place and takes it away again.
 fn swap(path: &Path, canary: &Canary, put: impl FnOnce() -> Result<()>) -> Result<()> {
-    let aside = aside(path, canary);
-    fs::create_dir_all(aside.parent().context("it has no parent")?)?;
+    let aside = canary.aside().join("swapped");
     fs::rename(path, &aside)?;
     put()?;
     thread::yield_now();
@@ -173,8 +163,7 @@ fn file_rewritten(folder: &Path, _: &Canary) -> Result<()> {
 }
 
 fn file_replaced_by_its_like(folder: &Path, canary: &Canary) -> Result<()> {
-    let (file, like) = (folder.join("secret"), aside(folder, canary));
-    fs::create_dir_all(like.parent().context("it has no parent")?)?;
+    let (file, like) = (folder.join("secret"), canary.aside().join("like"));
     fs::copy(&file, &like)?;
     Ok(fs::rename(like, file)?)
 }

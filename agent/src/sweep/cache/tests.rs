@@ -87,7 +87,8 @@ fn what_was_settled_is_recalled_and_nothing_else() {
     let mut memory = cache.for_quick().unwrap();
     assert_eq!(recalled(&mut memory, 2998..4000), [2998]);
     assert_eq!(recalled(&mut memory, 0..4000), []);
-    let names: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let names: Vec<_> =
+        fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names.len(), 2, "cache and lock, and no part: {names:?}");
     assert_eq!(fs::metadata(folder.path().join("cache")).unwrap().permissions().mode() & 0o777, 0o600);
 }
