@@ -15,6 +15,8 @@ pub(super) struct Canary {
     folder: PathBuf,
     aside: PathBuf,
     watch: OwnedFd,
+    /// Which of the watches is that of the place aside.
+    aside_watch: i32,
 }
 
 impl Canary {
@@ -36,15 +38,16 @@ impl Canary {
         };
         add(&folder)?;
         add(&inner)?;
-        Ok(Self { folder, aside, watch })
+        let aside_watch = add(&aside)?;
+        Ok(Self { folder, aside, watch, aside_watch })
     }
 
     pub(super) fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Where to move what is in the tree. It is not watched: who has open what is
-    /// moved there may go on with it.
+    /// Where to move what is in the tree. What is moved there may be read there by
+    /// who has it open, but the place itself may not.
     pub(super) fn aside(&self) -> &Path {
         &self.aside
     }
@@ -59,8 +62,10 @@ impl Canary {
         let told = self.events()?;
         ensure!(told.is_empty(), "opened outside the root: {}", told.join(", "));
         fs::read(self.folder.join("inner/secret"))?;
-        fs::read_dir(&self.folder)?;
-        ensure!(self.events()?.len() > 1, "the canary does not tell");
+        for folder in [&self.folder, &self.aside] {
+            fs::read_dir(folder)?;
+        }
+        ensure!(self.events()?.len() > 2, "the canary does not tell");
         Ok(())
     }
 
@@ -72,7 +77,12 @@ impl Canary {
         loop {
             match reader.next() {
                 Ok(event) => {
-                    told.push(format!("{:?}", event.file_name()));
+                    let is_aside = event.wd() == self.aside_watch;
+                    match (is_aside, event.file_name()) {
+                        (true, Some(_)) => {}
+                        (true, None) => told.push("the place aside".to_owned()),
+                        (false, name) => told.push(format!("{name:?}")),
+                    }
                 }
                 Err(Errno::AGAIN) => return Ok(told),
                 Err(errno) => return Err(errno).context("cannot ask the canary"),

@@ -9,7 +9,7 @@ use anyhow::{Result, ensure};
 use congruent_tests::agent;
 
 use super::canary::Canary;
-use super::slow::act_during_read;
+use super::slow::{act_during_read, act_with_few_descriptors};
 use super::start::Start;
 use crate::mutation::check::check_root;
 use crate::mutation::row::{Expected, removed, replaced};
@@ -17,6 +17,8 @@ use crate::mutation::row::{Expected, removed, replaced};
 /// More names than are ever on their way between the walk and its readers, so
 /// that the walk waits among them while the big file before them is read.
 const CROWD: usize = 20_000;
+/// More than there may be files open where few may.
+const LEVELS: usize = 100;
 /// What lies behind the crowd, and what is in it: as outside.
 const VICTIM: &str = "srv/victim";
 const BENEATH: [&str; 4] = ["", "/inner", "/inner/secret", "/secret"];
@@ -44,6 +46,30 @@ fn a_directory_in_it_swapped_likewise_is_a_link() -> Result<()> {
 #[test]
 fn a_directory_swapped_above_the_walk_is_as_it_was() -> Result<()> {
     check(|root, canary| swap(root, canary, "srv", canary.folder()), Vec::new)
+}
+
+/// A directory above the walk that was closed, since the tree has more levels than
+/// files may be open: the way up from what was moved away leads out of the tree.
+#[test]
+fn the_way_up_from_what_was_moved_away_is_not_taken() -> Result<()> {
+    let start = Start::new("", |tree| {
+        fs::create_dir_all(tree.join(levels(LEVELS)))?;
+        fill(&tree.join(levels(LEVELS)))
+    })?;
+    let (root, canary) = start.copy("race")?;
+    let (ended, ()) = act_with_few_descriptors(&start, &root, || {
+        swap(&root, &canary, &levels(LEVELS / 2), canary.folder())
+    })?;
+    let verification = agent::verification(&ended)?;
+    ensure!(verification.findings.is_empty(), "it found {:?}", verification.findings);
+    ensure!(!verification.coverage.has_gaps(), "there are gaps: {:?}", verification.coverage);
+    ensure!(ended.code == Some(0), "the exit code is {:?}", ended.code);
+    check_root(&start.baked, &verification)?;
+    canary.check_untouched()
+}
+
+fn levels(count: usize) -> String {
+    format!("srv/m{}", "/d".repeat(count))
 }
 
 /// Swaps while the big file, which comes before the crowd, is read.

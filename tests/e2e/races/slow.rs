@@ -2,13 +2,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use congruent_tests::program::{self, Ended};
 use congruent_tests::wait::{PATIENCE, wait_for};
 
-use super::start::{BIG, Start};
+use super::start::{BIG, Start, with_few_descriptors};
 
 /// The big file takes two seconds.
 const RATE: &str = "500K";
@@ -20,7 +20,27 @@ pub(super) fn act_during_read<T>(
     root: &Path,
     act: impl FnOnce() -> Result<T>,
 ) -> Result<(Ended, T)> {
-    let mut verify = start.verify(root, &["--max-bytes-per-second", RATE])?;
+    act_while_reading(&mut slow(start, root)?, root, act)
+}
+
+/// The same where few files may be open.
+pub(super) fn act_with_few_descriptors<T>(
+    start: &Start,
+    root: &Path,
+    act: impl FnOnce() -> Result<T>,
+) -> Result<(Ended, T)> {
+    act_while_reading(&mut with_few_descriptors(&slow(start, root)?), root, act)
+}
+
+fn slow(start: &Start, root: &Path) -> Result<Command> {
+    start.verify(root, &["--max-bytes-per-second", RATE])
+}
+
+fn act_while_reading<T>(
+    verify: &mut Command,
+    root: &Path,
+    act: impl FnOnce() -> Result<T>,
+) -> Result<(Ended, T)> {
     let mut child = verify.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let acted = wait_until_reading(&mut child, root).and_then(|()| act());
     // Its output is far less than a pipe holds.
