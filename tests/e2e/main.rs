@@ -15,6 +15,8 @@ mod end_to_end;
 #[cfg(test)]
 mod everything_gone;
 #[cfg(test)]
+mod filesystems;
+#[cfg(test)]
 mod interchange;
 #[cfg(test)]
 mod killed;
@@ -28,6 +30,8 @@ mod output_formats;
 mod policy_schemas;
 #[cfg(test)]
 mod promise;
+#[cfg(test)]
+mod races;
 #[cfg(test)]
 mod real_report;
 #[cfg(test)]

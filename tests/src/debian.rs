@@ -10,7 +10,7 @@ use rustix::fs::{Mode, XattrFlags};
 use crate::fixture::{Fixture, bootstrap};
 use crate::program;
 
-static DEBIAN: Fixture = Fixture::new("debian-bookworm-1", make);
+static DEBIAN: Fixture = Fixture::new("debian-bookworm-2", make);
 /// What is added to Debian's own files, since these have no such attributes.
 pub const EXTRAS: &str = "opt/extras";
 
@@ -47,6 +47,12 @@ fn add_extras(extras: &Path) -> Result<()> {
         .context("cannot set an xattr")?;
     let capable = file("capable", b"capable")?;
     program::succeed("setcap", ["cap_net_raw+ep".as_ref(), capable.as_os_str()])?;
+    let guarded = file("guarded", b"guarded")?;
+    program::succeed("setfacl", ["-m".as_ref(), "u:1000:r".as_ref(), guarded.as_os_str()])?;
+    let handed_down = extras.join("handed-down");
+    fs::create_dir(&handed_down).context("cannot make a folder")?;
+    let lists = "u:1000:rx,d:u:1000:rwx".as_ref();
+    program::succeed("setfacl", ["-m".as_ref(), lists, handed_down.as_os_str()])?;
     let linked = file("linked", b"linked")?;
     fs::hard_link(&linked, extras.join("linked-too")).context("cannot make a hard link")?;
     file("twin", b"linked")?;

@@ -24,21 +24,27 @@ use super::row::{Baked, Expected, Row, View};
 const NOBODY: u32 = 65534;
 
 /// Changes a copy in `folder`, verifies it, and holds the outcome to the row.
-pub(super) fn check(row: &Row, baked: &Baked, folder: &Path) -> Result<()> {
+pub(crate) fn check(row: &Row, baked: &Baked, folder: &Path) -> Result<()> {
     fs::create_dir(folder)?;
     let root = folder.join("root");
     tree::copy(&baked.tree, &root)?;
-    let outcome = (row.mutate)(&root).context("the mutation itself failed").and_then(|()| {
-        let ended = look(row.view, baked, folder, &root)?;
-        let verification = agent::verification(&ended)?;
-        check_findings(row, baked, &verification)?;
-        check_verdict(row, &ended, &verification)?;
-        check_coverage(row, baked, &verification, &root)?;
-        check_root(baked, &verification)?;
-        check_json(&ended, &verification)
-    });
-    fs::remove_dir_all(folder)?;
+    let outcome = change_and_hold(row, baked, folder, &root);
+    // Deeper than the standard library may go, which keeps each level open.
+    program::succeed("rm", ["-rf".as_ref(), folder.as_os_str()])?;
     outcome
+}
+
+/// Changes the tree at `root` itself, verifies it, and holds the outcome to the
+/// row. What the look needs beside the tree is put into `folder`.
+pub(crate) fn change_and_hold(row: &Row, baked: &Baked, folder: &Path, root: &Path) -> Result<()> {
+    (row.mutate)(root).context("the mutation itself failed")?;
+    let ended = look(row.view, baked, folder, root)?;
+    let verification = agent::verification(&ended)?;
+    check_findings(row, baked, &verification)?;
+    check_verdict(row, baked, &ended, &verification)?;
+    check_coverage(row, baked, &verification, root)?;
+    check_root(baked, &verification)?;
+    check_json(&ended, &verification)
 }
 
 fn look(view: View, baked: &Baked, folder: &Path, root: &Path) -> Result<Ended> {
@@ -48,6 +54,10 @@ fn look(view: View, baked: &Baked, folder: &Path, root: &Path) -> Result<Ended> 
         View::Plain => program::run(Command::new(program).args(arguments)),
         View::Mounted(commands) => program::run(mounts::command(commands, root, &program).args(arguments)),
         View::Nobody => as_nobody(&program, baked, folder, root),
+        View::FewDescriptors(limit) => {
+            let limit = format!("--nofile={limit}");
+            program::run(Command::new("prlimit").arg(limit).arg(program).args(arguments))
+        }
     }
 }
 
@@ -82,15 +92,16 @@ fn check_findings(row: &Row, baked: &Baked, verification: &Verification) -> Resu
     Ok(())
 }
 
-fn check_verdict(row: &Row, ended: &Ended, verification: &Verification) -> Result<()> {
-    let (state, code) = match (verification.findings.is_empty(), row.unreadable.is_empty()) {
+fn check_verdict(row: &Row, baked: &Baked, ended: &Ended, verification: &Verification) -> Result<()> {
+    let is_whole = (row.unreadable)(baked).is_empty();
+    let (state, code) = match (verification.findings.is_empty(), is_whole) {
         (false, _) => (State::Divergent, 1),
         (true, true) => (State::Congruent, 0),
         (true, false) => (State::Incomplete, 3),
     };
     ensure!(verification.state == state, "the state is {:?}", verification.state);
     ensure!(ended.code == Some(code), "the exit code is {:?}: {}", ended.code, ended.stderr);
-    ensure!(verification.conditional != row.unreadable.is_empty(), "conditional is wrong");
+    ensure!(verification.conditional != is_whole, "conditional is wrong");
     Ok(())
 }
 
@@ -98,7 +109,7 @@ fn check_coverage(row: &Row, baked: &Baked, verification: &Verification, root: &
     let coverage = &verification.coverage;
     ensure!(coverage.mode == SweepMode::Full && coverage.unstable.is_empty(), "the sweep is not full");
     let unreadable: Vec<String> = coverage.unreadable.iter().map(|gap| gap.path.to_string()).collect();
-    ensure!(unreadable == row.unreadable, "unreadable are {unreadable:?}");
+    ensure!(unreadable == (row.unreadable)(baked), "unreadable are {unreadable:?}");
     let hidden: Vec<_> =
         coverage.hidden.iter().map(|hidden| (hidden.path.to_string(), hidden.entries)).collect();
     let expected: Vec<_> = (row.hidden)(baked).into_iter().map(|(path, n)| (path.to_owned(), n)).collect();
@@ -139,7 +150,7 @@ fn count(top: &Path) -> Result<u64> {
 }
 
 /// The collector's own way to the root must lead to the same place.
-fn check_root(baked: &Baked, verification: &Verification) -> Result<()> {
+pub(crate) fn check_root(baked: &Baked, verification: &Verification) -> Result<()> {
     let predicate = baked.manifest.predicate();
     let entries = baked.manifest.entries(File::open(&baked.manifest_file)?)?;
     let findings = &verification.findings;

@@ -135,16 +135,6 @@ fn xattrs() -> Vec<Row> {
             |root| run(root, "setcap", &["-r"], "opt/extras/capable"),
             |_| vec![modified("/opt/extras/capable", &["xattr:security.capability"])],
         ),
-        row(
-            "access control list set",
-            |root| run(root, "setfacl", &["-m", "u:1000:r"], "etc/passwd"),
-            |_| vec![modified("/etc/passwd", &["xattr:system.posix_acl_access"])],
-        ),
-        row(
-            "a directory's default access control list set",
-            |root| run(root, "setfacl", &["-d", "-m", "u:1000:rwx"], "etc"),
-            |_| vec![modified("/etc", &["xattr:system.posix_acl_default"])],
-        ),
     ]
 }
 

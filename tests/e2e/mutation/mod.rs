@@ -5,14 +5,17 @@
 //! to what the row says: findings, exit code, state, root, coverage. Nothing more
 //! may be found and nothing less.
 
-mod check;
+mod acls;
+pub(crate) mod check;
 mod content;
 mod contract;
+mod deep;
 mod kinds;
 mod metadata;
+mod million;
 mod mounts;
 mod names;
-mod row;
+pub(crate) mod row;
 mod unreadable;
 
 use std::sync::Mutex;
@@ -42,6 +45,10 @@ const CONTRACT: &str = r#"
     [[mount]]
     path = "/opt/extras"
     content = "verify"
+
+    [[mount]]
+    path = "/opt/extras/twin"
+    content = "verify"
 "#;
 
 #[test]
@@ -49,8 +56,10 @@ fn every_change_is_found_and_nothing_else() -> Result<()> {
     let rows: Vec<Row> = [
         content::rows(),
         metadata::rows(),
+        acls::rows(),
         kinds::rows(),
         names::rows(),
+        deep::rows(),
         mounts::rows(),
         contract::rows(),
         unreadable::rows(),

@@ -4,7 +4,9 @@
 
 use std::fs;
 
-use super::row::{Row, View, added, modified, mounted_over, nothing, row};
+use congruent_tests::tree;
+
+use super::row::{Row, View, added, modified, mounted_over, nothing, removed, row};
 
 pub(super) fn rows() -> Vec<Row> {
     unnamed().into_iter().chain(named()).collect()
@@ -26,6 +28,35 @@ fn unnamed() -> Vec<Row> {
             view: View::Mounted("mount --bind \"$ROOT/usr/bin/cat\" \"$ROOT/usr/bin/ls\""),
             hidden: |_| vec![("/usr/bin/ls", 1)],
             ..row("a file bound over another", |_| Ok(()), |_| vec![mounted_over("/usr/bin/ls")])
+        },
+        Row {
+            view: View::Mounted("mount --bind \"$ROOT/usr/bin/ls\" \"$ROOT/usr/bin/ls\""),
+            hidden: |_| vec![("/usr/bin/ls", 1)],
+            ..row("a file bound over itself", |_| Ok(()), |_| vec![mounted_over("/usr/bin/ls")])
+        },
+        Row {
+            view: View::Mounted("mount --bind \"$ROOT/usr/lib\" \"$ROOT/usr/share/doc\""),
+            hidden: |baked| vec![("/usr/share/doc", baked.count("/usr/share/doc"))],
+            ..row("a directory bound over another", |_| Ok(()), |_| vec![mounted_over("/usr/share/doc")])
+        },
+        Row {
+            view: View::Mounted("mount --bind \"$ROOT/../copy\" \"$ROOT/etc/apt\""),
+            hidden: |baked| vec![("/etc/apt", baked.count("/etc/apt"))],
+            ..row(
+                "a directory bound over another of equal content, from outside the tree",
+                |root| tree::copy(&root.join("etc/apt"), &root.with_file_name("copy")),
+                |_| vec![mounted_over("/etc/apt")],
+            )
+        },
+        Row {
+            view: View::Mounted("mount --bind \"$ROOT/dev/null\" \"$ROOT/etc/passwd\""),
+            hidden: |_| vec![("/etc/passwd", 1)],
+            ..row("a device bound over a file", |_| Ok(()), |_| vec![mounted_over("/etc/passwd")])
+        },
+        Row {
+            view: View::Mounted("mount --bind \"$ROOT\" \"$ROOT/srv\""),
+            hidden: |baked| vec![("/srv", baked.count("/srv"))],
+            ..row("the whole tree bound into itself", |_| Ok(()), |_| vec![mounted_over("/srv")])
         },
         Row {
             view: View::Mounted("mount -t tmpfs none \"$ROOT/srv/new\""),
@@ -103,6 +134,30 @@ fn named() -> Vec<Row> {
                 "an unnamed mount in a named one",
                 |_| Ok(()),
                 |_| vec![mounted_over("/opt/extras/scratch/folder")],
+            )
+        },
+        Row {
+            view: View::Mounted("mount --bind \"$ROOT/opt/extras/linked\" \"$ROOT/opt/extras/twin\""),
+            ..row("a file of baked content bound where the contract says", |_| Ok(()), nothing)
+        },
+        Row {
+            view: View::Mounted("mount --bind \"$ROOT/opt/extras/zeros\" \"$ROOT/opt/extras/twin\""),
+            ..row(
+                "a file of other content bound where the contract says",
+                |_| Ok(()),
+                |_| vec![modified("/opt/extras/twin", &["content", "size"])],
+            )
+        },
+        Row {
+            view: View::Mounted("mount --bind \"$ROOT/../copy\" \"$ROOT/opt/extras\""),
+            ..row(
+                "a directory of nearly the baked content bound where the contract says",
+                |root| {
+                    let copy = root.with_file_name("copy");
+                    tree::copy(&root.join("opt/extras"), &copy)?;
+                    Ok(fs::rename(copy.join("zeros"), copy.join("zeroes"))?)
+                },
+                |_| vec![added("/opt/extras/zeroes"), removed("/opt/extras/zeros")],
             )
         },
         Row {

@@ -1,22 +1,18 @@
 //! Rows that add, remove and rename, under names plain and odd.
 
 use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use anyhow::Result;
-use rustix::fs::{Mode, OFlags, mkdirat, openat};
+use congruent_protocol::contract::Class;
 
-use super::row::{Row, added, modified, nothing, removed, row};
+use super::row::{Expected, Row, added, modified, nothing, removed, row};
 
 /// A name as long as Linux allows.
 const LONGEST: [u8; 255] = [b'x'; 255];
-/// Deep enough that the whole path is over 4096 bytes.
-const DEPTH: usize = 50;
-const LEVEL: &str =
-    "a-directory-that-has-a-name-of-some-length-so-that-fifty-of-them-are-longer-than-four-thousand-bytes";
 const ODD: [&[u8]; 8] = [
     b" ",
     b"-rf",
@@ -49,9 +45,6 @@ pub(super) fn rows() -> Vec<Row> {
             |root| add(root, &odd(&LONGEST)),
             |_| vec![added([b"/", &odd(&LONGEST)[..]].concat())],
         ),
-        row("directories deeper than a path may be long", dig, |_| {
-            (1..=DEPTH).map(|depth| added(format!("/srv{}", format!("/{LEVEL}").repeat(depth)))).collect()
-        }),
         row("files added beside their neighbours in byte order", neighbours, |_| {
             ["/etc!", "/etc-", "/etc.d", "/etc/\u{1}", "/etc0"].map(added).into()
         }),
@@ -87,6 +80,10 @@ pub(super) fn rows() -> Vec<Row> {
         row("two files swapped", swap, |_| {
             ["/usr/bin/cat", "/usr/bin/ls"].map(|path| modified(path, &["content", "size"])).into()
         }),
+        row("everything removed", remove_all, |baked| {
+            let is_held = |gone: &Expected| baked.class_of(&gone.path) != Class::Ephemeral;
+            baked.beneath_removed("/").into_iter().filter(is_held).collect()
+        }),
         row(
             "directory renamed",
             |root| rename(root, "etc/apt", "etc/tpa"),
@@ -108,12 +105,11 @@ fn odd_folder(root: &Path) -> Result<()> {
     Ok(symlink("nowhere", root.join("srv/a\nb/c"))?)
 }
 
-/// No path is that long for the kernel, so each level is made from the one above.
-fn dig(root: &Path) -> Result<()> {
-    let mut above = File::open(root.join("srv"))?.into();
-    for _ in 0..DEPTH {
-        mkdirat(&above, LEVEL, Mode::RWXU)?;
-        above = openat(&above, LEVEL, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+fn remove_all(root: &Path) -> Result<()> {
+    for entry in fs::read_dir(root)? {
+        let entry = entry?;
+        let is_directory = entry.file_type()?.is_dir();
+        if is_directory { fs::remove_dir_all(entry.path())? } else { fs::remove_file(entry.path())? }
     }
     Ok(())
 }

@@ -16,23 +16,23 @@ use congruent_tests::agent;
 use congruent_tests::sandbox::{KeyFiles, Sandbox};
 
 /// One way to change a tree, and what must be found.
-pub(super) struct Row {
-    pub(super) name: &'static str,
+pub(crate) struct Row {
+    pub(crate) name: &'static str,
     /// Changes the copy at this path.
-    pub(super) mutate: fn(&Path) -> Result<()>,
+    pub(crate) mutate: fn(&Path) -> Result<()>,
     /// The findings, in tree order.
-    pub(super) expect: fn(&Baked) -> Vec<Expected>,
+    pub(crate) expect: fn(&Baked) -> Vec<Expected>,
     /// Who looks, and over which mounts.
-    pub(super) view: View,
+    pub(crate) view: View,
     /// What lies under mounts: the mount point, and how many baked entries it hides.
-    pub(super) hidden: fn(&Baked) -> Vec<(&'static str, u64)>,
-    /// What could not be read.
-    pub(super) unreadable: &'static [&'static str],
+    pub(crate) hidden: fn(&Baked) -> Vec<(&'static str, u64)>,
+    /// What could not be read, in tree order.
+    pub(crate) unreadable: fn(&Baked) -> Vec<String>,
 }
 
 /// Who looks at the tree, and over which mounts.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum View {
+pub(crate) enum View {
     /// We do, as it is.
     Plain,
     /// We do, after these shell commands in a mount namespace of its own; `$ROOT`
@@ -40,47 +40,49 @@ pub(super) enum View {
     Mounted(&'static str),
     /// A user without rights.
     Nobody,
+    /// We do, and may open no more files than this.
+    FewDescriptors(u32),
 }
 
 /// A finding, as far as a row says it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Expected {
-    pub(super) path: TreePath,
-    pub(super) change: Change,
-    pub(super) fields: Vec<String>,
+pub(crate) struct Expected {
+    pub(crate) path: TreePath,
+    pub(crate) change: Change,
+    pub(crate) fields: Vec<String>,
 }
 
 /// A row that looks at the changed tree plainly.
-pub(super) fn row(
+pub(crate) fn row(
     name: &'static str,
     mutate: fn(&Path) -> Result<()>,
     expect: fn(&Baked) -> Vec<Expected>,
 ) -> Row {
-    Row { name, mutate, expect, view: View::Plain, hidden: |_| Vec::new(), unreadable: &[] }
+    Row { name, mutate, expect, view: View::Plain, hidden: |_| Vec::new(), unreadable: |_| Vec::new() }
 }
 
-pub(super) fn nothing(_: &Baked) -> Vec<Expected> {
+pub(crate) fn nothing(_: &Baked) -> Vec<Expected> {
     Vec::new()
 }
 
-pub(super) fn modified(path: &str, fields: &[&str]) -> Expected {
+pub(crate) fn modified(path: &str, fields: &[&str]) -> Expected {
     let fields = fields.iter().map(|&field| field.to_owned()).collect();
     Expected { path: TreePath::new(path).unwrap(), change: Change::Modified, fields }
 }
 
-pub(super) fn added(path: impl Into<Vec<u8>>) -> Expected {
+pub(crate) fn added(path: impl Into<Vec<u8>>) -> Expected {
     changed(path, Change::Added)
 }
 
-pub(super) fn removed(path: impl Into<Vec<u8>>) -> Expected {
+pub(crate) fn removed(path: impl Into<Vec<u8>>) -> Expected {
     changed(path, Change::Removed)
 }
 
-pub(super) fn replaced(path: &str) -> Expected {
+pub(crate) fn replaced(path: &str) -> Expected {
     changed(path, Change::Replaced)
 }
 
-pub(super) fn mounted_over(path: &str) -> Expected {
+pub(crate) fn mounted_over(path: &str) -> Expected {
     changed(path, Change::MountedOver)
 }
 
@@ -96,17 +98,17 @@ impl From<&Finding> for Expected {
 }
 
 /// The tree that rows copy, and its manifest.
-pub(super) struct Baked {
-    pub(super) tree: PathBuf,
-    pub(super) manifest: Manifest,
-    pub(super) manifest_file: PathBuf,
-    pub(super) public_key: PathBuf,
-    pub(super) entries: Vec<ListedEntry>,
+pub(crate) struct Baked {
+    pub(crate) tree: PathBuf,
+    pub(crate) manifest: Manifest,
+    pub(crate) manifest_file: PathBuf,
+    pub(crate) public_key: PathBuf,
+    pub(crate) entries: Vec<ListedEntry>,
 }
 
 impl Baked {
     /// Bakes `tree` by the real binary, and reads the manifest back.
-    pub(super) fn bake(tree: &Path, contract: &str, sandbox: &Sandbox) -> Result<Self> {
+    pub(crate) fn bake(tree: &Path, contract: &str, sandbox: &Sandbox) -> Result<Self> {
         let keys: KeyFiles = sandbox.openssl_key("key")?;
         let contract = sandbox.write("contract.toml", contract)?;
         let manifest_file = sandbox.path("web.manifest");
@@ -119,7 +121,7 @@ impl Baked {
     }
 
     /// The baked entries at `path` and beneath it.
-    pub(super) fn beneath(&self, path: &str) -> impl Iterator<Item = &ListedEntry> {
+    pub(crate) fn beneath(&self, path: &str) -> impl Iterator<Item = &ListedEntry> {
         let top = TreePath::new(path).unwrap();
         let found = self.entries.iter().filter(move |listed| listed.path.starts_with(&top));
         assert!(found.clone().next().is_some(), "the tree has no {path}");
@@ -127,28 +129,28 @@ impl Baked {
     }
 
     /// How many there are.
-    pub(super) fn count(&self, path: &str) -> u64 {
+    pub(crate) fn count(&self, path: &str) -> u64 {
         self.beneath(path).count() as u64
     }
 
     /// The removal of `path` and all beneath it.
-    pub(super) fn all_removed(&self, path: &str) -> Vec<Expected> {
+    pub(crate) fn all_removed(&self, path: &str) -> Vec<Expected> {
         self.beneath(path).map(|listed| removed(listed.path.as_bytes())).collect()
     }
 
     /// The same for what lies beneath alone.
-    pub(super) fn beneath_removed(&self, path: &str) -> Vec<Expected> {
+    pub(crate) fn beneath_removed(&self, path: &str) -> Vec<Expected> {
         self.all_removed(path).split_off(1)
     }
 
     /// The addition of all that lies at `from`, under another name.
-    pub(super) fn all_added_as(&self, from: &str, to: &str) -> Vec<Expected> {
+    pub(crate) fn all_added_as(&self, from: &str, to: &str) -> Vec<Expected> {
         let renamed = |listed: &ListedEntry| [to.as_bytes(), &listed.path.as_bytes()[from.len()..]].concat();
         self.beneath(from).map(|listed| added(renamed(listed))).collect()
     }
 
     /// What the contract makes of `path`.
-    pub(super) fn class_of(&self, path: &TreePath) -> Class {
+    pub(crate) fn class_of(&self, path: &TreePath) -> Class {
         let predicate = self.manifest.predicate();
         if is_reserved(&predicate.reserved, path) {
             return Class::Reserved;
@@ -157,7 +159,7 @@ impl Baked {
     }
 
     /// What was baked at `path`.
-    pub(super) fn node(&self, path: &TreePath) -> Option<&Node> {
+    pub(crate) fn node(&self, path: &TreePath) -> Option<&Node> {
         self.entries.iter().find(|listed| listed.path == *path).map(|listed| &listed.entry.node)
     }
 }

@@ -1,0 +1,65 @@
+//! File systems that are built whole and never written to: squashfs and erofs.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use congruent_tests::mounts::Mounted;
+use congruent_tests::program::succeed;
+use congruent_tests::sandbox::Sandbox;
+
+use super::disk::make_tree;
+use super::writable::CONTRACT;
+use crate::mutation::check::change_and_hold;
+use crate::mutation::row::{Baked, Expected, modified, nothing, row};
+
+type Build = fn(&Path, &Path) -> Result<()>;
+
+#[test]
+fn on_squashfs() -> Result<()> {
+    // It has no access control lists: what had one lost it as the image was built.
+    check("squashfs", squash, |_| vec![modified("/usr/share/guarded", &["xattr:system.posix_acl_access"])])
+}
+
+#[test]
+fn on_erofs() -> Result<()> {
+    check("erofs", build_erofs, nothing)
+}
+
+/// Builds an image of a tree, and another of the tree with one byte changed; holds
+/// both to a manifest that was baked on the first, and the first also to one that
+/// was baked from the tree before it was built, which differs by `lost`.
+fn check(filesystem: &str, build: Build, lost: fn(&Baked) -> Vec<Expected>) -> Result<()> {
+    let sandbox = Sandbox::for_trees()?;
+    let tree = sandbox.path("tree");
+    fs::create_dir(&tree)?;
+    make_tree(&tree)?;
+    let image = |name: &str| sandbox.path(format!("{name}.img"));
+    build(&tree, &image("intact"))?;
+    let from_tree = Baked::bake(&tree, CONTRACT, &sandbox)?;
+    File::options().write(true).open(tree.join("usr/bin/large"))?.write_all_at(b"x", 1000)?;
+    build(&tree, &image("changed"))?;
+
+    let intact = Mounted::image(filesystem, "ro", &image("intact"), &sandbox.path("intact"))?;
+    let changed = Mounted::image(filesystem, "ro", &image("changed"), &sandbox.path("changed"))?;
+    let folder = sandbox.folder();
+    let hold = |row, baked: &Baked, disk: &Mounted| change_and_hold(&row, baked, folder, disk.path());
+    hold(row("", |_| Ok(()), lost), &from_tree, &intact).context("held to what it was built from")?;
+    let baked = Baked::bake(intact.path(), CONTRACT, &sandbox)?;
+    hold(row("", |_| Ok(()), nothing), &baked, &intact).context("the image that was baked")?;
+    let one_byte = row("", |_| Ok(()), |_| vec![modified("/usr/bin/large", &["content"])]);
+    hold(one_byte, &baked, &changed).context("the image with one byte changed")
+}
+
+fn squash(tree: &Path, image: &Path) -> Result<()> {
+    let options = ["-noappend", "-quiet", "-no-progress", "-xattrs"].map(OsStr::new);
+    succeed("mksquashfs", [tree.as_os_str(), image.as_os_str()].into_iter().chain(options))?;
+    Ok(())
+}
+
+fn build_erofs(tree: &Path, image: &Path) -> Result<()> {
+    succeed("mkfs.erofs", [image.as_os_str(), tree.as_os_str()])?;
+    Ok(())
+}
