@@ -5,10 +5,12 @@
 //! is compared with, whatever takes the file's place meanwhile.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use congruent_protocol::contract::Class;
 use congruent_protocol::digest::{ContentKey, DIGEST_BYTES};
 use congruent_protocol::ledger::{Ledger, MAX_LEDGER_BYTES};
 use congruent_protocol::manifest::Manifest;
@@ -24,6 +26,8 @@ pub(crate) struct Target {
     pub(crate) ledger: Ledger,
     pub(crate) content_key: ContentKey,
     files: Vec<File>,
+    /// The base manifest's place, where its entries are not proven yet.
+    unproven: Option<PathBuf>,
 }
 
 /// Where a target's parts are.
@@ -39,8 +43,35 @@ pub(crate) struct Sources<'a> {
 impl Target {
     /// Opens and checks everything, as of `now`.
     pub(crate) fn open(sources: Sources<'_>, now: Timestamp) -> anyhow::Result<Self> {
-        let Sources { manifest, add_ons, trust, ledger, content_key } = sources;
-        let (base, file) = open_manifest(manifest, trust, now)?;
+        let base = open_manifest(sources.manifest, sources.trust, now)?;
+        Self::on(base, sources, now)
+    }
+
+    /// Opens everything, but leaves it to [`Target::prove`] to hold the base's
+    /// entries to its statement, where they are not needed before: that can go on
+    /// beside a sweep.
+    pub(crate) fn open_unproven(sources: Sources<'_>, now: Timestamp) -> anyhow::Result<Self> {
+        let (base, file) = open_statement(sources.manifest, sources.trust, now)?;
+        let contract = &base.predicate().contract;
+        if !sources.add_ons.is_empty() || contract.has(|terms| terms.class == Class::AppendOnly) {
+            return Self::open(sources, now);
+        }
+        let manifest = sources.manifest.to_owned();
+        let target = Self::on((base, file), sources, now)?;
+        Ok(Self { unproven: Some(manifest), ..target })
+    }
+
+    /// Checks what was not checked when it was opened. Nothing may be concluded
+    /// before.
+    pub(crate) fn prove(&self) -> anyhow::Result<()> {
+        let Some(manifest) = &self.unproven else { return Ok(()) };
+        let mut file = ReadAt { file: &self.files[0], at: 0 };
+        let proven = self.stack.base().check_entries(&mut file);
+        proven.with_context(|| format!("cannot use the manifest {}", manifest.display()))
+    }
+
+    fn on((base, file): (Manifest, File), sources: Sources<'_>, now: Timestamp) -> anyhow::Result<Self> {
+        let Sources { add_ons, trust, ledger, content_key, .. } = sources;
         let (mut manifests, mut files) = (Vec::new(), vec![file]);
         for path in add_ons {
             let (add_on, file) = open_manifest(path, trust, now)?;
@@ -58,7 +89,7 @@ impl Target {
                 ledger
             }
         };
-        Ok(Self { stack, ledger, content_key, files })
+        Ok(Self { stack, ledger, content_key, files, unproven: None })
     }
 
     /// The manifests' open files, the base's first.
@@ -74,15 +105,49 @@ pub(crate) fn open_manifest(
     trust: Option<&Trust>,
     now: Timestamp,
 ) -> anyhow::Result<(Manifest, File)> {
+    let (manifest, mut file) = open_statement(path, trust, now)?;
+    let manifest = manifest.proven_by(&mut file);
+    Ok((manifest.with_context(|| format!("cannot use the manifest {}", path.display()))?, file))
+}
+
+/// Opens one manifest and checks it but for its entries.
+fn open_statement(path: &Path, trust: Option<&Trust>, now: Timestamp) -> anyhow::Result<(Manifest, File)> {
     let mut file =
         regular::open(path).with_context(|| format!("cannot open the manifest {}", path.display()))?;
     let manifest = match trust {
-        Some(trust) => Manifest::verify(&mut file, trust, now),
-        None => Manifest::read_unchecked(&mut file)
+        Some(trust) => Manifest::verify_statement(&mut file, trust, now),
+        None => Manifest::read_statement(&mut file)
             .and_then(|manifest| manifest.check_expiry(now).map(|()| manifest)),
     };
     let manifest = manifest.with_context(|| format!("cannot use the manifest {}", path.display()))?;
     Ok((manifest, file))
+}
+
+/// A file that is read from a place of one's own, whoever else reads it.
+struct ReadAt<'f> {
+    file: &'f File,
+    at: u64,
+}
+
+impl Read for ReadAt<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read_at(into, self.at)?;
+        self.at += count as u64;
+        Ok(count)
+    }
+}
+
+impl Seek for ReadAt<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let (from, by) = match to {
+            SeekFrom::Start(at) => (at, 0),
+            SeekFrom::End(by) => (self.file.metadata()?.len(), by),
+            SeekFrom::Current(by) => (self.at, by),
+        };
+        let at = from.checked_add_signed(by).ok_or(io::ErrorKind::InvalidInput)?;
+        self.at = at;
+        Ok(at)
+    }
 }
 
 /// Reads a ledger from its file.

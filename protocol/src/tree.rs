@@ -53,17 +53,46 @@ impl<'a> Contribution<'a> {
     }
 }
 
+/// How much of what a directory's children contribute is hashed at once: many
+/// small pieces cost far more than a large one.
+const GATHERED_BYTES: usize = 1 << 14;
+
 /// Computes a tree root from contributions in tree order.
 pub struct TreeHasher {
     algorithm: Algorithm,
     /// The path of the innermost open directory; meaningless while none is.
     open: TreePath,
-    /// One hasher per open directory, the root's first.
-    directories: Vec<Hasher>,
+    /// One per open directory, the root's first.
+    directories: Vec<Gathering>,
     /// Takes the contribution of `/` itself.
-    root: Hasher,
+    root: Gathering,
+    /// Buffers of directories that are closed.
+    spare: Vec<Vec<u8>>,
     last: Option<TreePath>,
-    scratch: Vec<u8>,
+}
+
+/// A hasher, and what it has yet to take.
+struct Gathering {
+    hasher: Hasher,
+    gathered: Vec<u8>,
+}
+
+impl Gathering {
+    /// Where the next contribution goes.
+    fn next(&mut self) -> &mut Vec<u8> {
+        if self.gathered.len() >= GATHERED_BYTES {
+            self.hasher.update(&self.gathered);
+            self.gathered.clear();
+        }
+        &mut self.gathered
+    }
+
+    /// The digest, and the buffer for another.
+    fn finish(mut self) -> (Digest, Vec<u8>) {
+        self.hasher.update(&self.gathered);
+        self.gathered.clear();
+        (self.hasher.finish(), self.gathered)
+    }
 }
 
 /// A path was pushed out of tree order, or twice.
@@ -77,15 +106,14 @@ pub struct OutOfOrder {
 impl TreeHasher {
     /// A hasher with no entries.
     pub fn new(algorithm: Algorithm) -> Self {
-        let mut root = algorithm.hasher();
-        root.update(ROOT_DOMAIN);
+        let root = Gathering { hasher: algorithm.hasher(), gathered: ROOT_DOMAIN.to_vec() };
         Self {
             algorithm,
             open: TreePath::root(),
             directories: Vec::new(),
             root,
+            spare: Vec::new(),
             last: None,
-            scratch: Vec::new(),
         }
     }
 
@@ -118,7 +146,7 @@ impl TreeHasher {
         while !self.directories.is_empty() {
             self.close_directory();
         }
-        self.root.finish()
+        self.root.finish().0
     }
 
     /// Closes the open directories that do not hold `path`.
@@ -136,10 +164,9 @@ impl TreeHasher {
         // The first name is that of the root, which is empty; the last is the path's own.
         let names = path.as_bytes().split(|&b| b == b'/').take(depth).skip(self.directories.len());
         for name in names {
-            self.scratch.clear();
-            self.scratch.push(IMPLIED_TAG);
-            put_bytes(&mut self.scratch, name);
-            self.flush();
+            let out = self.innermost();
+            out.push(IMPLIED_TAG);
+            put_bytes(out, name);
             self.push_directory();
         }
         let mut ancestor = path.clone();
@@ -153,48 +180,47 @@ impl TreeHasher {
     }
 
     fn push_directory(&mut self) {
-        let mut hasher = self.algorithm.hasher();
-        hasher.update(DIRECTORY_DOMAIN);
-        self.directories.push(hasher);
+        let mut gathered = self.spare.pop().unwrap_or_default();
+        gathered.extend_from_slice(DIRECTORY_DOMAIN);
+        self.directories.push(Gathering { hasher: self.algorithm.hasher(), gathered });
     }
 
     /// Ends the innermost directory; its digest follows its own contribution in
     /// the directory that holds it.
     fn close_directory(&mut self) {
-        let Some(hasher) = self.directories.pop() else {
+        let Some(directory) = self.directories.pop() else {
             return;
         };
-        self.scratch.clear();
-        self.scratch.extend_from_slice(hasher.finish().as_bytes());
-        self.flush();
+        let (digest, buffer) = directory.finish();
+        self.spare.push(buffer);
+        self.innermost().extend_from_slice(digest.as_bytes());
         if let Some(depth) = self.directories.len().checked_sub(1) {
             self.open.truncate(depth);
         }
     }
 
     fn write(&mut self, name: &[u8], contribution: Contribution<'_>) {
-        self.scratch.clear();
+        let out = self.innermost();
         match contribution {
-            Contribution::Entry { entry, mtime } => put_entry(&mut self.scratch, name, entry, mtime),
+            Contribution::Entry { entry, mtime } => put_entry(out, name, entry, mtime),
             Contribution::Contradiction(observed) => {
-                self.scratch.push(CONTRADICTION_TAG);
-                put_bytes(&mut self.scratch, name);
-                self.scratch.push(u8::from(observed.is_some()));
+                out.push(CONTRADICTION_TAG);
+                put_bytes(out, name);
+                out.push(u8::from(observed.is_some()));
                 if let Some(entry) = observed {
-                    put_entry(&mut self.scratch, name, entry, false);
+                    put_entry(out, name, entry, false);
                 }
             }
             Contribution::Mount => {
-                self.scratch.push(Kind::Mount.tag());
-                put_bytes(&mut self.scratch, name);
+                out.push(Kind::Mount.tag());
+                put_bytes(out, name);
             }
         }
-        self.flush();
     }
 
-    /// Hands the scratch bytes to the innermost open directory.
-    fn flush(&mut self) {
-        self.directories.last_mut().unwrap_or(&mut self.root).update(&self.scratch);
+    /// Where the innermost open directory takes contributions.
+    fn innermost(&mut self) -> &mut Vec<u8> {
+        self.directories.last_mut().unwrap_or(&mut self.root).next()
     }
 }
 

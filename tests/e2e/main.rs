@@ -37,6 +37,8 @@ mod real_report;
 #[cfg(test)]
 mod second_reader;
 #[cfg(test)]
+mod sweeps;
+#[cfg(test)]
 mod three_users;
 #[cfg(test)]
 mod unstable;

@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::thread;
 
 use anyhow::{Context, bail};
 use congruent_protocol::path::escape;
@@ -69,7 +70,9 @@ fn verify_manifest(args: &Verify, trust: Option<&Trust>) -> anyhow::Result<(Root
         ledger: args.ledger.as_deref(),
         content_key,
     };
-    let target = Target::open(sources, Timestamp::now())?;
+    // A quick sweep is over before its manifest could be checked.
+    let open = if args.quick { Target::open_unproven } else { Target::open };
+    let target = open(sources, Timestamp::now())?;
     if args.content_key.is_none() && target.ledger.needs_content_key() {
         bail!(
             "the ledger has first values of sensitive content, which can only be held to under the key that they \
@@ -84,8 +87,15 @@ fn verify_manifest(args: &Verify, trust: Option<&Trust>) -> anyhow::Result<(Root
     let counters = Counters::default();
     let progress = Progress::towards("verifying", target.stack.content_bytes(), &counters);
     let findings = FindingsWriter::spilling_to(&env::temp_dir());
-    let verification = progress
-        .watch(|| sweep::verify(&root, &target, &means, &mut memory, findings, &counters, Timestamp::now))?;
+    let verification = progress.watch(|| {
+        thread::scope(|threads| {
+            let proof = threads.spawn(|| target.prove());
+            let swept =
+                sweep::verify(&root, &target, &means, &mut memory, findings, &counters, Timestamp::now);
+            proof.join().expect("the proof does not panic")?;
+            Ok::<_, anyhow::Error>(swept?)
+        })
+    })?;
     if let Err(error) = memory.keep() {
         let why = format!("{:#}", anyhow::Error::new(error));
         writeln!(io::stderr(), "congruent: nothing is kept for a quick sweep: {}", escape(why.as_bytes()))?;

@@ -291,10 +291,10 @@ impl Comparison<'_> {
     fn take_mount(
         &mut self,
         path: &TreePath,
-        mount: Option<MountSeen>,
+        mount: Option<Box<MountSeen>>,
         claims: Option<&Claims>,
     ) -> Result<(), VerifyError> {
-        if !is_hiding(mount.as_ref()) {
+        if !is_hiding(mount.as_deref()) {
             let (filesystem, source) = mount.map(|m| (m.filesystem, m.source)).unwrap_or_default();
             let attributes = Attributes::mount(filesystem, source);
             let mut finding = Finding::mounted_over(path, Class::Immutable, None, attributes);

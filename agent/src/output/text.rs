@@ -7,7 +7,7 @@ use congruent_protocol::contract::Class;
 use congruent_protocol::drift::{Attributes, Change, Field, Finding, HeldTo};
 use congruent_protocol::entry::Kind;
 use congruent_protocol::verification::{
-    Coverage, Gap, Hidden, MountTreatment, Protected, Unchecked, Verification,
+    Coverage, DirectReads, Gap, Hidden, MountTreatment, Protected, SweepMode, Unchecked, Verification,
 };
 
 use super::counted;
@@ -128,6 +128,20 @@ fn coverage(out: &mut impl Write, coverage: &Coverage) -> io::Result<()> {
         "\ncoverage: {} entries seen, {} expected; {} bytes hashed in {seconds:.1} s",
         coverage.entries_seen, coverage.entries_expected, coverage.bytes_hashed
     )?;
+    if coverage.mode == SweepMode::Quick {
+        writeln!(out, "  quick       full sweeps alone verify; what cannot have changed was not looked at")?;
+    }
+    if coverage.entries_recalled > 0 {
+        let entries = counted(coverage.entries_recalled, "entry", "entries");
+        writeln!(out, "  recalled    {entries} with the stamp that an earlier look saw")?;
+    }
+    if let Some(DirectReads { files, through_cache }) = coverage.direct {
+        let files = counted(files, "file", "files");
+        writeln!(
+            out,
+            "  direct      {files} read past the page cache, {through_cache} of them could not be"
+        )?;
+    }
     gaps(out, "unreadable", &coverage.unreadable)?;
     gaps(out, "unstable", &coverage.unstable)?;
     for first in &coverage.first_seen {

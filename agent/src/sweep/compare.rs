@@ -341,10 +341,10 @@ impl<'a, I: Iterator<Item = Result<ListedEntry, EntriesError>>> Comparison<'a, I
         &mut self,
         path: TreePath,
         terms: &Terms,
-        mount: Option<MountSeen>,
+        mount: Option<Box<MountSeen>>,
         baked: Option<&Entry>,
     ) -> Result<(), VerifyError> {
-        let is_named = is_hiding(mount.as_ref());
+        let is_named = is_hiding(mount.as_deref());
         let kind = if is_named { CoverKind::NamedMount } else { CoverKind::UnnamedMount };
         if is_named {
             self.contribute_baked(&path, terms, baked)?;
@@ -384,7 +384,7 @@ impl<'a, I: Iterator<Item = Result<ListedEntry, EntriesError>>> Comparison<'a, I
                 }
             }
             Sight::Hidden(problem) => self.note_gap(seen.path, problem),
-            Sight::Mount if is_hiding(seen.mount.as_ref()) => {}
+            Sight::Mount if is_hiding(seen.mount.as_deref()) => {}
             Sight::Mount => {
                 let (filesystem, source) = seen.mount.map(|m| (m.filesystem, m.source)).unwrap_or_default();
                 let attributes = Attributes::mount(filesystem, source);

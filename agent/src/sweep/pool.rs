@@ -26,7 +26,8 @@ const SMALL_WINDOW_PATHS: usize = 64;
 /// Paths that a reader takes at once: enough that a channel costs nothing beside
 /// them.
 const CHUNK_PATHS: usize = 32;
-/// What a reader has seen is handed on no later than this.
+/// What a reader of a sweep that is held back has seen is handed on no later than
+/// this.
 const HAND_ON_AFTER: Duration = Duration::from_millis(50);
 
 /// A stretch of the walk, in tree order.
@@ -170,7 +171,7 @@ pub(crate) fn sweep<'a, E>(
             threads.spawn(move || {
                 let mut reader = Reader::new(root, scope, links, counters);
                 for chunk in to_look {
-                    look_at(chunk, &mut reader);
+                    look_at(chunk, &mut reader, scope.means);
                 }
             });
         }
@@ -186,14 +187,14 @@ pub(crate) fn sweep<'a, E>(
     })
 }
 
-/// Looks at a chunk, and hands on what was seen, at the latest when a while has
+/// Looks at a chunk, and hands on what was seen: all at once, or when a while has
 /// passed.
-fn look_at<'a>(chunk: Chunk<'a>, reader: &mut Reader<'_, 'a>) {
+fn look_at<'a>(chunk: Chunk<'a>, reader: &mut Reader<'_, 'a>, means: &Means) {
     let Chunk { looks, looked } = chunk;
     let (mut seen, mut handed_on) = (Vec::with_capacity(looks.len()), Instant::now());
     for Placed { place, look, .. } in looks {
         seen.push((place, reader.look(look)));
-        if handed_on.elapsed() >= HAND_ON_AFTER {
+        if means.is_held_back() && handed_on.elapsed() >= HAND_ON_AFTER {
             // Nobody waits for it any more once the consumer has stopped.
             let _ = looked.send(std::mem::take(&mut seen));
             handed_on = Instant::now();

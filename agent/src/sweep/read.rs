@@ -74,7 +74,7 @@ impl<'w, 'a> Reader<'w, 'a> {
             outcome = self.look_once(&look, &mut mount);
             if self.scope.purpose.is_bake()
                 && matches!(outcome, Ok(Sight::Mount))
-                && is_hiding(mount.as_ref())
+                && is_hiding(mount.as_deref())
             {
                 // What lies beneath is the image's.
                 match without_mounts(&look.directory, look.directory.room()) {
@@ -98,7 +98,7 @@ impl<'w, 'a> Reader<'w, 'a> {
         Some(Seen { path: look.path, terms: look.terms, mount, sight })
     }
 
-    fn look_once(&mut self, look: &Look<'_>, mount: &mut Option<MountSeen>) -> Result<Sight, LookError> {
+    fn look_once(&mut self, look: &Look<'_>, mount: &mut Option<Box<MountSeen>>) -> Result<Sight, LookError> {
         let class = look.terms.class;
         let unread = class == Class::Ephemeral && !self.scope.purpose.is_bake();
         if look.likely_file && !unread && class != Class::Reserved && look.known.is_none() {
@@ -141,9 +141,9 @@ impl<'w, 'a> Reader<'w, 'a> {
 
     /// Sees to it when the path is a mount point. A mount that is verified is
     /// looked at like any other path.
-    fn at_mount(&self, look: &Look<'_>, stat: &Statx, mount: &mut Option<MountSeen>) -> Option<Sight> {
+    fn at_mount(&self, look: &Look<'_>, stat: &Statx, mount: &mut Option<Box<MountSeen>>) -> Option<Sight> {
         *mount = (stat.stx_mnt_id != look.directory.identity.mount_id)
-            .then(|| self.root.mounts.treat(self.scope.contract, &look.path, stat.stx_mnt_id));
+            .then(|| Box::new(self.root.mounts.treat(self.scope.contract, &look.path, stat.stx_mnt_id)));
         mount.as_ref().is_some_and(|mount| mount.treatment != MountTreatment::Verify).then_some(Sight::Mount)
     }
 
@@ -151,7 +151,7 @@ impl<'w, 'a> Reader<'w, 'a> {
         &mut self,
         look: &Look<'_>,
         file: &OwnedFd,
-        mount: &mut Option<MountSeen>,
+        mount: &mut Option<Box<MountSeen>>,
     ) -> Result<Sight, LookError> {
         let mut before = stat(file).map_err(|errno| failed("cannot stat", errno))?;
         if let Some(sight) = self.at_mount(look, &before, mount) {

@@ -17,7 +17,7 @@ pub(crate) struct Seen<'a> {
     /// What it is held to; of class `Reserved` in places outside the tree.
     pub(crate) terms: &'a Terms,
     /// Set where the path is a mount point.
-    pub(crate) mount: Option<MountSeen>,
+    pub(crate) mount: Option<Box<MountSeen>>,
     pub(crate) sight: Sight,
 }
 

@@ -194,7 +194,7 @@ impl<'w, 'a> Walk<'w, 'a> {
             Err(errno) => return self.unseen(terms, None, Problem::unreadable("cannot stat", errno)),
         };
         let mount = self.mount_between(parent, &stat);
-        if self.scope.purpose.is_bake() && is_hiding(mount.as_ref()) {
+        if self.scope.purpose.is_bake() && is_hiding(mount.as_deref()) {
             // What lies beneath is the image's.
             return match without_mounts(parent, &self.room) {
                 Ok(beneath) => self.visit_directory(&beneath, terms, inode),
@@ -237,7 +237,7 @@ impl<'w, 'a> Walk<'w, 'a> {
         fd: OwnedFd,
         stat: &Statx,
         terms: &'a Terms,
-        mount: Option<MountSeen>,
+        mount: Option<Box<MountSeen>>,
     ) -> Result<(), Stopped> {
         let xattrs = xattrs::read(&fd, &terms.xattrs);
         let (names, errno) = Names::list(&fd, &mut self.buffer);
@@ -251,7 +251,7 @@ impl<'w, 'a> Walk<'w, 'a> {
         &mut self,
         stat: &Statx,
         terms: &'a Terms,
-        mount: Option<MountSeen>,
+        mount: Option<Box<MountSeen>>,
         xattrs: ReadXattrs,
         problem: Option<Problem>,
     ) -> Result<(), Stopped> {
@@ -269,7 +269,7 @@ impl<'w, 'a> Walk<'w, 'a> {
     fn unseen(
         &mut self,
         terms: &'a Terms,
-        mount: Option<MountSeen>,
+        mount: Option<Box<MountSeen>>,
         problem: Problem,
     ) -> Result<(), Stopped> {
         let path = self.path.clone();
@@ -289,9 +289,9 @@ impl<'w, 'a> Walk<'w, 'a> {
         self.queue.push(self.window.take())
     }
 
-    fn mount_between(&self, parent: &Directory, stat: &Statx) -> Option<MountSeen> {
+    fn mount_between(&self, parent: &Directory, stat: &Statx) -> Option<Box<MountSeen>> {
         (stat.stx_mnt_id != parent.identity.mount_id)
-            .then(|| self.root.mounts.treat(self.scope.contract, &self.path, stat.stx_mnt_id))
+            .then(|| Box::new(self.root.mounts.treat(self.scope.contract, &self.path, stat.stx_mnt_id)))
     }
 }
 

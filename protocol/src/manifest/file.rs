@@ -239,15 +239,36 @@ impl Manifest {
         trust: &Trust,
         now: Timestamp,
     ) -> Result<Self, ManifestError> {
-        let mut manifest = Self::read_head(input, Some(trust))?;
+        Self::verify_statement(input, trust, now)?.proven_by(input)
+    }
+
+    /// Checks what [`Manifest::verify`] checks but for the entries. Nothing may be
+    /// concluded from such a manifest before [`Manifest::check_entries`] has held it
+    /// to them.
+    ///
+    /// # Errors
+    /// When anything does not hold.
+    pub fn verify_statement<R: Read + Seek>(
+        input: &mut R,
+        trust: &Trust,
+        now: Timestamp,
+    ) -> Result<Self, ManifestError> {
+        let manifest = Self::read_head(input, Some(trust))?;
         let predicate = &manifest.predicate;
         if trust.is_manifest_revoked(&predicate.root) {
             return Err(ManifestError::Revoked(predicate.root));
         }
         manifest.check_expiry(now)?;
         trust.floor().check(&predicate.contract)?;
-        manifest.read_entries(input)?;
         Ok(manifest)
+    }
+
+    /// The statement alone, as [`Manifest::verify_statement`], of whoever wrote it.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn read_statement<R: Read + Seek>(input: &mut R) -> Result<Self, ManifestError> {
+        Self::read_head(input, None)
     }
 
     /// The same without asking who signed it, whether it expired, or where the
@@ -256,9 +277,7 @@ impl Manifest {
     /// # Errors
     /// When it is not whole, or contradicts itself.
     pub fn read_unchecked<R: Read + Seek>(input: &mut R) -> Result<Self, ManifestError> {
-        let mut manifest = Self::read_head(input, None)?;
-        manifest.read_entries(input)?;
-        Ok(manifest)
+        Self::read_statement(input)?.proven_by(input)
     }
 
     /// Whether it is still accepted at `now`.
@@ -276,7 +295,25 @@ impl Manifest {
     }
 
     /// Goes through all entries once, and holds them to the statement.
-    fn read_entries<R: Read + Seek>(&mut self, input: &mut R) -> Result<(), ManifestError> {
+    ///
+    /// # Errors
+    /// When they are not the ones that it states.
+    pub fn check_entries<R: Read + Seek>(&self, input: &mut R) -> Result<(), ManifestError> {
+        self.check(input).map(drop)
+    }
+
+    /// The same manifest, once its entries are checked as in
+    /// [`Manifest::check_entries`].
+    ///
+    /// # Errors
+    /// When they are not the ones that it states.
+    pub fn proven_by<R: Read + Seek>(mut self, input: &mut R) -> Result<Self, ManifestError> {
+        self.append_only = self.check(input)?;
+        Ok(self)
+    }
+
+    /// Checks all entries; gives the sizes of those that may only be appended to.
+    fn check<R: Read + Seek>(&self, input: &mut R) -> Result<HashMap<TreePath, u64>, ManifestError> {
         let contract = &self.predicate.contract;
         let is_plain = !contract.has(|terms| terms.mtime || terms.class == Class::AppendOnly);
         let packages = self.predicate.packages.as_ref().map_or(0, |packages| packages.list.len());
@@ -313,8 +350,7 @@ impl Manifest {
         if found != stated {
             return Err(ManifestError::Root { found, stated });
         }
-        self.append_only = append_only;
-        Ok(())
+        Ok(append_only)
     }
 
     /// The baked size of a file that may only be appended to.

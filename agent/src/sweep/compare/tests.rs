@@ -286,10 +286,12 @@ fn seen<'a>(scene: &Scene, contract: &'a Contract, stack: &Stack) -> Vec<Seen<'a
             };
             (None, Sight::Entry(Box::new(entry)))
         };
-        let mount = mount.take().map(|named| MountSeen {
-            treatment: if named { MountTreatment::Hide } else { MountTreatment::Unnamed },
-            filesystem: None,
-            source: None,
+        let mount = mount.take().map(|named| {
+            Box::new(MountSeen {
+                treatment: if named { MountTreatment::Hide } else { MountTreatment::Unnamed },
+                filesystem: None,
+                source: None,
+            })
         });
         all.push(Seen { path: path.clone(), terms, mount, sight });
     }
