@@ -5,8 +5,7 @@
 //! is compared with, whatever takes the file's place meanwhile.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::FileExt;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -48,8 +47,7 @@ impl Target {
     }
 
     /// Opens everything, but leaves it to [`Target::prove`] to hold the base's
-    /// entries to its statement, where they are not needed before: that can go on
-    /// beside a sweep.
+    /// entries to its statement, where nothing else needs them before.
     pub(crate) fn open_unproven(sources: Sources<'_>, now: Timestamp) -> anyhow::Result<Self> {
         let (base, file) = open_statement(sources.manifest, sources.trust, now)?;
         let contract = &base.predicate().contract;
@@ -62,11 +60,11 @@ impl Target {
     }
 
     /// Checks what was not checked when it was opened. Nothing may be concluded
-    /// before.
+    /// without, unless it was proven of the same statement before; the entries are
+    /// held to their digest whenever they are read.
     pub(crate) fn prove(&self) -> anyhow::Result<()> {
         let Some(manifest) = &self.unproven else { return Ok(()) };
-        let mut file = ReadAt { file: &self.files[0], at: 0 };
-        let proven = self.stack.base().check_entries(&mut file);
+        let proven = self.stack.base().check_entries(&mut &self.files[0]);
         proven.with_context(|| format!("cannot use the manifest {}", manifest.display()))
     }
 
@@ -121,33 +119,6 @@ fn open_statement(path: &Path, trust: Option<&Trust>, now: Timestamp) -> anyhow:
     };
     let manifest = manifest.with_context(|| format!("cannot use the manifest {}", path.display()))?;
     Ok((manifest, file))
-}
-
-/// A file that is read from a place of one's own, whoever else reads it.
-struct ReadAt<'f> {
-    file: &'f File,
-    at: u64,
-}
-
-impl Read for ReadAt<'_> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let count = self.file.read_at(into, self.at)?;
-        self.at += count as u64;
-        Ok(count)
-    }
-}
-
-impl Seek for ReadAt<'_> {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let (from, by) = match to {
-            SeekFrom::Start(at) => (at, 0),
-            SeekFrom::End(by) => (self.file.metadata()?.len(), by),
-            SeekFrom::Current(by) => (self.at, by),
-        };
-        let at = from.checked_add_signed(by).ok_or(io::ErrorKind::InvalidInput)?;
-        self.at = at;
-        Ok(at)
-    }
 }
 
 /// Reads a ledger from its file.

@@ -5,7 +5,6 @@ use std::fs;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::thread;
 
 use anyhow::{Context, bail};
 use congruent_protocol::path::escape;
@@ -70,7 +69,6 @@ fn verify_manifest(args: &Verify, trust: Option<&Trust>) -> anyhow::Result<(Root
         ledger: args.ledger.as_deref(),
         content_key,
     };
-    // A quick sweep is over before its manifest could be checked.
     let open = if args.quick { Target::open_unproven } else { Target::open };
     let target = open(sources, Timestamp::now())?;
     if args.content_key.is_none() && target.ledger.needs_content_key() {
@@ -88,13 +86,12 @@ fn verify_manifest(args: &Verify, trust: Option<&Trust>) -> anyhow::Result<(Root
     let progress = Progress::towards("verifying", target.stack.content_bytes(), &counters);
     let findings = FindingsWriter::spilling_to(&env::temp_dir());
     let verification = progress.watch(|| {
-        thread::scope(|threads| {
-            let proof = threads.spawn(|| target.prove());
-            let swept =
-                sweep::verify(&root, &target, &means, &mut memory, findings, &counters, Timestamp::now);
-            proof.join().expect("the proof does not panic")?;
-            Ok::<_, anyhow::Error>(swept?)
-        })
+        // The full sweep that a quick one recalls has proven the same entries.
+        if !memory.is_quick() {
+            target.prove()?;
+        }
+        let swept = sweep::verify(&root, &target, &means, &mut memory, findings, &counters, Timestamp::now);
+        swept.map_err(anyhow::Error::new)
     })?;
     if let Err(error) = memory.keep() {
         let why = format!("{:#}", anyhow::Error::new(error));

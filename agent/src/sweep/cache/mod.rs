@@ -43,7 +43,11 @@ const CLOCK_SLACK_SECONDS: i64 = 2;
 struct Binding {
     /// The tree root of the stack.
     stack: Digest,
-    /// The digest of its contract: that says what each path is held to.
+    /// The digests of its entries, the base's first. What a full sweep proved of
+    /// them is proven.
+    entries: Vec<Digest>,
+    /// The digest of its contract and of its reserved places: they say what each
+    /// path is held to.
     contract: Digest,
     /// The root directory's device and inode.
     root: (u32, u32, u64),
@@ -74,6 +78,11 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
+    /// Whether what cannot have changed is not looked at.
+    pub(crate) fn is_quick(&self) -> bool {
+        self.is_quick
+    }
+
     /// When the sweep began, where an interrupted one is gone on with.
     pub(crate) fn resumed_from(&self) -> Option<Timestamp> {
         if self.is_quick { None } else { self.recalled.started_at() }
@@ -121,9 +130,12 @@ impl Cache {
         let of_root = |source| CacheError::Root { path: path.to_owned(), source };
         let stat = stat(&root.directory).map_err(|errno| of_root(errno.into()))?;
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").map_err(of_root)?;
-        let contract = serde_json::to_vec(stack.contract()).expect("a contract always serialises");
+        let held_to = (stack.contract(), stack.reserved());
+        let contract = serde_json::to_vec(&held_to).expect("a contract always serialises");
+        let manifests = [stack.base()].into_iter().chain(stack.add_ons());
         let binding = Binding {
             stack: stack.root(),
+            entries: manifests.map(|manifest| manifest.predicate().entries.digest).collect(),
             contract: Algorithm::Blake3.digest(&contract),
             root: (stat.stx_dev_major, stat.stx_dev_minor, stat.stx_ino),
             boot: boot.trim().to_owned(),

@@ -10,6 +10,7 @@ use crate::sweep::stamp::Stamp;
 fn binding(stack: &[u8]) -> Binding {
     Binding {
         stack: Algorithm::Blake3.digest(stack),
+        entries: vec![Algorithm::Blake3.digest(b"entries")],
         contract: Algorithm::Blake3.digest(b"contract"),
         root: (8, 1, 2),
         boot: "boot".to_owned(),
@@ -84,6 +85,8 @@ fn a_cache_is_good_for_what_it_is_of() {
     check("another root", Binding { root: (8, 1, 3), ..binding(b"a") }, 0, other);
     let contract = Algorithm::Blake3.digest(b"");
     check("another contract", Binding { contract, ..binding(b"a") }, 0, other);
+    let entries = vec![Algorithm::Blake3.digest(b"")];
+    check("other entries", Binding { entries, ..binding(b"a") }, 0, other);
     let boot = "other".to_owned();
     check("another boot", Binding { boot, ..binding(b"a") }, 0, Some("it is of an earlier boot"));
     let agent_version = "2".to_owned();
