@@ -33,7 +33,8 @@ const HAND_ON_AFTER: Duration = Duration::from_millis(50);
 /// A stretch of the walk, in tree order.
 pub(super) struct Window<'a> {
     places: Vec<Place<'a>>,
-    looks: Vec<Placed<'a>>,
+    /// The inode number of each path that a reader is to look at, and its place.
+    looks: Vec<(u64, usize)>,
     size: usize,
 }
 
@@ -42,14 +43,15 @@ enum Place<'a> {
     Seen(Seen<'a>),
     /// It was gone when a reader looked.
     Gone,
-    /// A reader has yet to look.
+    /// A reader is to look at it.
+    Look(Look<'a>),
+    /// A reader looks at it.
     Pending,
 }
 
 /// A path to be looked at, and its place in the window.
 struct Placed<'a> {
     place: usize,
-    inode: u64,
     look: Look<'a>,
 }
 
@@ -67,8 +69,8 @@ impl<'a> Window<'a> {
 
     /// Adds what a reader is to look at. `inode` only helps to order.
     pub(super) fn add_look(&mut self, look: Look<'a>, inode: u64) {
-        self.looks.push(Placed { place: self.places.len(), inode, look });
-        self.places.push(Place::Pending);
+        self.looks.push((inode, self.places.len()));
+        self.places.push(Place::Look(look));
     }
 
     pub(super) fn is_full(&self) -> bool {
@@ -77,7 +79,8 @@ impl<'a> Window<'a> {
 
     /// What is in it; it is empty then.
     pub(super) fn take(&mut self) -> Self {
-        let empty = Self { places: Vec::with_capacity(self.size), looks: Vec::new(), size: self.size };
+        let size = self.size;
+        let empty = Self { places: Vec::with_capacity(size), looks: Vec::with_capacity(size), size };
         std::mem::replace(self, empty)
     }
 }
@@ -110,8 +113,8 @@ impl<'a> Underway<'a> {
                         return Some(seen);
                     }
                     Place::Gone => place += 1,
-                    Place::Pending => {
-                        self.places[place] = Place::Pending;
+                    waiting @ (Place::Pending | Place::Look(_)) => {
+                        self.places[place] = waiting;
                         let looked =
                             self.looked.recv().expect("a reader answers for every chunk that it takes");
                         for (place, seen) in looked {
@@ -135,20 +138,29 @@ pub(super) struct Stopped;
 
 impl<'a> WindowQueue<'a> {
     pub(super) fn push(&self, window: Window<'a>) -> Result<(), Stopped> {
-        let Window { places, mut looks, .. } = window;
-        looks.sort_unstable_by_key(|placed| placed.inode);
+        let Window { mut places, mut looks, .. } = window;
+        looks.sort_unstable();
         let (sender, looked) = unbounded();
+        let chunks: Vec<_> = looks.chunks(CHUNK_PATHS).map(|looks| take_looks(&mut places, looks)).collect();
         // The ordered queue is the bounded one: it is what holds the walk back.
         self.ordered.send(Underway { places, looked }).map_err(|_| Stopped)?;
-        let mut looks = looks.into_iter();
-        loop {
-            let looks: Vec<_> = looks.by_ref().take(CHUNK_PATHS).collect();
-            if looks.is_empty() {
-                return Ok(());
-            }
+        for looks in chunks {
             self.chunks.send(Chunk { looks, looked: sender.clone() }).map_err(|_| Stopped)?;
         }
+        Ok(())
     }
+}
+
+/// Takes what is to be looked at from its places.
+fn take_looks<'a>(places: &mut [Place<'a>], looks: &[(u64, usize)]) -> Vec<Placed<'a>> {
+    let take = |&(_, place): &(u64, usize)| match std::mem::replace(&mut places[place], Place::Pending) {
+        Place::Look(look) => Some(Placed { place, look }),
+        other => {
+            places[place] = other;
+            None
+        }
+    };
+    looks.iter().filter_map(take).collect()
 }
 
 /// Walks `root` and hands everything seen to `consume`, in tree order. Stops at
@@ -192,7 +204,7 @@ pub(crate) fn sweep<'a, E>(
 fn look_at<'a>(chunk: Chunk<'a>, reader: &mut Reader<'_, 'a>, means: &Means) {
     let Chunk { looks, looked } = chunk;
     let (mut seen, mut handed_on) = (Vec::with_capacity(looks.len()), Instant::now());
-    for Placed { place, look, .. } in looks {
+    for Placed { place, look } in looks {
         seen.push((place, reader.look(look)));
         if means.is_held_back() && handed_on.elapsed() >= HAND_ON_AFTER {
             // Nobody waits for it any more once the consumer has stopped.

@@ -166,9 +166,9 @@ impl Contract {
     pub fn may_hide(&self, path: &TreePath) -> bool {
         let bytes = path.as_bytes();
         self.mounts.iter().filter(|mount| mount.content == MountContent::Hide).any(|mount| {
-            bytes
-                .strip_prefix(mount.path.as_bytes())
-                .is_some_and(|rest| matches!(rest.first(), None | Some(b'/')))
+            let mount = mount.path.as_bytes();
+            // Most end at the first of these: it is asked of every entry.
+            matches!(bytes.get(mount.len()), None | Some(b'/')) && bytes.starts_with(mount)
         })
     }
 }
