@@ -7,8 +7,9 @@ use std::os::fd::AsFd;
 
 use congruent_protocol::digest::{Algorithm, Digest};
 use congruent_protocol::path::TreePath;
-use rustix::fs::{Mode, OFlags, ResolveFlags};
 use sha2::digest::DynDigest;
+
+use crate::sweep::{open_descendant, open_file};
 
 const BUFFER_BYTES: usize = 256 << 10;
 
@@ -32,11 +33,10 @@ impl Sha2Size {
 
 /// Opens the regular file `path` of the tree whose root `directory` is.
 pub(crate) fn open(directory: impl AsFd, path: &TreePath) -> io::Result<File> {
-    let relative = path.as_bytes().strip_prefix(b"/").unwrap_or_default();
-    // O_NONBLOCK: a pipe that took the file's place must not stop us.
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    let file = File::from(rustix::fs::openat2(directory, relative, flags, Mode::empty(), resolve)?);
+    let above = path.parent().filter(|above| !above.is_root());
+    let above = above.map(|above| open_descendant(directory.as_fd(), &above.as_bytes()[1..])).transpose()?;
+    let folder = above.as_ref().map_or(directory.as_fd(), AsFd::as_fd);
+    let file = File::from(open_file(folder, path.name())?);
     if file.metadata()?.is_file() {
         Ok(file)
     } else {

@@ -27,10 +27,12 @@ pub(crate) fn verified(verification: &Verification<Findings>, has_collector: boo
     let coverage = &verification.coverage;
     info!(
         state = verification.state.name(),
+        mode = coverage.mode.name(),
         manifest = %verification.manifest.root,
         observed = %verification.observed_root,
         findings = verification.findings.len(),
         entries = coverage.entries_seen,
+        recalled = coverage.entries_recalled,
         bytes = coverage.bytes_hashed,
         "sweep completed"
     );

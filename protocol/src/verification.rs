@@ -223,6 +223,16 @@ pub enum SweepMode {
     Quick,
 }
 
+impl SweepMode {
+    /// The name, as in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Quick => "quick",
+        }
+    }
+}
+
 /// A path that could not be verified; for a directory, with all beneath it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gap {

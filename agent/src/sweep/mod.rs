@@ -41,6 +41,7 @@ pub(crate) use cache::Recalled;
 pub(crate) use compare::{empty_coverage, verify};
 pub(crate) use idle::stand_back;
 pub(crate) use means::{MAX_THREADS, Means};
+pub(crate) use open::{open_descendant, open_file};
 pub(crate) use pool::sweep;
 pub(crate) use root::Root;
 pub(crate) use sight::{Inode, MountSeen, Problem, ProblemKind, Seen, SeenEntry, Sight};

@@ -52,7 +52,7 @@ fn open_beneath(directory: BorrowedFd<'_>, name: impl Arg, flags: OFlags) -> Res
 ///
 /// A pipe that took its place does not stop us, and a lease that someone holds on
 /// it does not keep it from being read.
-pub(super) fn open_file(directory: BorrowedFd<'_>, name: impl Arg + Copy) -> Result<OwnedFd, Errno> {
+pub(crate) fn open_file(directory: BorrowedFd<'_>, name: impl Arg + Copy) -> Result<OwnedFd, Errno> {
     match open(directory, name, OFlags::empty()) {
         Err(Errno::AGAIN) => open_leased(directory, name),
         opened => opened,
@@ -74,7 +74,7 @@ fn open_leased(directory: BorrowedFd<'_>, name: impl Arg) -> Result<OwnedFd, Err
 
 /// Opens the directory at `path`, relative to an open one: names parted by `/`,
 /// as many as there are.
-pub(super) fn open_descendant(directory: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {
+pub(crate) fn open_descendant(directory: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {
     let mut opened: Option<OwnedFd> = None;
     let longest = if *HAS_OPENAT2 { PATH_MAX - 1 } else { 0 };
     for piece in pieces(path, longest) {

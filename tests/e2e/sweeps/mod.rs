@@ -1,6 +1,7 @@
 //! How a sweep goes about it: quick ones, interrupted ones, and what they take of
 //! the machine.
 
+mod agent_runs;
 mod means;
 mod quick;
 mod resumed;
