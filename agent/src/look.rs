@@ -1,10 +1,9 @@
 //! One look at the node, as the agent takes it: what it is held to, how it is
 //! swept, and what is kept for the next one.
 
-use std::env;
 use std::path::PathBuf;
+use std::{env, fs};
 
-use anyhow::Context;
 use congruent_protocol::digest::ContentKey;
 use congruent_protocol::verification::{SweepMode, Verification};
 use jiff::Timestamp;
@@ -12,7 +11,7 @@ use tracing::{info, warn};
 
 use crate::config::{Config, Sweep};
 use crate::findings::{Findings, FindingsWriter};
-use crate::sweep::cache::{Cache, CacheError, Memory};
+use crate::sweep::cache::{Cache, Memory};
 use crate::sweep::{self, Counters, Means, Root};
 use crate::target::{Sources, Target, open_manifest};
 use crate::{identity, unwatched};
@@ -57,11 +56,9 @@ fn sweep_once(config: &Config, mode: SweepMode, target: &Target) -> anyhow::Resu
     if idle && let Err(error) = sweep::stand_back() {
         warn!("cannot stand back from the rest of the machine: {error}");
     }
-    let cache = open_cache(config, &root, target)?;
-    let mut memory = cache
-        .as_ref()
-        .map_or_else(|| Ok(Memory::default()), |cache| recall(cache, mode, Timestamp::now()))?;
-    let means = Means::new(threads, max_bytes_per_second, direct);
+    // A quick sweep reads little, and nothing that it could find beneath the cache.
+    let means = Means::new(threads, max_bytes_per_second, direct && mode == SweepMode::Full);
+    let mut memory = memory(config, &root, target, mode, &means)?;
     let counters = Counters::default();
     let findings = FindingsWriter::spilling_to(&spill_directory(config));
     let looked = sweep::verify(&root, target, &means, &mut memory, findings, &counters, Timestamp::now)?;
@@ -77,31 +74,34 @@ fn spill_directory(config: &Config) -> PathBuf {
     if config.keeps_state() { config.state_directory.clone() } else { env::temp_dir() }
 }
 
-/// The cache in the state directory; none for an agent that keeps no state.
-fn open_cache(config: &Config, root: &Root, target: &Target) -> anyhow::Result<Option<Cache>> {
+/// What the state directory recalls for the sweep, and keeps of it. Rather than
+/// no sweep, there is one without; only state in the tree that is watched is refused.
+fn memory(
+    config: &Config,
+    root: &Root,
+    target: &Target,
+    mode: SweepMode,
+    means: &Means,
+) -> anyhow::Result<Memory> {
     if !config.keeps_state() {
-        return Ok(None);
+        return Ok(Memory::default());
     }
     let directory = &config.state_directory;
     unwatched::check(STATE_DIRECTORY, directory, root, target.stack.reserved())?;
-    std::fs::create_dir_all(directory)
-        .with_context(|| format!("cannot make the state directory {}", directory.display()))?;
-    Ok(Some(Cache::open(&directory.join(CACHE_FILE), root, &target.stack)?))
-}
-
-fn recall(cache: &Cache, mode: SweepMode, now: Timestamp) -> Result<Memory, CacheError> {
-    if mode == SweepMode::Quick {
-        match cache.for_quick() {
-            Ok(memory) => return Ok(memory),
-            Err(unusable) => {
-                info!(
-                    "no quick sweep, but a full one: the cache is of no use: {:#}",
-                    anyhow::Error::new(unusable)
-                );
-            }
-        }
+    if let Err(error) = fs::create_dir_all(directory) {
+        warn!("cannot make the state directory {}: {error}", directory.display());
     }
-    let memory = cache.for_full(now)?;
+    let cache = Cache::open(&directory.join(CACHE_FILE), root, &target.stack);
+    let (memory, unusable) = match cache.and_then(|cache| cache.recall(mode, means, Timestamp::now())) {
+        Ok(recalled) => recalled,
+        Err(error) => {
+            warn!("this sweep recalls nothing, and nothing is kept of it: {:#}", anyhow::Error::new(error));
+            return Ok(Memory::default());
+        }
+    };
+    if let Some(unusable) = unusable {
+        info!("no quick sweep, but a full one: the cache is of no use: {:#}", anyhow::Error::new(unusable));
+    }
     if let Some(began) = memory.resumed_from() {
         info!("going on with the sweep that began at {began}");
     }

@@ -73,7 +73,7 @@ impl<'a> Progress<'a> {
                 _ => {}
             }
             bar.set_message(self.counters.entries().to_string());
-            bar.set_position(self.counters.bytes());
+            bar.set_position(self.counters.progress());
             thread::park_timeout(REFRESH);
         }
         bar.finish_and_clear();

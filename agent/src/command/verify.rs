@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use congruent_protocol::path::escape;
 use congruent_protocol::trust::Trust;
-use congruent_protocol::verification::Verification;
+use congruent_protocol::verification::{SweepMode, Verification};
 use jiff::Timestamp;
 
 use super::{Outcome, means, read_trust, verify_mtree};
@@ -19,7 +19,7 @@ use crate::findings::{Findings, FindingsWriter};
 use crate::output::{self, sarif};
 use crate::progress::Progress;
 use crate::sweep::cache::{Cache, Memory};
-use crate::sweep::{self, Counters, Root};
+use crate::sweep::{self, Counters, Means, Root};
 use crate::target::{Sources, Target, passing_content_key, read_content_key};
 use crate::unwatched;
 
@@ -81,7 +81,7 @@ fn verify_manifest(args: &Verify, trust: Option<&Trust>) -> anyhow::Result<(Root
     let means = means(&args.pace, args.direct)?;
     let cache = args.cache.as_deref().map(|path| open_cache(path, &root, &target)).transpose()?;
     let mut memory =
-        cache.as_ref().map_or_else(|| Ok(Memory::default()), |cache| recall(cache, args.quick))?;
+        cache.map_or_else(|| Ok(Memory::default()), |cache| recall(cache, args.quick, &means))?;
     let counters = Counters::default();
     let progress = Progress::towards("verifying", target.stack.content_bytes(), &counters);
     let findings = FindingsWriter::spilling_to(&env::temp_dir());
@@ -107,20 +107,13 @@ fn open_cache(path: &Path, root: &Root, target: &Target) -> anyhow::Result<Cache
 }
 
 /// What is recalled for a sweep. One that cannot be quick is full, and says why.
-fn recall(cache: &Cache, is_quick: bool) -> anyhow::Result<Memory> {
-    if is_quick {
-        match cache.for_quick() {
-            Ok(memory) => return Ok(memory),
-            Err(unusable) => {
-                let why = format!("{:#}", anyhow::Error::new(unusable));
-                writeln!(
-                    io::stderr(),
-                    "congruent: no quick sweep, but a full one: the cache is of no use: {why}"
-                )?;
-            }
-        }
+fn recall(cache: Cache, is_quick: bool, means: &Means) -> anyhow::Result<Memory> {
+    let mode = if is_quick { SweepMode::Quick } else { SweepMode::Full };
+    let (memory, unusable) = cache.recall(mode, means, Timestamp::now())?;
+    if let Some(unusable) = unusable {
+        let why = format!("{:#}", anyhow::Error::new(unusable));
+        writeln!(io::stderr(), "congruent: no quick sweep, but a full one: the cache is of no use: {why}")?;
     }
-    let memory = cache.for_full(Timestamp::now())?;
     if let Some(began) = memory.resumed_from() {
         writeln!(io::stderr(), "congruent: going on with the sweep that began at {began}")?;
     }

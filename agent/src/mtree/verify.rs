@@ -20,7 +20,8 @@ use congruent_protocol::entry::{Entry, Node};
 use congruent_protocol::path::TreePath;
 use congruent_protocol::tree::{Contribution, OutOfOrder, TreeHasher};
 use congruent_protocol::verification::{
-    Coverage, Gap, Hidden, ManifestId, Mount, Protected, State, VERIFICATION_SCHEMA, Verification,
+    Coverage, DirectReads, Gap, Hidden, ManifestId, Mount, Protected, State, VERIFICATION_SCHEMA,
+    Verification,
 };
 use jiff::Timestamp;
 
@@ -74,6 +75,7 @@ pub(crate) fn verify(
         covers: Vec::new(),
         notes: Notes::default(),
     };
+    comparison.coverage.direct = means.direct.then(DirectReads::default);
     sweep(root, &scope, Recalled::default(), counters, |seen| comparison.take(seen))?;
     comparison.take_missing_before(None)?;
     let Comparison { expected, observed, findings, mut coverage, notes, .. } = comparison;
@@ -208,6 +210,7 @@ impl Comparison<'_> {
         seen: SeenEntry,
         claims: Option<Claims>,
     ) -> Result<(), VerifyError> {
+        seen.count_reading(&mut self.coverage);
         let SeenEntry { entry: observed, inode, problem, xattrs_answered, is_unlisted, .. } = seen;
         self.observed.push(path, contribution(&observed, claims.as_ref()))?;
         match claims {

@@ -136,10 +136,10 @@ fn coverage(out: &mut impl Write, coverage: &Coverage) -> io::Result<()> {
         writeln!(out, "  recalled    {entries} with the stamp that an earlier look saw")?;
     }
     if let Some(DirectReads { files, through_cache }) = coverage.direct {
-        let files = counted(files, "file", "files");
+        let past = files.saturating_sub(through_cache);
         writeln!(
             out,
-            "  direct      {files} read past the page cache, {through_cache} of them could not be"
+            "  direct      {past} of {files} files past the page cache, {through_cache} through it"
         )?;
     }
     gaps(out, "unreadable", &coverage.unreadable)?;

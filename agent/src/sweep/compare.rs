@@ -260,7 +260,7 @@ impl<'a, I: Iterator<Item = Result<ListedEntry, EntriesError>>> Comparison<'a, I
         baked: Option<&Entry>,
         first: Option<&Entry>,
     ) -> Result<(), VerifyError> {
-        self.count_reading(&seen);
+        seen.count_reading(&mut self.coverage);
         let SeenEntry { entry: mut observed, problem, xattrs_answered, is_unlisted, stamp, .. } = seen;
         // What is unread is neither there nor gone.
         if let (Some(answered), Some(baked)) = (xattrs_answered, first.or(baked)) {
@@ -317,13 +317,6 @@ impl<'a, I: Iterator<Item = Result<ListedEntry, EntriesError>>> Comparison<'a, I
             recorder.note(&path, stamp);
         }
         self.contribute_baked(&path, terms, baked)
-    }
-
-    fn count_reading(&mut self, seen: &SeenEntry) {
-        if let (Some(direct), Some(_)) = (&mut self.coverage.direct, seen.entry.content()) {
-            direct.files += 1;
-            direct.through_cache += u64::from(!seen.past_cache);
-        }
     }
 
     /// What a report carries of sensitive content must tell nobody what it is,

@@ -1,9 +1,10 @@
 //! Hashing what a file holds.
 //!
 //! Holes are hashed without being read, and no more is read in a second than the
-//! sweep may. What the page cache did not hold before does not stay in it, so that
-//! a sweep never drives out what the machine works with; or the page cache is
-//! passed by altogether, to find what it hides.
+//! sweep may. What the page cache did not hold before does not stay in it, where the
+//! kernel and the file system can do that, so that a sweep does not drive out what
+//! the machine works with; or the page cache is passed by altogether, to find what
+//! it hides.
 
 use std::io::IoSliceMut;
 use std::os::fd::OwnedFd;
@@ -20,7 +21,7 @@ const BUFFER_BYTES: usize = 256 << 10;
 /// the disk itself asks for.
 const ALIGNMENT: usize = 4096;
 /// `RWF_DONTCACHE`, of linux/fs.h since Linux 6.14: what was not cached is dropped
-/// again.
+/// again. Overlay, squashfs and older kernels refuse it.
 const DONT_CACHE: ReadWriteFlags = ReadWriteFlags::from_bits_retain(0x80);
 /// A smaller file is not asked for its holes.
 const SPARSE_BYTES: u64 = 64 << 10;
@@ -116,10 +117,15 @@ impl<'w> ContentHasher<'w> {
         Ok(Hashed { digest: self.hasher.finish(), past_cache: way == Way::Direct })
     }
 
-    fn way_for(&mut self, file: &OwnedFd, stat: &Statx) -> Way {
+    fn way_for(&self, file: &OwnedFd, stat: &Statx) -> Way {
         if self.direct && go_past_cache(file, true) {
-            return Way::Direct;
+            Way::Direct
+        } else {
+            self.way_through_cache(file, stat)
         }
+    }
+
+    fn way_through_cache(&self, file: &OwnedFd, stat: &Statx) -> Way {
         if self.plain.contains(&device(stat)) {
             // Of no use on a file system without a cache, and no harm either.
             let _ = rustix::fs::fadvise(file, 0, None, Advice::NoReuse);
@@ -139,6 +145,8 @@ impl<'w> ContentHasher<'w> {
         end: u64,
     ) -> Result<u64, Errno> {
         let piece = self.throttle.map_or(BUFFER_BYTES, |throttle| throttle.piece().min(BUFFER_BYTES));
+        // Past the page cache, whole blocks are read.
+        let piece = if *way == Way::Direct { piece.next_multiple_of(ALIGNMENT) } else { piece };
         let mut offset = begin;
         while offset < end {
             let wanted = usize::try_from(end - offset).unwrap_or(usize::MAX).min(piece);
@@ -192,11 +200,10 @@ impl<'w> ContentHasher<'w> {
     fn give_way(&mut self, file: &OwnedFd, way: &mut Way, stat: &Statx) {
         if *way == Way::Direct {
             go_past_cache(file, false);
-            *way = Way::Politely;
-            return;
+        } else {
+            self.plain.push(device(stat));
         }
-        self.plain.push(device(stat));
-        *way = self.way_for(file, stat);
+        *way = self.way_through_cache(file, stat);
     }
 
     fn hash_zeros(&mut self, count: u64) {

@@ -12,8 +12,9 @@ use rustix::fs::Statx;
 /// What a process needs besides directories, and what each reader does.
 const OTHER_DESCRIPTORS: usize = 24;
 const DESCRIPTORS_PER_READER: usize = 4;
-/// With fewer there is no walking; more serve nothing.
-const MOST: (usize, usize) = (8, 2048);
+/// Open directories: with fewer there is no walking, and more serve nothing.
+const FEWEST: usize = 8;
+const MOST: usize = 2048;
 
 /// An open directory.
 pub(super) struct Directory {
@@ -70,7 +71,7 @@ impl Room {
     /// Room for as many as this process may hold beside what its readers need.
     pub(super) fn new(threads: usize) -> Arc<Self> {
         let taken = OTHER_DESCRIPTORS + threads * DESCRIPTORS_PER_READER;
-        let most = open_file_limit().saturating_sub(taken).clamp(MOST.0, MOST.1);
+        let most = open_file_limit().saturating_sub(taken).clamp(FEWEST, MOST);
         Arc::new(Self { open: Mutex::new(0), freed: Condvar::new(), most })
     }
 

@@ -69,6 +69,12 @@ impl Levels {
         }
     }
 
+    /// Whether going back opens a directory again.
+    pub(super) fn leaving_opens(&self) -> bool {
+        let above = self.levels.len().checked_sub(2).map(|above| &self.levels[above]);
+        above.is_some_and(|level| matches!(level.held, Held::Closed))
+    }
+
     /// Goes back to the directory that holds the innermost one. `path` is where
     /// the walk was, in the innermost one or beneath.
     pub(super) fn leave(&mut self, path: &TreePath, room: &Arc<Room>) {

@@ -52,8 +52,11 @@ impl Names {
         while let Some(entry) = listing.next() {
             match entry {
                 Ok(entry) if matches!(entry.file_name().to_bytes(), b"." | b"..") => {}
-                // A damaged directory: the kernel lets a name begin with NUL.
-                Ok(entry) if entry.file_name().is_empty() => error = Some(Errno::IO),
+                // A damaged directory: the kernel lets a name begin with NUL, and an old
+                // one lets it hold a separator.
+                Ok(entry) if entry.file_name().is_empty() || entry.file_name().to_bytes().contains(&b'/') => {
+                    error = Some(Errno::IO);
+                }
                 Ok(entry) => {
                     let added = names.add(entry.file_name(), entry.file_type(), entry.ino());
                     error = error.or(added.err());

@@ -12,7 +12,7 @@ pub(crate) const MAX_THREADS: usize = 16;
 pub(crate) struct Means {
     pub(crate) threads: usize,
     pub(super) throttle: Option<Throttle>,
-    pub(super) direct: bool,
+    pub(crate) direct: bool,
 }
 
 impl Means {

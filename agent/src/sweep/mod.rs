@@ -84,6 +84,8 @@ impl Purpose<'_> {
 pub(crate) struct Counters {
     entries: AtomicU64,
     bytes: AtomicU64,
+    /// What need not be read.
+    spared: AtomicU64,
 }
 
 impl Counters {
@@ -93,6 +95,15 @@ impl Counters {
 
     pub(crate) fn add_bytes(&self, count: u64) {
         self.bytes.fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub(crate) fn add_spared(&self, count: u64) {
+        self.spared.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// How many bytes of all there are are done with.
+    pub(crate) fn progress(&self) -> u64 {
+        self.bytes().saturating_add(self.spared.load(Ordering::Relaxed))
     }
 
     pub(crate) fn entries(&self) -> u64 {

@@ -6,6 +6,7 @@
 //! windows are under way as it takes for one large file not to hold up everything
 //! else.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,12 +15,14 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use super::links::Links;
 use super::read::Reader;
 use super::walk::{Look, Walk};
-use super::{Counters, Means, Recalled, Root, Scope, Seen};
+use super::{Counters, Means, Recalled, Root, Scope, Seen, Sight};
 
 /// Paths in a window, and windows on their way to the consumer. Both together
 /// bound memory and open directories.
 const WINDOW_PATHS: usize = 1024;
 const WINDOWS: usize = 16;
+/// Paths may be long; no window holds many more bytes of them than these.
+const WINDOW_BYTES: usize = 256 << 10;
 /// Paths in a window of a sweep that is held back: what lies in windows is lost
 /// when it is interrupted.
 const SMALL_WINDOW_PATHS: usize = 64;
@@ -36,6 +39,7 @@ pub(super) struct Window<'a> {
     /// The inode number of each path that a reader is to look at, and its place.
     looks: Vec<(u64, usize)>,
     size: usize,
+    path_bytes: usize,
 }
 
 /// A path in a window.
@@ -59,28 +63,31 @@ impl<'a> Window<'a> {
     /// An empty one, of the size that suits the sweep.
     pub(super) fn new(means: &Means) -> Self {
         let size = if means.is_held_back() { SMALL_WINDOW_PATHS } else { WINDOW_PATHS };
-        Self { places: Vec::new(), looks: Vec::new(), size }
+        Self { places: Vec::new(), looks: Vec::new(), size, path_bytes: 0 }
     }
 
     /// Adds what the walk itself saw.
     pub(super) fn add_seen(&mut self, seen: Seen<'a>) {
+        self.path_bytes += seen.path.as_bytes().len();
         self.places.push(Place::Seen(seen));
     }
 
     /// Adds what a reader is to look at. `inode` only helps to order.
     pub(super) fn add_look(&mut self, look: Look<'a>, inode: u64) {
+        self.path_bytes += look.path.as_bytes().len();
         self.looks.push((inode, self.places.len()));
         self.places.push(Place::Look(look));
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.places.len() >= self.size
+        self.places.len() >= self.size || self.path_bytes >= WINDOW_BYTES
     }
 
     /// What is in it; it is empty then.
     pub(super) fn take(&mut self) -> Self {
         let size = self.size;
-        let empty = Self { places: Vec::with_capacity(size), looks: Vec::with_capacity(size), size };
+        let empty =
+            Self { places: Vec::with_capacity(size), looks: Vec::with_capacity(size), size, path_bytes: 0 };
         std::mem::replace(self, empty)
     }
 }
@@ -175,14 +182,19 @@ pub(crate) fn sweep<'a, E>(
     let (ordered, windows) = bounded::<Underway<'a>>(WINDOWS);
     let (chunks, to_look) = bounded::<Chunk<'a>>(WINDOW_PATHS / CHUNK_PATHS);
     let links = Links::default();
+    let stopped = AtomicBool::new(false);
     thread::scope(|threads| {
         threads.spawn(move || Walk::new(root, scope, recalled, WindowQueue { chunks, ordered }).run());
         for _ in 0..scope.means.threads {
             let to_look = to_look.clone();
-            let links = &links;
+            let (links, stopped) = (&links, &stopped);
             threads.spawn(move || {
                 let mut reader = Reader::new(root, scope, links, counters);
                 for chunk in to_look {
+                    // What waits when the consumer has stopped is not read any more.
+                    if stopped.load(Ordering::Relaxed) {
+                        continue;
+                    }
                     look_at(chunk, &mut reader, scope.means);
                 }
             });
@@ -192,7 +204,10 @@ pub(crate) fn sweep<'a, E>(
         for window in windows {
             for seen in window.seen() {
                 counters.add_entries(1);
-                consume(seen)?;
+                if let Sight::AsBefore(stamp) = &seen.sight {
+                    counters.add_spared(stamp.size);
+                }
+                consume(seen).inspect_err(|_| stopped.store(true, Ordering::Relaxed))?;
             }
         }
         Ok(())

@@ -34,6 +34,7 @@ pub(super) struct Reader<'w, 'a> {
     root: &'w Root,
     scope: &'w Scope<'a>,
     links: &'w Links,
+    counters: &'w Counters,
     hasher: ContentHasher<'w>,
 }
 
@@ -51,7 +52,7 @@ impl<'w, 'a> Reader<'w, 'a> {
         links: &'w Links,
         counters: &'w Counters,
     ) -> Self {
-        Self { root, scope, links, hasher: ContentHasher::new(scope, counters) }
+        Self { root, scope, links, counters, hasher: ContentHasher::new(scope, counters) }
     }
 
     /// Looks at one path; nothing where it is gone.
@@ -109,6 +110,7 @@ impl<'w, 'a> Reader<'w, 'a> {
                 Err(_) => {}
             }
         }
+        let begun = Moment::now();
         let stat = stat_at(&look.directory, look.name()).map_err(|errno| failed("cannot stat", errno))?;
         if let Some(sight) = self.at_mount(look, &stat, mount) {
             return Ok(sight);
@@ -130,7 +132,6 @@ impl<'w, 'a> Reader<'w, 'a> {
                 }
             };
         }
-        let begun = Moment::now();
         let node = node_from(look, &stat)?;
         let mut sight = unopened(look, &stat, node, None);
         if let Sight::Entry(seen) = &mut sight {
@@ -153,6 +154,7 @@ impl<'w, 'a> Reader<'w, 'a> {
         file: &OwnedFd,
         mount: &mut Option<Box<MountSeen>>,
     ) -> Result<Sight, LookError> {
+        let mut begun = Moment::now();
         let mut before = stat(file).map_err(|errno| failed("cannot stat", errno))?;
         if let Some(sight) = self.at_mount(look, &before, mount) {
             return Ok(sight);
@@ -161,26 +163,28 @@ impl<'w, 'a> Reader<'w, 'a> {
             return Err(LookError::Swapped);
         }
         let mut attempt = 1;
-        let (content, problem, begun) = loop {
-            let begun = Moment::now();
-            let digest = match self.digest(look, file, &before, begun) {
+        let (content, problem, xattrs) = loop {
+            let digest = self.digest(look, file, &before, begun);
+            let xattrs = xattrs::read(file, &look.terms.xattrs);
+            let digest = match digest {
                 Ok(digest) => digest,
-                Err(errno) => break (None, Some(Problem::unreadable("cannot read", errno)), begun),
+                Err(errno) => break (None, Some(Problem::unreadable("cannot read", errno)), xattrs),
             };
+            let again = Moment::now();
             let after = stat(file).map_err(|errno| failed("cannot stat", errno))?;
             if is_unmoved(&before, &after) || self.only_grew(look, &before, &after) {
-                break (Some(digest), None, begun);
+                break (Some(digest), None, xattrs);
             }
             if attempt == READ_ATTEMPTS {
                 let reason = format!("it changed during each of {READ_ATTEMPTS} reads");
-                break (None, Some(Problem { kind: ProblemKind::Unstable, reason }), begun);
+                break (None, Some(Problem { kind: ProblemKind::Unstable, reason }), xattrs);
             }
-            before = after;
+            (begun, before) = (again, after);
             attempt += 1;
         };
         let past_cache = content.as_ref().is_some_and(|content| content.past_cache);
         let node = file_node(&before, content.map(|content| content.digest));
-        let mut seen = seen_entry(&before, node, xattrs::read(file, &look.terms.xattrs), problem);
+        let mut seen = seen_entry(&before, node, xattrs, problem);
         seen.past_cache = past_cache;
         // Of a file that may only be appended to the digest is not that of the whole.
         if look.terms.class != Class::AppendOnly {
@@ -202,11 +206,17 @@ impl<'w, 'a> Reader<'w, 'a> {
             return self.hasher.hash(file, stat, size);
         }
         let stamp = Stamp::of(stat);
-        self.links.digest(&stamp, stat.stx_nlink, || {
+        let mut is_read = false;
+        let digest = self.links.digest(&stamp, stat.stx_nlink, || {
+            is_read = true;
             let hashed = self.hasher.hash(file, stat, size)?;
             let holds = self::stat(file).is_ok_and(|after| Stamp::of(&after) == stamp);
             Ok((hashed, holds && stamp.was_settled_at(begun)))
-        })
+        });
+        if !is_read {
+            self.counters.add_spared(size);
+        }
+        digest
     }
 
     /// How much of a file is hashed: all of it, or of one that may only be

@@ -5,7 +5,7 @@ use std::ffi::CStr;
 use congruent_protocol::contract::Terms;
 use congruent_protocol::entry::Entry;
 use congruent_protocol::path::TreePath;
-use congruent_protocol::verification::MountTreatment;
+use congruent_protocol::verification::{Coverage, MountTreatment};
 
 use super::stamp::Stamp;
 use crate::lint::Hit;
@@ -55,6 +55,16 @@ pub(crate) struct SeenEntry {
     pub(super) stamp: Option<Stamp>,
     /// Whether the content was read past the page cache.
     pub(super) past_cache: bool,
+}
+
+impl SeenEntry {
+    /// Counts how its content was read, where that was asked.
+    pub(crate) fn count_reading(&self, coverage: &mut Coverage) {
+        if let (Some(direct), Some(_)) = (&mut coverage.direct, self.entry.content()) {
+            direct.files += 1;
+            direct.through_cache += u64::from(!self.past_cache);
+        }
+    }
 }
 
 /// Which inode an entry is, so that hard links are known.

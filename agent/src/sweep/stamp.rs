@@ -6,6 +6,10 @@
 //! ctime was already past when the inode was read: a change within the same tick
 //! of the clock would not show. The modification time is never believed; anyone may
 //! set that.
+//!
+//! What it does not show: stores to a page that was mapped for writing, and written
+//! to, before the inode was read, until the kernel has written the page back; and
+//! what is written to the disk beneath the file system. Full sweeps find both.
 
 use rustix::fs::Statx;
 use rustix::time::{ClockId, clock_getres, clock_gettime};

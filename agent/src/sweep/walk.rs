@@ -97,6 +97,9 @@ impl<'w, 'a> Walk<'w, 'a> {
         while let Some(level) = self.levels.innermost() {
             let depth = level.depth;
             let Some(listed) = level.names.next() else {
+                if self.levels.leaving_opens() {
+                    self.make_room()?;
+                }
                 self.levels.leave(&self.path, &self.room);
                 continue;
             };

@@ -23,15 +23,17 @@ use std::path::{Path, PathBuf};
 
 use congruent_protocol::digest::{Algorithm, Digest};
 use congruent_protocol::stack::Stack;
+use congruent_protocol::verification::SweepMode;
 use jiff::{SignedDuration, Timestamp};
-use rustix::fs::FlockOperation;
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::recall::{Recalled, Unusable};
 pub(crate) use self::recorder::Recorder;
-use super::Root;
 use super::walk::stat;
+use super::{Means, Root};
 
 /// An interrupted sweep that began longer ago than this is not gone on with.
 const LONGEST_SWEEP: SignedDuration = SignedDuration::from_hours(24);
@@ -63,6 +65,8 @@ struct Header {
     binding: Binding,
     /// When the sweep began.
     started_at: Timestamp,
+    /// Whether contents are read past the page cache.
+    is_direct: bool,
     /// How far the clock was ahead of the time since boot, in seconds. Where that has
     /// changed, someone set the clock, and a stamp proves nothing.
     clock_ahead_seconds: i64,
@@ -75,6 +79,9 @@ pub(crate) struct Memory {
     pub(super) is_quick: bool,
     pub(super) recalled: Recalled,
     pub(super) recorder: Option<Recorder>,
+    /// Held as long as the sweep goes on; the kernel lets go of it when the process
+    /// ends, however it ends.
+    lock: Option<File>,
 }
 
 impl Memory {
@@ -93,7 +100,9 @@ impl Memory {
     /// # Errors
     /// When it could not be written.
     pub(crate) fn keep(self) -> Result<(), CacheError> {
-        self.recorder.map_or(Ok(()), Recorder::finish)
+        let kept = self.recorder.map_or(Ok(()), Recorder::finish);
+        drop(self.lock);
+        kept
     }
 }
 
@@ -102,8 +111,7 @@ pub(crate) struct Cache {
     path: PathBuf,
     binding: Binding,
     clock_ahead_seconds: i64,
-    /// The kernel lets go of it when the process ends, however it ends.
-    _lock: File,
+    lock: File,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -142,38 +150,61 @@ impl Cache {
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
         };
         let path = path.to_owned();
-        let lock = beside(&path, ".lock");
-        let failed = |source| CacheError::Use { path: lock.clone(), source };
-        let lock = File::options().create(true).truncate(false).write(true).open(&lock).map_err(failed)?;
-        if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
-            return Err(CacheError::Busy(path));
-        }
-        Ok(Self { path, binding, clock_ahead_seconds: clock_ahead_seconds(), _lock: lock })
+        let lock = lock(&path)?;
+        Ok(Self { path, binding, clock_ahead_seconds: clock_ahead_seconds(), lock })
     }
 
-    /// For a quick sweep: what the last full one saw; or why that is of no use now.
-    pub(crate) fn for_quick(&self) -> Result<Memory, Unusable> {
+    /// What is recalled for a sweep of this mode, as of `now`. A quick one for which
+    /// nothing can be is a full one; then there is the reason as well.
+    ///
+    /// # Errors
+    /// When a full sweep cannot be recorded.
+    pub(crate) fn recall(
+        self,
+        mode: SweepMode,
+        means: &Means,
+        now: Timestamp,
+    ) -> Result<(Memory, Option<Unusable>), CacheError> {
+        let unusable = match mode {
+            SweepMode::Full => None,
+            SweepMode::Quick => match self.for_quick() {
+                Ok(memory) => return Ok((Memory { lock: Some(self.lock), ..memory }, None)),
+                Err(unusable) => Some(unusable),
+            },
+        };
+        let memory = self.for_full(means.direct, now)?;
+        Ok((Memory { lock: Some(self.lock), ..memory }, unusable))
+    }
+
+    /// What the last full sweep saw; or why that is of no use now.
+    fn for_quick(&self) -> Result<Memory, Unusable> {
         let recalled = Recalled::complete(&self.path, |header| self.fits(header))?;
-        Ok(Memory { is_quick: true, recalled, recorder: None })
+        Ok(Memory { is_quick: true, recalled, recorder: None, lock: None })
     }
 
-    /// For a full sweep: what one that was interrupted saw, and a record of this one.
-    pub(crate) fn for_full(&self, now: Timestamp) -> Result<Memory, CacheError> {
+    /// What a full sweep saw that was interrupted, and a record of this one.
+    fn for_full(&self, is_direct: bool, now: Timestamp) -> Result<Memory, CacheError> {
         let part = beside(&self.path, ".part");
         let interrupted = Recalled::interrupted(&part, |header| {
             self.fits(header)?;
             let age = now.duration_since(header.started_at);
-            if age.is_negative() || age > LONGEST_SWEEP { Err(Unusable::TooOld) } else { Ok(()) }
+            if age.is_negative() || age > LONGEST_SWEEP {
+                return Err(Unusable::TooOld);
+            }
+            // What was read through the page cache is not what lies beneath it.
+            if is_direct && !header.is_direct { Err(Unusable::ThroughCache) } else { Ok(()) }
         });
+        // Whatever it was that is of no use, the sweep is made from the beginning.
         let (recalled, last) = interrupted.unwrap_or_default();
         let header = Header {
             binding: self.binding.clone(),
             started_at: recalled.started_at().unwrap_or(now),
+            is_direct,
             clock_ahead_seconds: self.clock_ahead_seconds,
         };
         let failed = |source| CacheError::Use { path: part.clone(), source };
         let recorder = Recorder::begin(&self.path, &header, last.as_ref()).map_err(failed)?;
-        Ok(Memory { is_quick: false, recalled, recorder: Some(recorder) })
+        Ok(Memory { is_quick: false, recalled, recorder: Some(recorder), lock: None })
     }
 
     fn fits(&self, header: &Header) -> Result<(), Unusable> {
@@ -191,6 +222,20 @@ impl Cache {
             return Err(Unusable::ClockSet);
         }
         Ok(())
+    }
+}
+
+/// Keeps every other sweep from the cache at `path`, as long as the file is open.
+fn lock(path: &Path) -> Result<File, CacheError> {
+    let beside = beside(path, ".lock");
+    let failed = |source: Errno| CacheError::Use { path: beside.clone(), source: source.into() };
+    // A link that stands here leads elsewhere.
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let file = rustix::fs::open(&beside, flags, Mode::RUSR | Mode::WUSR).map_err(failed)?;
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file.into()),
+        Err(Errno::WOULDBLOCK) => Err(CacheError::Busy(path.to_owned())),
+        Err(errno) => Err(failed(errno)),
     }
 }
 

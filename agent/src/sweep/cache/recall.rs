@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 use std::fs::File;
 use std::io::{self, BufReader, Seek};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use congruent_protocol::path::{TreePath, tree_order};
@@ -27,6 +28,8 @@ pub(crate) enum Unusable {
     Missing,
     #[error("it cannot be read")]
     Unreadable(#[source] io::Error),
+    #[error("it is not ours alone: another owns it, or may write to it")]
+    Foreign,
     #[error("it is damaged")]
     Damaged,
     #[error("it is of an earlier boot")]
@@ -39,6 +42,8 @@ pub(crate) enum Unusable {
     ClockSet,
     #[error("it is too old")]
     TooOld,
+    #[error("it was read through the page cache")]
+    ThroughCache,
 }
 
 /// What an earlier look saw to be as baked, in tree order. By default nothing.
@@ -91,6 +96,11 @@ impl Recalled {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Unusable::Missing),
             Err(error) => return Err(Unusable::Unreadable(error)),
         };
+        // What anybody could have written proves nothing.
+        let metadata = file.metadata().map_err(Unusable::Unreadable)?;
+        if metadata.uid() != rustix::process::geteuid().as_raw() || metadata.mode() & 0o022 != 0 {
+            return Err(Unusable::Foreign);
+        }
         let (mut source, header) = Source::begin(&file)?;
         fits(&header)?;
         let read = read(&mut source);

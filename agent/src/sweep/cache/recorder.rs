@@ -114,7 +114,9 @@ impl Recorder {
         let failed = self.failed.take();
         let finished = failed.map_or_else(|| self.put_in_place(), Err);
         finished.map_err(|source| {
-            let _ = fs::remove_file(&self.part);
+            for left in [self.part.clone(), beside(&self.path, ".part.new")] {
+                let _ = fs::remove_file(left);
+            }
             CacheError::Use { path: self.path.clone(), source }
         })
     }

@@ -20,7 +20,7 @@ fn binding(stack: &[u8]) -> Binding {
 
 fn cache(folder: &Path, binding: Binding, clock_ahead_seconds: i64) -> Cache {
     let lock = File::create(folder.join("lock")).unwrap();
-    Cache { path: folder.join("cache"), binding, clock_ahead_seconds, _lock: lock }
+    Cache { path: folder.join("cache"), binding, clock_ahead_seconds, lock }
 }
 
 fn now() -> Timestamp {
@@ -37,7 +37,7 @@ fn stamp(number: u64) -> Stamp {
 
 /// A full sweep that sees these, and is ended or interrupted.
 fn sweep(cache: &Cache, numbers: std::ops::Range<u64>, is_ended: bool) {
-    let mut memory = cache.for_full(now()).unwrap();
+    let mut memory = cache.for_full(false, now()).unwrap();
     let recorder = memory.recorder.as_mut().unwrap();
     numbers.for_each(|number| recorder.note(&path(number), &stamp(number)));
     if is_ended {
@@ -117,17 +117,17 @@ fn a_sweep_goes_on_where_it_was_interrupted() {
     let cache = cache(folder.path(), binding(b"a"), 0);
     sweep(&cache, 0..9000, false);
     assert!(matches!(cache.for_quick(), Err(Unusable::Missing)), "half a sweep is none");
-    let mut memory = cache.for_full(now() + SignedDuration::from_hours(1)).unwrap();
+    let mut memory = cache.for_full(false, now() + SignedDuration::from_hours(1)).unwrap();
     assert_eq!(memory.resumed_from(), Some(now()));
     let first = recalled(&mut memory, 0..9000);
     assert!(first.len() > 1000 && first.is_sorted(), "{} were recalled", first.len());
     // Interrupted again, before it came as far: nothing is lost.
     drop(memory);
     sweep(&cache, 0..10, false);
-    assert_eq!(recalled(&mut cache.for_full(now()).unwrap(), 0..9000), first);
+    assert_eq!(recalled(&mut cache.for_full(false, now()).unwrap(), 0..9000), first);
     sweep(&cache, 0..3000, true);
     assert_eq!(recalled(&mut cache.for_quick().unwrap(), 0..3000).len(), 3000);
-    assert_eq!(cache.for_full(now()).unwrap().resumed_from(), None, "it was ended");
+    assert_eq!(cache.for_full(false, now()).unwrap().resumed_from(), None, "it was ended");
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn an_interrupted_sweep_is_gone_on_with_for_a_day_and_in_its_boot() {
     let begun = cache(folder.path(), binding(b"a"), 0);
     let check = |what: &str, cache: &Cache, now: Timestamp, is_resumed: bool| {
         sweep(&begun, 0..9000, false);
-        let memory = cache.for_full(now).unwrap();
+        let memory = cache.for_full(false, now).unwrap();
         assert_eq!(memory.resumed_from().is_some(), is_resumed, "{what}");
         drop(memory);
         let _ = fs::remove_file(folder.path().join("cache.part"));
@@ -153,9 +153,40 @@ fn what_cannot_be_written_is_told_at_the_end_and_leaves_the_last_one() {
     let folder = tempfile::tempdir().unwrap();
     let cache = cache(folder.path(), binding(b"a"), 0);
     sweep(&cache, 0..10, true);
-    let mut memory = cache.for_full(now()).unwrap();
+    let mut memory = cache.for_full(false, now()).unwrap();
     fs::remove_file(folder.path().join("cache.part")).unwrap();
     (0..10).for_each(|number| memory.recorder.as_mut().unwrap().note(&path(number), &stamp(number)));
     assert!(matches!(memory.keep(), Err(CacheError::Use { .. })));
     assert_eq!(recalled(&mut cache.for_quick().unwrap(), 0..10).len(), 10);
+}
+
+#[test]
+fn what_others_may_write_to_is_not_believed() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = cache(folder.path(), binding(b"a"), 0);
+    sweep(&cache, 0..10, true);
+    sweep(&cache, 0..9000, false);
+    for name in ["cache", "cache.part"] {
+        let mode = fs::Permissions::from_mode(0o620);
+        fs::set_permissions(folder.path().join(name), mode).unwrap();
+    }
+    assert!(matches!(cache.for_quick(), Err(Unusable::Foreign)));
+    assert_eq!(cache.for_full(false, now()).unwrap().resumed_from(), None);
+}
+
+#[test]
+fn what_was_read_through_the_page_cache_is_not_gone_on_with_past_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = cache(folder.path(), binding(b"a"), 0);
+    for (was_direct, is_direct, is_resumed) in
+        [(false, false, true), (false, true, false), (true, true, true), (true, false, true)]
+    {
+        let mut memory = cache.for_full(was_direct, now()).unwrap();
+        (0..9000).for_each(|number| memory.recorder.as_mut().unwrap().note(&path(number), &stamp(number)));
+        drop(memory);
+        let memory = cache.for_full(is_direct, now()).unwrap();
+        assert_eq!(memory.resumed_from().is_some(), is_resumed, "{was_direct} {is_direct}");
+        drop(memory);
+        let _ = fs::remove_file(folder.path().join("cache.part"));
+    }
 }
