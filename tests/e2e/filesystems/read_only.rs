@@ -5,9 +5,11 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use congruent_protocol::verification::State;
+use congruent_tests::agent;
 use congruent_tests::mounts::Mounted;
-use congruent_tests::program::succeed;
+use congruent_tests::program::{self, succeed};
 use congruent_tests::sandbox::Sandbox;
 
 use super::disk::make_tree;
@@ -50,7 +52,28 @@ fn check(filesystem: &str, build: Build, lost: fn(&Baked) -> Vec<Expected>) -> R
     let baked = Baked::bake(intact.path(), CONTRACT, &sandbox)?;
     hold(row("", |_| Ok(()), nothing), &baked, &intact).context("the image that was baked")?;
     let one_byte = row("", |_| Ok(()), |_| vec![modified("/usr/bin/large", &["content"])]);
-    hold(one_byte, &baked, &changed).context("the image with one byte changed")
+    hold(one_byte, &baked, &changed).context("the image with one byte changed")?;
+    read_directly(&baked, intact.path(), &sandbox).context("read past the page cache")?;
+    let [upper, work] = ["upper", "work"].map(|name| sandbox.path(name));
+    fs::create_dir(&upper)?;
+    fs::create_dir(&work)?;
+    let (lower, upper, work) = (intact.path().display(), upper.display(), work.display());
+    let layers = format!("lowerdir={lower},upperdir={upper},workdir={work}");
+    let merged = Mounted::new("overlay", &layers, OsStr::new("overlay"), &sandbox.path("merged"))?;
+    read_directly(&baked, merged.path(), &sandbox).context("read past the page cache through an overlay")
+}
+
+/// Where a file system has no way past its cache it says so, at once or only when
+/// it is read: every file is verified all the same, and counted.
+fn read_directly(baked: &Baked, root: &Path, sandbox: &Sandbox) -> Result<()> {
+    let mut verify = agent::command(&[])?;
+    verify.args(agent::verify_arguments(&baked.manifest_file, &baked.public_key, root)).arg("--direct");
+    let ended = program::run(verify.current_dir(sandbox.folder()))?;
+    let verification = agent::verification(&ended)?;
+    ensure!(verification.state == State::Congruent, "it found {:?}", verification.findings);
+    let direct = verification.coverage.direct.context("it does not say how files were read")?;
+    ensure!(direct.files > 0 && direct.through_cache <= direct.files, "it counts {direct:?}");
+    Ok(())
 }
 
 fn squash(tree: &Path, image: &Path) -> Result<()> {

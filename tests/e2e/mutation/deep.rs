@@ -58,6 +58,21 @@ pub(super) fn rows() -> Vec<Row> {
         },
         Row {
             view: View::FewDescriptors(FEW_DESCRIPTORS),
+            ..row(
+                "the same with a file that is met on the way up from each",
+                |root| {
+                    let dig = |above: &OwnedFd| mkdirat(above, "d", Mode::RWXU).map_err(Into::into);
+                    descend(root, "d", MANY_LEVELS, |above| dig(above).and_then(|()| make(above, "z")))
+                        .map(drop)
+                },
+                |_| {
+                    let files = (0..MANY_LEVELS).map(|level| format!("{}/z", chain("d", level)));
+                    levels("d", MANY_LEVELS).chain(files).map(added).collect()
+                },
+            )
+        },
+        Row {
+            view: View::FewDescriptors(FEW_DESCRIPTORS),
             ..row("a tree of few levels, where few files may be open", |_| Ok(()), nothing)
         },
     ]
