@@ -151,7 +151,7 @@ impl Config {
             root: file.root.map(|root| directory.join(root)),
             state_directory: directory
                 .join(file.state_directory.unwrap_or_else(|| PathBuf::from(STATE_DIRECTORY))),
-            sweep: check_sweep(file.sweep, interval).map_err(invalid)?,
+            sweep: check_sweep(&file.sweep, interval).map_err(invalid)?,
             interval,
             collector: file
                 .collector
@@ -167,7 +167,7 @@ fn check_interval(name: &str, interval: SignedDuration) -> Result<Duration, Stri
     (MIN_INTERVAL..=MAX_INTERVAL).contains(&interval).then_some(interval).ok_or_else(bounds)
 }
 
-fn check_sweep(file: FileSweep, interval: Duration) -> Result<Sweep, String> {
+fn check_sweep(file: &FileSweep, interval: Duration) -> Result<Sweep, String> {
     if file.threads.is_some_and(|threads| !(1..=MAX_THREADS).contains(&threads)) {
         return Err(format!("`sweep.threads` must be from 1 to {MAX_THREADS}"));
     }

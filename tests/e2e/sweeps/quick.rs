@@ -29,11 +29,13 @@ fn nothing_is_read_again_that_has_not_changed() -> Result<()> {
     Ok(())
 }
 
+/// What it is, how it is done, and what must be found.
+type Row = (&'static str, fn(&Path) -> Result<()>, &'static [(Change, &'static str)]);
+
 /// What a quick sweep finds, a full one finds, and the reverse.
 #[test]
 fn whatever_changes_is_found() -> Result<()> {
-    type Mutation = fn(&Path) -> Result<()>;
-    let rows: [(&str, Mutation, &[(Change, &str)]); 9] = [
+    let rows: [Row; 9] = [
         ("content of the same size, with its time set back", rewrite, &[(Change::Modified, "/etc/passwd")]),
         (
             "a mode",
