@@ -16,7 +16,6 @@ mod facts;
 mod findings;
 mod identity;
 pub mod lint;
-mod look;
 pub mod mtree;
 mod output;
 pub mod packages;
@@ -29,7 +28,6 @@ mod suggestion;
 mod sweep;
 mod target;
 mod trust;
-mod unwatched;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

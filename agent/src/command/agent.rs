@@ -16,10 +16,10 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{error, info, warn};
 
 use super::Outcome;
+use super::look::{look, refuse_watched_state};
 use crate::cli::Agent as Args;
 use crate::client::{Client, Delivery};
 use crate::config::Config;
-use crate::look::{look, refuse_watched_state};
 use crate::reportable::reportable;
 use crate::spool::{Spool, SpoolError, Spooled};
 use crate::{facts, report_log};

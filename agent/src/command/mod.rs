@@ -7,9 +7,11 @@ mod diff;
 mod explain;
 mod keygen;
 mod ledger;
+mod look;
 mod show;
 mod show_mtree;
 mod sign;
+mod unwatched;
 mod verify;
 mod verify_mtree;
 

@@ -12,7 +12,7 @@ use congruent_protocol::trust::Trust;
 use congruent_protocol::verification::{SweepMode, Verification};
 use jiff::Timestamp;
 
-use super::{Outcome, means, read_trust, verify_mtree};
+use super::{Outcome, means, read_trust, unwatched, verify_mtree};
 use crate::atomic;
 use crate::cli::{Verify, VerifyFormat};
 use crate::findings::{Findings, FindingsWriter};
@@ -21,7 +21,6 @@ use crate::progress::Progress;
 use crate::sweep::cache::{Cache, Memory};
 use crate::sweep::{self, Counters, Means, Root};
 use crate::target::{Sources, Target, passing_content_key, read_content_key};
-use crate::unwatched;
 
 pub(super) fn run(args: &Verify) -> anyhow::Result<Outcome> {
     let trust = read_trust(&args.trust)?;

@@ -14,7 +14,7 @@ use super::directory::{Directory, Identity, Room};
 use super::listing::Names;
 use super::open::open_descendant;
 use super::sight::{Problem, ProblemKind};
-use super::walk::stat;
+use super::stat::stat;
 
 /// A directory whose names are being visited.
 pub(super) struct Level {

@@ -25,6 +25,7 @@ mod read;
 mod root;
 mod sight;
 mod stamp;
+mod stat;
 mod throttle;
 mod walk;
 mod xattrs;

@@ -11,7 +11,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::path::Arg;
 
-use super::walk::{file_type, stat};
+use super::stat::{file_type, stat};
 
 /// What stays beneath.
 const BENEATH: ResolveFlags =

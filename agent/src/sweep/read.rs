@@ -17,7 +17,8 @@ use super::links::Links;
 use super::open::open_file;
 use super::sight::{Inode, MountSeen, Problem, ProblemKind, Seen, SeenEntry, Sight};
 use super::stamp::{Moment, Stamp};
-use super::walk::{Look, file_type, is_hiding, stat, stat_at, without_mounts};
+use super::stat::{file_type, stat, stat_at};
+use super::walk::{Look, is_hiding, without_mounts};
 use super::xattrs::{self, ReadXattrs};
 use super::{Counters, Purpose, Root, Scope};
 use crate::lint;
@@ -210,7 +211,7 @@ impl<'w, 'a> Reader<'w, 'a> {
         let digest = self.links.digest(&stamp, stat.stx_nlink, || {
             is_read = true;
             let hashed = self.hasher.hash(file, stat, size)?;
-            let holds = self::stat(file).is_ok_and(|after| Stamp::of(&after) == stamp);
+            let holds = super::stat::stat(file).is_ok_and(|after| Stamp::of(&after) == stamp);
             Ok((hashed, holds && stamp.was_settled_at(begun)))
         });
         if !is_read {

@@ -12,10 +12,9 @@ use congruent_protocol::entry::Node;
 use congruent_protocol::normalise::is_reserved;
 use congruent_protocol::path::TreePath;
 use congruent_protocol::verification::MountTreatment;
-use rustix::fs::{AtFlags, FileType, OFlags, Statx, StatxFlags};
+use rustix::fs::{FileType, OFlags, Statx};
 use rustix::io::Errno;
 use rustix::mount::OpenTreeFlags;
-use rustix::path::Arg;
 
 use super::directory::{Directory, Room};
 use super::levels::Levels;
@@ -25,14 +24,12 @@ use super::pool::{Stopped, Window, WindowQueue};
 use super::read::seen_entry;
 use super::sight::{MountSeen, Problem, ProblemKind, Seen, SeenEntry, Sight};
 use super::stamp::Stamp;
+use super::stat::{file_type, stat, stat_at};
 use super::xattrs::{self, ReadXattrs};
 use super::{Recalled, Root, Scope};
 
 /// The longest path that is looked at: no report can hold longer ones.
 const MAX_PATH_BYTES: usize = 1 << 16;
-
-/// What is asked of statx(2) everywhere.
-pub(super) const STAT_MASK: StatxFlags = StatxFlags::BASIC_STATS.union(StatxFlags::MNT_ID);
 
 /// A path that a reader looks at.
 pub(super) struct Look<'a> {
@@ -210,7 +207,7 @@ impl<'w, 'a> Walk<'w, 'a> {
         }
         self.make_room()?;
         let opened = open(parent.as_fd(), self.path.name(), OFlags::DIRECTORY);
-        match opened.and_then(|fd| Ok((self::stat(&fd)?, fd))) {
+        match opened.and_then(|fd| Ok((super::stat::stat(&fd)?, fd))) {
             Ok((opened, fd)) if opened.stx_mnt_id == stat.stx_mnt_id => self.enter(fd, &opened, terms, mount),
             // Mounted over between the two calls, or swapped for something else:
             // whoever comes by name sees what is there now.
@@ -313,17 +310,4 @@ pub(super) fn without_mounts(directory: &Directory, room: &Arc<Room>) -> Result<
         Ok((stat, fd)) => Ok(Arc::new(room.take(fd, &stat))),
         Err(errno) => Err(Problem::unreadable("cannot look beneath the mount on it", errno)),
     }
-}
-
-/// What kind of thing a stat is of.
-pub(super) fn file_type(stat: &Statx) -> FileType {
-    FileType::from_raw_mode(stat.stx_mode.into())
-}
-
-pub(super) fn stat(fd: &OwnedFd) -> Result<Statx, Errno> {
-    rustix::fs::statx(fd, c"", AtFlags::EMPTY_PATH, STAT_MASK)
-}
-
-pub(super) fn stat_at(directory: &Directory, name: impl Arg) -> Result<Statx, Errno> {
-    rustix::fs::statx(directory, name, AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT, STAT_MASK)
 }

@@ -32,7 +32,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use self::recall::{Recalled, Unusable};
 pub(crate) use self::recorder::Recorder;
-use super::walk::stat;
+use super::stat::stat;
 use super::{Means, Root};
 
 /// An interrupted sweep that began longer ago than this is not gone on with.

@@ -9,12 +9,13 @@ use congruent_protocol::verification::{SweepMode, Verification};
 use jiff::Timestamp;
 use tracing::{info, warn};
 
+use super::unwatched;
 use crate::config::{Config, Sweep};
 use crate::findings::{Findings, FindingsWriter};
+use crate::identity;
 use crate::sweep::cache::{Cache, Memory};
 use crate::sweep::{self, Counters, Means, Root};
 use crate::target::{Sources, Target, open_manifest};
-use crate::{identity, unwatched};
 
 /// What the state directory is called where it is refused.
 const STATE_DIRECTORY: &str = "state-directory";
@@ -29,7 +30,7 @@ type Looked = Verification<Findings>;
 ///
 /// The outer error says that there is no usable manifest, the inner one that the
 /// look itself failed.
-pub(crate) fn look(config: &Config, mode: SweepMode) -> anyhow::Result<anyhow::Result<Looked>> {
+pub(in crate::command) fn look(config: &Config, mode: SweepMode) -> anyhow::Result<anyhow::Result<Looked>> {
     let content_key = match identity::content_key(config) {
         Ok(key) => key,
         Err(error) => return Ok(Err(error)),
@@ -110,7 +111,7 @@ fn memory(
 
 /// Checks the state directory before it is made, where there is a manifest to
 /// check it by; each look does so again.
-pub(crate) fn refuse_watched_state(config: &Config) -> anyhow::Result<()> {
+pub(in crate::command) fn refuse_watched_state(config: &Config) -> anyhow::Result<()> {
     let manifest = open_manifest(&config.manifest, Some(&config.trust), Timestamp::now());
     match (manifest, Root::open(config.root.as_deref())) {
         (Ok((manifest, _)), Ok(root)) => {

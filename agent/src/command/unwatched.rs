@@ -11,7 +11,12 @@ use crate::sweep::Root;
 
 /// Refuses `path`, which is given as `what`, where writing to it would be drift: what
 /// sweeps a tree writes nothing to it.
-pub(crate) fn check(what: &str, path: &Path, root: &Root, reserved: &[TreePath]) -> anyhow::Result<()> {
+pub(in crate::command) fn check(
+    what: &str,
+    path: &Path,
+    root: &Root,
+    reserved: &[TreePath],
+) -> anyhow::Result<()> {
     let resolve =
         |path: &Path| fs::canonicalize(path).with_context(|| format!("cannot resolve {}", path.display()));
     let absolute = std::path::absolute(path).with_context(|| format!("cannot resolve {}", path.display()))?;
