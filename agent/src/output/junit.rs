@@ -94,6 +94,7 @@ fn borrowed<'a>(attributes: &'a [(&'a str, String)]) -> impl Iterator<Item = (&'
 fn properties<W: Write>(xml: &mut Writer<W>, v: &Verification<Findings>) -> io::Result<()> {
     let properties = [
         ("congruent.state", v.state.name().to_owned()),
+        ("congruent.mode", v.coverage.mode.name().to_owned()),
         ("congruent.baked-root", v.manifest.root.to_string()),
         ("congruent.observed-root", v.observed_root.to_string()),
         ("congruent.conditional", v.conditional.to_string()),

@@ -10,7 +10,7 @@ use std::io::IoSliceMut;
 use std::os::fd::OwnedFd;
 
 use congruent_protocol::digest::{Digest, Hasher};
-use rustix::fs::{Advice, OFlags, SeekFrom, Statx};
+use rustix::fs::{Advice, FsWord, OFlags, SeekFrom, Statx};
 use rustix::io::{Errno, ReadWriteFlags};
 
 use super::throttle::Throttle;
@@ -25,6 +25,9 @@ const ALIGNMENT: usize = 4096;
 const DONT_CACHE: ReadWriteFlags = ReadWriteFlags::from_bits_retain(0x80);
 /// A smaller file is not asked for its holes.
 const SPARSE_BYTES: u64 = 64 << 10;
+
+/// `TMPFS_MAGIC` and `RAMFS_MAGIC`, of linux/magic.h.
+const IN_MEMORY: [FsWord; 2] = [0x0102_1994, 0x8584_58f6];
 
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
@@ -223,11 +226,20 @@ fn device(stat: &Statx) -> (u32, u32) {
 
 /// Has an open file read past the page cache, or through it. Whether that goes.
 fn go_past_cache(file: &OwnedFd, past: bool) -> bool {
+    if past && lies_in_memory(file) {
+        return false;
+    }
     let switch = |flags: OFlags| {
         let flags = if past { flags | OFlags::DIRECT } else { flags - OFlags::DIRECT };
         rustix::fs::fcntl_setfl(file, flags)
     };
     rustix::fs::fcntl_getfl(file).and_then(switch).is_ok()
+}
+
+/// Whether a file's file system has nothing beneath its cache, though it may take
+/// the wish to go past it.
+fn lies_in_memory(file: &OwnedFd) -> bool {
+    rustix::fs::fstatfs(file).is_ok_and(|about| IN_MEMORY.contains(&about.f_type))
 }
 
 /// What lies at an offset, and where that ends.

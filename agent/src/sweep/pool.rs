@@ -8,7 +8,6 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
@@ -23,16 +22,15 @@ const WINDOW_PATHS: usize = 1024;
 const WINDOWS: usize = 16;
 /// Paths may be long; no window holds many more bytes of them than these.
 const WINDOW_BYTES: usize = 256 << 10;
-/// Paths in a window of a sweep that is held back: what lies in windows is lost
-/// when it is interrupted.
+/// The same of a sweep that is held back: what lies in windows is lost when it is
+/// interrupted.
 const SMALL_WINDOW_PATHS: usize = 64;
 /// Paths that a reader takes at once: enough that a channel costs nothing beside
 /// them.
 const CHUNK_PATHS: usize = 32;
-/// What a reader of a sweep that is held back has seen is handed on no later than
-/// this.
-const HAND_ON_AFTER: Duration = Duration::from_millis(50);
-
+/// The same of a sweep that is held back, which goes in tree order, so that what was
+/// read is known as soon as can be.
+const SMALL_CHUNK_PATHS: usize = 1;
 /// A stretch of the walk, in tree order.
 pub(super) struct Window<'a> {
     places: Vec<Place<'a>>,
@@ -40,6 +38,7 @@ pub(super) struct Window<'a> {
     looks: Vec<(u64, usize)>,
     size: usize,
     path_bytes: usize,
+    is_held_back: bool,
 }
 
 /// A path in a window.
@@ -62,8 +61,9 @@ struct Placed<'a> {
 impl<'a> Window<'a> {
     /// An empty one, of the size that suits the sweep.
     pub(super) fn new(means: &Means) -> Self {
-        let size = if means.is_held_back() { SMALL_WINDOW_PATHS } else { WINDOW_PATHS };
-        Self { places: Vec::new(), looks: Vec::new(), size, path_bytes: 0 }
+        let is_held_back = means.is_held_back();
+        let size = if is_held_back { SMALL_WINDOW_PATHS } else { WINDOW_PATHS };
+        Self { places: Vec::new(), looks: Vec::new(), size, path_bytes: 0, is_held_back }
     }
 
     /// Adds what the walk itself saw.
@@ -85,9 +85,8 @@ impl<'a> Window<'a> {
 
     /// What is in it; it is empty then.
     pub(super) fn take(&mut self) -> Self {
-        let size = self.size;
-        let empty =
-            Self { places: Vec::with_capacity(size), looks: Vec::with_capacity(size), size, path_bytes: 0 };
+        let (places, looks) = (Vec::with_capacity(self.size), Vec::with_capacity(self.size));
+        let empty = Self { places, looks, path_bytes: 0, ..*self };
         std::mem::replace(self, empty)
     }
 }
@@ -145,10 +144,13 @@ pub(super) struct Stopped;
 
 impl<'a> WindowQueue<'a> {
     pub(super) fn push(&self, window: Window<'a>) -> Result<(), Stopped> {
-        let Window { mut places, mut looks, .. } = window;
-        looks.sort_unstable();
+        let Window { mut places, mut looks, is_held_back, .. } = window;
+        let chunk = if is_held_back { SMALL_CHUNK_PATHS } else { CHUNK_PATHS };
+        if !is_held_back {
+            looks.sort_unstable();
+        }
         let (sender, looked) = unbounded();
-        let chunks: Vec<_> = looks.chunks(CHUNK_PATHS).map(|looks| take_looks(&mut places, looks)).collect();
+        let chunks: Vec<_> = looks.chunks(chunk).map(|looks| take_looks(&mut places, looks)).collect();
         // The ordered queue is the bounded one: it is what holds the walk back.
         self.ordered.send(Underway { places, looked }).map_err(|_| Stopped)?;
         for looks in chunks {
@@ -195,7 +197,7 @@ pub(crate) fn sweep<'a, E>(
                     if stopped.load(Ordering::Relaxed) {
                         continue;
                     }
-                    look_at(chunk, &mut reader, scope.means);
+                    look_at(chunk, &mut reader);
                 }
             });
         }
@@ -214,18 +216,10 @@ pub(crate) fn sweep<'a, E>(
     })
 }
 
-/// Looks at a chunk, and hands on what was seen: all at once, or when a while has
-/// passed.
-fn look_at<'a>(chunk: Chunk<'a>, reader: &mut Reader<'_, 'a>, means: &Means) {
+/// Looks at a chunk, and hands on what was seen.
+fn look_at<'a>(chunk: Chunk<'a>, reader: &mut Reader<'_, 'a>) {
     let Chunk { looks, looked } = chunk;
-    let (mut seen, mut handed_on) = (Vec::with_capacity(looks.len()), Instant::now());
-    for Placed { place, look } in looks {
-        seen.push((place, reader.look(look)));
-        if means.is_held_back() && handed_on.elapsed() >= HAND_ON_AFTER {
-            // Nobody waits for it any more once the consumer has stopped.
-            let _ = looked.send(std::mem::take(&mut seen));
-            handed_on = Instant::now();
-        }
-    }
-    let _ = looked.send(seen);
+    let look = |Placed { place, look }: Placed<'a>| (place, reader.look(look));
+    // Nobody waits for it any more once the consumer has stopped.
+    let _ = looked.send(looks.into_iter().map(look).collect());
 }

@@ -74,6 +74,13 @@ impl<R: Read> FrameReader<R> {
     }
 }
 
+impl<R: Read> FrameReader<R> {
+    /// Whether nothing follows.
+    pub(super) fn is_at_end(&mut self) -> bool {
+        matches!(self.input.read(&mut [0]), Ok(0))
+    }
+}
+
 /// None where the file ended early.
 fn whole(read: io::Result<()>) -> io::Result<Option<()>> {
     match read {

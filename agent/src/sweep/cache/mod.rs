@@ -116,7 +116,11 @@ pub(crate) struct Cache {
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CacheError {
-    #[error("cannot use the cache {}", .path.display())]
+    #[error(
+        "cannot use the cache {}; give a file in a directory that is there, that has room, and that this user may \
+         write to",
+        .path.display()
+    )]
     Use {
         path: PathBuf,
         #[source]
@@ -195,14 +199,14 @@ impl Cache {
             if is_direct && !header.is_direct { Err(Unusable::ThroughCache) } else { Ok(()) }
         });
         // Whatever it was that is of no use, the sweep is made from the beginning.
-        let (recalled, last) = interrupted.unwrap_or_default();
+        let (recalled, last) = interrupted.ok().filter(|(_, last)| last.is_some()).unwrap_or_default();
         let header = Header {
             binding: self.binding.clone(),
             started_at: recalled.started_at().unwrap_or(now),
             is_direct,
             clock_ahead_seconds: self.clock_ahead_seconds,
         };
-        let failed = |source| CacheError::Use { path: part.clone(), source };
+        let failed = |source| CacheError::Use { path: self.path.clone(), source };
         let recorder = Recorder::begin(&self.path, &header, last.as_ref()).map_err(failed)?;
         Ok(Memory { is_quick: false, recalled, recorder: Some(recorder), lock: None })
     }
@@ -228,7 +232,7 @@ impl Cache {
 /// Keeps every other sweep from the cache at `path`, as long as the file is open.
 fn lock(path: &Path) -> Result<File, CacheError> {
     let beside = beside(path, ".lock");
-    let failed = |source: Errno| CacheError::Use { path: beside.clone(), source: source.into() };
+    let failed = |source: Errno| CacheError::Use { path: path.to_owned(), source: source.into() };
     // A link that stands here leads elsewhere.
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let file = rustix::fs::open(&beside, flags, Mode::RUSR | Mode::WUSR).map_err(failed)?;

@@ -155,11 +155,12 @@ impl Source {
         Ok((Self { frames, taken: piece.len(), piece, path: Vec::new() }, header))
     }
 
-    /// Goes through all frames; whether the last one says that it is.
+    /// Goes through all frames; whether the last one says that it is, and nothing
+    /// follows.
     fn skip_to_end(&mut self) -> bool {
         while self.frames.read(&mut self.piece).unwrap_or(false) {
             if self.piece == [END] {
-                return true;
+                return self.frames.is_at_end();
             }
         }
         false

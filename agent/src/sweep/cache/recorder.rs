@@ -17,7 +17,7 @@ use crate::sweep::stamp::Stamp;
 /// Records are written when they are so many bytes or so old: that is what an
 /// interruption may cost.
 const PIECE_BYTES: usize = 64 << 10;
-const PIECE_AGE: Duration = Duration::from_secs(2);
+const PIECE_AGE: Duration = Duration::from_secs(1);
 
 /// Writes down what a sweep sees. A sweep does not fail for it: the first error is
 /// kept for the end.

@@ -104,7 +104,7 @@ fn a_damaged_cache_is_not_used() {
     for at in (0..whole.len()).step_by(997).chain([0, 20, whole.len() - 1]) {
         let mut damaged = whole.clone();
         damaged[at] ^= 1;
-        for bytes in [&damaged, &whole[..at]] {
+        for bytes in [&damaged, &whole[..at], &[&whole[..], b"x"].concat()] {
             fs::write(&file, bytes).unwrap();
             assert!(matches!(cache.for_quick(), Err(Unusable::Damaged)), "at {at}");
         }
@@ -125,6 +125,11 @@ fn a_sweep_goes_on_where_it_was_interrupted() {
     drop(memory);
     sweep(&cache, 0..10, false);
     assert_eq!(recalled(&mut cache.for_full(false, now()).unwrap(), 0..9000), first);
+    // What kept nothing is nothing to go on with.
+    let other = tempfile::tempdir().unwrap();
+    let empty = self::cache(other.path(), binding(b"a"), 0);
+    drop(empty.for_full(false, now()).unwrap());
+    assert_eq!(empty.for_full(false, now()).unwrap().resumed_from(), None);
     sweep(&cache, 0..3000, true);
     assert_eq!(recalled(&mut cache.for_quick().unwrap(), 0..3000).len(), 3000);
     assert_eq!(cache.for_full(false, now()).unwrap().resumed_from(), None, "it was ended");
