@@ -123,12 +123,14 @@ impl TreePath {
     }
 
     /// How many bytes it has.
-    pub(crate) fn len(&self) -> usize {
+    #[expect(clippy::len_without_is_empty, reason = "a path is never empty")]
+    pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Goes up to the ancestor that ends after `length` bytes, in place.
-    pub(crate) fn truncate_bytes(&mut self, length: usize) {
+    /// Goes up to the ancestor that ends after `length` bytes, in place; there must
+    /// be one.
+    pub fn truncate_bytes(&mut self, length: usize) {
         debug_assert!(length == 1 || matches!(self.0.get(length), None | Some(b'/')));
         self.0.truncate(length);
     }

@@ -7,12 +7,14 @@
 //! it hides.
 
 use std::io::IoSliceMut;
+use std::num::NonZeroU64;
 use std::os::fd::OwnedFd;
 
 use congruent_protocol::digest::{Digest, Hasher};
 use rustix::fs::{Advice, FsWord, OFlags, SeekFrom, Statx};
 use rustix::io::{Errno, ReadWriteFlags};
 
+use super::residency::is_uncached;
 use super::throttle::Throttle;
 use super::{Counters, Scope};
 
@@ -23,9 +25,14 @@ const ALIGNMENT: usize = 4096;
 /// `RWF_DONTCACHE`, of linux/fs.h since Linux 6.14: what was not cached is dropped
 /// again. Overlay, squashfs and older kernels refuse it.
 const DONT_CACHE: ReadWriteFlags = ReadWriteFlags::from_bits_retain(0x80);
+/// How much of a file may be in the page cache at once where none of it was.
+const EMPTIED_BYTES: u64 = 16 << 20;
 /// A smaller file is not asked for its holes.
 const SPARSE_BYTES: u64 = 64 << 10;
 
+/// `OVERLAYFS_SUPER_MAGIC`, of linux/magic.h. What it has cached is cached of the
+/// files beneath it.
+const OVERLAY: FsWord = 0x794c_7630;
 /// `TMPFS_MAGIC` and `RAMFS_MAGIC`, of linux/magic.h.
 const IN_MEMORY: [FsWord; 2] = [0x0102_1994, 0x8584_58f6];
 
@@ -38,6 +45,9 @@ enum Way {
     Politely,
     /// Through the page cache, where the file system knows no better.
     Plainly,
+    /// Through the page cache, which held nothing of the file, and then out of it
+    /// again: what is dropped piece by piece while it is read, is partly read twice.
+    Emptying,
     /// Past the page cache.
     Direct,
 }
@@ -117,6 +127,9 @@ impl<'w> ContentHasher<'w> {
             }
             offset = end;
         }
+        if way == Way::Emptying {
+            drop_cached(file, 0, None);
+        }
         Ok(Hashed { digest: self.hasher.finish(), past_cache: way == Way::Direct })
     }
 
@@ -134,7 +147,8 @@ impl<'w> ContentHasher<'w> {
             let _ = rustix::fs::fadvise(file, 0, None, Advice::NoReuse);
             return Way::Plainly;
         }
-        Way::Politely
+        let is_large = stat.stx_size > BUFFER_BYTES as u64;
+        if is_large && !is_overlay(file) && is_uncached(file) { Way::Emptying } else { Way::Politely }
     }
 
     /// Hashes what lies between two offsets, or up to where the file ends. Gives
@@ -157,7 +171,9 @@ impl<'w> ContentHasher<'w> {
                 Ok(0) => break,
                 Ok(count) => count,
                 Err(Errno::INTR) => continue,
-                Err(Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS) if *way != Way::Plainly => {
+                Err(Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS)
+                    if matches!(way, Way::Politely | Way::Direct) =>
+                {
                     self.give_way(file, way, stat);
                     continue;
                 }
@@ -173,6 +189,11 @@ impl<'w> ContentHasher<'w> {
                 throttle.wait(count as u64);
             }
             offset += count as u64;
+            if *way == Way::Emptying && offset % EMPTIED_BYTES < count as u64 {
+                // What was read ahead stays until it is read.
+                let passed = offset.saturating_sub(EMPTIED_BYTES);
+                drop_cached(file, passed.saturating_sub(EMPTIED_BYTES), NonZeroU64::new(EMPTIED_BYTES));
+            }
         }
         Ok(offset)
     }
@@ -181,7 +202,7 @@ impl<'w> ContentHasher<'w> {
     fn read(&mut self, file: &OwnedFd, way: Way, offset: u64, wanted: usize) -> Result<usize, Errno> {
         let buffer = &mut self.buffer[self.aligned..];
         match way {
-            Way::Plainly => rustix::io::pread(file, &mut buffer[..wanted], offset),
+            Way::Plainly | Way::Emptying => rustix::io::pread(file, &mut buffer[..wanted], offset),
             Way::Politely => {
                 let mut slices = [IoSliceMut::new(&mut buffer[..wanted])];
                 rustix::io::preadv2(file, &mut slices, offset, DONT_CACHE)
@@ -234,6 +255,15 @@ fn go_past_cache(file: &OwnedFd, past: bool) -> bool {
         rustix::fs::fcntl_setfl(file, flags)
     };
     rustix::fs::fcntl_getfl(file).and_then(switch).is_ok()
+}
+
+/// Lets go of what the page cache holds of a part of a file. The kernel need not.
+fn drop_cached(file: &OwnedFd, offset: u64, length: Option<NonZeroU64>) {
+    let _ = rustix::fs::fadvise(file, offset, length, Advice::DontNeed);
+}
+
+fn is_overlay(file: &OwnedFd) -> bool {
+    rustix::fs::fstatfs(file).is_ok_and(|about| about.f_type == OVERLAY)
 }
 
 /// Whether a file's file system has nothing beneath its cache, though it may take

@@ -19,7 +19,9 @@ use super::stat::stat;
 /// A directory whose names are being visited.
 pub(super) struct Level {
     /// How deep it lies: 0 for the root.
-    pub(super) depth: usize,
+    depth: usize,
+    /// The length of its path.
+    pub(super) path_bytes: usize,
     pub(super) names: Names,
     identity: Identity,
     held: Held,
@@ -61,9 +63,10 @@ impl Levels {
         self.levels.last_mut()
     }
 
-    pub(super) fn enter(&mut self, directory: Directory, names: Names) {
+    pub(super) fn enter(&mut self, path: &TreePath, directory: Directory, names: Names) {
+        let path_bytes = path.len();
         let (depth, identity) = (self.levels.len(), directory.identity);
-        self.levels.push(Level { depth, names, identity, held: Held::Open(Arc::new(directory)) });
+        self.levels.push(Level { depth, path_bytes, names, identity, held: Held::Open(Arc::new(directory)) });
         if let Some(outer) = self.levels.len().checked_sub(self.most_open).filter(|&outer| outer > 0) {
             self.levels[outer].held = Held::Closed;
         }
@@ -144,18 +147,18 @@ mod tests {
         let room = Room::new(1);
         let mut levels = Levels::new(2);
         let mut buffer = vec![MaybeUninit::uninit(); 4096];
-        let mut enter = |levels: &mut Levels, path: &Path| {
+        let mut enter = |levels: &mut Levels, at: &TreePath, path: &Path| {
             let fd = fs::File::open(path).unwrap().into();
             let listed = Names::list(&fd, &mut buffer).0;
             let directory = room.take(fd, &stat(&fs::File::open(path).unwrap().into()).unwrap());
-            levels.enter(directory, listed);
+            levels.enter(at, directory, listed);
         };
         let (mut at, mut path) = (root.to_owned(), TreePath::root());
-        enter(&mut levels, &at);
+        enter(&mut levels, &path, &at);
         for name in names {
             at.push(name);
             path.push(name.as_bytes()).unwrap();
-            enter(&mut levels, &at);
+            enter(&mut levels, &path, &at);
         }
         meanwhile();
         levels.leave(&path, &room);

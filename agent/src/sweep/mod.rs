@@ -22,6 +22,7 @@ mod mounts;
 mod open;
 mod pool;
 mod read;
+mod residency;
 mod root;
 mod sight;
 mod stamp;

@@ -204,13 +204,16 @@ pub(crate) fn sweep<'a, E>(
         drop(to_look);
         // Dropping `windows` at the first error stops the walk, and so the readers.
         for window in windows {
+            let (mut entries, mut spared) = (0, 0);
             for seen in window.seen() {
-                counters.add_entries(1);
+                entries += 1;
                 if let Sight::AsBefore(stamp) = &seen.sight {
-                    counters.add_spared(stamp.size);
+                    spared += stamp.size;
                 }
                 consume(seen).inspect_err(|_| stopped.store(true, Ordering::Relaxed))?;
             }
+            counters.add_entries(entries);
+            counters.add_spared(spared);
         }
         Ok(())
     })

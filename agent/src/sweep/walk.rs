@@ -92,7 +92,7 @@ impl<'w, 'a> Walk<'w, 'a> {
     fn walk(&mut self) -> Result<(), Stopped> {
         self.enter_root()?;
         while let Some(level) = self.levels.innermost() {
-            let depth = level.depth;
+            let path_bytes = level.path_bytes;
             let Some(listed) = level.names.next() else {
                 if self.levels.leaving_opens() {
                     self.make_room()?;
@@ -100,7 +100,7 @@ impl<'w, 'a> Walk<'w, 'a> {
                 self.levels.leave(&self.path, &self.room);
                 continue;
             };
-            self.path.truncate(depth);
+            self.path.truncate_bytes(path_bytes);
             self.path
                 .push(listed.name)
                 .expect("names listed are not empty, and the kernel lists none with a separator");
@@ -243,7 +243,7 @@ impl<'w, 'a> Walk<'w, 'a> {
         let (names, errno) = Names::list(&fd, &mut self.buffer);
         let problem = errno.map(|errno| Problem::unreadable("cannot list the directory", errno));
         self.seen_directory(stat, terms, mount, xattrs, problem)?;
-        self.levels.enter(self.room.take(fd, stat), names);
+        self.levels.enter(&self.path, self.room.take(fd, stat), names);
         Ok(())
     }
 
