@@ -11,6 +11,8 @@
 //! to, before the inode was read, until the kernel has written the page back; and
 //! what is written to the disk beneath the file system. Full sweeps find both.
 
+use std::sync::LazyLock;
+
 use rustix::fs::Statx;
 use rustix::time::{ClockId, clock_getres, clock_gettime};
 
@@ -65,10 +67,13 @@ pub(super) struct Moment {
 
 impl Moment {
     pub(super) fn now() -> Self {
+        /// Asking for it is a system call; for the time it is none.
+        static TICK: LazyLock<i64> = LazyLock::new(|| {
+            let tick = clock_getres(ClockId::RealtimeCoarse);
+            tick.tv_sec.saturating_mul(NANOSECONDS).saturating_add(tick.tv_nsec)
+        });
         let now = clock_gettime(ClockId::RealtimeCoarse);
-        let tick = clock_getres(ClockId::RealtimeCoarse);
-        let granularity_ns = tick.tv_sec.saturating_mul(NANOSECONDS).saturating_add(tick.tv_nsec);
-        Self { at: (now.tv_sec, now.tv_nsec), granularity_ns }
+        Self { at: (now.tv_sec, now.tv_nsec), granularity_ns: *TICK }
     }
 }
 
