@@ -4,7 +4,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde::de::DeserializeOwned;
 
 use crate::wait::PATIENCE;
@@ -115,5 +115,7 @@ pub fn request(
 fn read_line(input: &mut impl BufRead) -> Result<String> {
     let mut line = String::new();
     input.read_line(&mut line).context("cannot read a line")?;
+    // A sender that is killed says nothing, or half a line.
+    ensure!(line.ends_with('\n'), "the connection ended within the head");
     Ok(line.trim_end().to_owned())
 }
