@@ -20,17 +20,18 @@ use super::{Counters, Means, Recalled, Root, Scope, Seen, Sight};
 /// bound memory and open directories.
 const WINDOW_PATHS: usize = 1024;
 const WINDOWS: usize = 16;
+/// Paths in a window of a sweep that is held back: what lies in windows is lost
+/// when it is interrupted.
+const SMALL_WINDOW_PATHS: usize = 64;
 /// Paths may be long; no window holds many more bytes of them than these.
 const WINDOW_BYTES: usize = 256 << 10;
-/// The same of a sweep that is held back: what lies in windows is lost when it is
-/// interrupted.
-const SMALL_WINDOW_PATHS: usize = 64;
 /// Paths that a reader takes at once: enough that a channel costs nothing beside
 /// them.
 const CHUNK_PATHS: usize = 32;
 /// The same of a sweep that is held back, which goes in tree order, so that what was
 /// read is known as soon as can be.
 const SMALL_CHUNK_PATHS: usize = 1;
+
 /// A stretch of the walk, in tree order.
 pub(super) struct Window<'a> {
     places: Vec<Place<'a>>,
