@@ -59,13 +59,14 @@ impl Target {
         Ok(Self { unproven: Some(manifest), ..target })
     }
 
-    /// Checks what was not checked when it was opened. Nothing may be concluded
-    /// without, unless it was proven of the same statement before; the entries are
-    /// held to their digest whenever they are read.
+    /// Checks what was not checked when it was opened: that the base's entries have
+    /// the stated root. Nothing may be concluded without, unless a sweep that found no
+    /// difference came to that root, or it was proven of the same statement before.
+    /// All else the entries are held to whenever they are read.
     pub(crate) fn prove(&self) -> anyhow::Result<()> {
         let Some(manifest) = &self.unproven else { return Ok(()) };
         let proven = self.stack.base().check_entries(&mut &self.files[0]);
-        proven.with_context(|| format!("cannot use the manifest {}", manifest.display()))
+        proven.map_err(|error| unusable(manifest, error))
     }
 
     fn on((base, file): (Manifest, File), sources: Sources<'_>, now: Timestamp) -> anyhow::Result<Self> {
@@ -104,8 +105,8 @@ pub(crate) fn open_manifest(
     now: Timestamp,
 ) -> anyhow::Result<(Manifest, File)> {
     let (manifest, mut file) = open_statement(path, trust, now)?;
-    let manifest = manifest.proven_by(&mut file);
-    Ok((manifest.with_context(|| format!("cannot use the manifest {}", path.display()))?, file))
+    let manifest = manifest.proven_by(&mut file).map_err(|error| unusable(path, error))?;
+    Ok((manifest, file))
 }
 
 /// Opens one manifest and checks it but for its entries.
@@ -117,8 +118,12 @@ fn open_statement(path: &Path, trust: Option<&Trust>, now: Timestamp) -> anyhow:
         None => Manifest::read_statement(&mut file)
             .and_then(|manifest| manifest.check_expiry(now).map(|()| manifest)),
     };
-    let manifest = manifest.with_context(|| format!("cannot use the manifest {}", path.display()))?;
-    Ok((manifest, file))
+    Ok((manifest.map_err(|error| unusable(path, error))?, file))
+}
+
+/// Says which manifest it is that cannot be used.
+pub(crate) fn unusable(manifest: &Path, why: impl Into<anyhow::Error>) -> anyhow::Error {
+    why.into().context(format!("cannot use the manifest {}", manifest.display()))
 }
 
 /// Reads a ledger from its file.

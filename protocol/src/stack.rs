@@ -10,7 +10,7 @@ use std::iter::Peekable;
 use crate::contract::{Class, Contract, Forbidden, Terms};
 use crate::digest::Digest;
 use crate::entry::{Entry, Node};
-use crate::manifest::{EntriesError, EntriesReader, ListedEntry, Manifest, ManifestKind, Predicate};
+use crate::manifest::{EntriesError, EntriesReader, ListedEntry, Manifest, ManifestKind, Predicate, Rules};
 use crate::normalise::is_reserved;
 use crate::path::{TreePath, escape};
 use crate::tree::{Contribution, OutOfOrder, TreeHasher};
@@ -272,18 +272,35 @@ struct Merge<'a, R: Read> {
 
 struct Member<'a, R: Read> {
     predicate: &'a Predicate,
-    entries: Peekable<EntriesReader<io::Take<R>>>,
+    entries: Peekable<Checked<'a, R>>,
     /// Directories outside the add-on's places, until something in one of its
     /// places shows what they are for.
     unexplained: Vec<TreePath>,
+}
+
+/// The entries of one manifest, each held to the manifest's own rules.
+struct Checked<'a, R: Read> {
+    entries: EntriesReader<io::Take<R>>,
+    rules: Rules<'a>,
+}
+
+impl<R: Read> Iterator for Checked<'_, R> {
+    type Item = Result<ListedEntry, EntriesError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let next = self.entries.next()?;
+        Some(next.and_then(|listed| self.rules.check(&listed).map(|_| listed)))
+    }
 }
 
 impl<'a, R: Read + Seek> Merge<'a, R> {
     fn new(stack: &'a Stack, inputs: Vec<R>) -> Result<Self, EntriesError> {
         let manifests = [&stack.base].into_iter().chain(&stack.add_ons);
         let members = manifests.zip(inputs).map(|(manifest, input)| {
-            let entries = manifest.entries(input)?.peekable();
-            Ok(Member { predicate: manifest.predicate(), entries, unexplained: Vec::new() })
+            let predicate = manifest.predicate();
+            let entries =
+                Checked { entries: manifest.entries(input)?, rules: Rules::of(predicate) }.peekable();
+            Ok(Member { predicate, entries, unexplained: Vec::new() })
         });
         let (contract, reserved) = (stack.contract(), stack.reserved());
         Ok(Self { contract, reserved, members: members.collect::<Result<_, EntriesError>>()? })

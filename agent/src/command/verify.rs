@@ -19,8 +19,8 @@ use crate::findings::{Findings, FindingsWriter};
 use crate::output::{self, sarif};
 use crate::progress::Progress;
 use crate::sweep::cache::{Cache, Memory};
-use crate::sweep::{self, Counters, Means, Root};
-use crate::target::{Sources, Target, passing_content_key, read_content_key};
+use crate::sweep::{self, Counters, Means, Root, VerifyError};
+use crate::target::{Sources, Target, passing_content_key, read_content_key, unusable};
 
 pub(super) fn run(args: &Verify) -> anyhow::Result<Outcome> {
     let trust = read_trust(&args.trust)?;
@@ -68,8 +68,7 @@ fn verify_manifest(args: &Verify, trust: Option<&Trust>) -> anyhow::Result<(Root
         ledger: args.ledger.as_deref(),
         content_key,
     };
-    let open = if args.quick { Target::open_unproven } else { Target::open };
-    let target = open(sources, Timestamp::now())?;
+    let target = Target::open_unproven(sources, Timestamp::now())?;
     if args.content_key.is_none() && target.ledger.needs_content_key() {
         bail!(
             "the ledger has first values of sensitive content, which can only be held to under the key that they \
@@ -85,12 +84,17 @@ fn verify_manifest(args: &Verify, trust: Option<&Trust>) -> anyhow::Result<(Root
     let progress = Progress::towards("verifying", target.stack.content_bytes(), &counters);
     let findings = FindingsWriter::spilling_to(&env::temp_dir());
     let verification = progress.watch(|| {
-        // The full sweep that a quick one recalls has proven the same entries.
-        if !memory.is_quick() {
+        let swept = sweep::verify(&root, &target, &means, &mut memory, findings, &counters, Timestamp::now);
+        let swept = swept.map_err(|error| match error {
+            VerifyError::Entries(error) => unusable(&args.manifest, error),
+            error => error.into(),
+        })?;
+        let is_proven = swept.findings.is_empty() && swept.observed_root == swept.baked_root;
+        // Nor need the entries that a full sweep has proven for a quick one.
+        if !is_proven && !memory.is_quick() {
             target.prove()?;
         }
-        let swept = sweep::verify(&root, &target, &means, &mut memory, findings, &counters, Timestamp::now);
-        swept.map_err(anyhow::Error::new)
+        Ok::<_, anyhow::Error>(swept)
     })?;
     if let Err(error) = memory.keep() {
         let why = format!("{:#}", anyhow::Error::new(error));

@@ -40,7 +40,7 @@ use congruent_protocol::path::TreePath;
 
 pub(crate) use bake::{Baked, bake};
 pub(crate) use cache::Recalled;
-pub(crate) use compare::{empty_coverage, verify};
+pub(crate) use compare::{VerifyError, empty_coverage, verify};
 pub(crate) use idle::stand_back;
 pub(crate) use means::{MAX_THREADS, Means};
 pub(crate) use open::{open_descendant, open_file};

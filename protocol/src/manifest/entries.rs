@@ -58,6 +58,27 @@ pub enum EntriesError {
         /// The rule that is broken.
         what: String,
     },
+    /// An entry lies where none is part of the tree.
+    #[error("the manifest has the entry {0}, which lies in a place that it reserves")]
+    Reserved(TreePath),
+    /// An entry has an attribute that its contract does not compare.
+    #[error("the manifest's entry {path} has the xattr {name:?}, which its contract puts out of scope")]
+    XattrOutOfScope {
+        /// Where.
+        path: TreePath,
+        /// The attribute's name, escaped.
+        name: String,
+    },
+    /// An entry belongs to a package that is not listed.
+    #[error("the manifest's entry {path} names package {package}, and {listed} are listed")]
+    NoSuchPackage {
+        /// Where.
+        path: TreePath,
+        /// The number that it names.
+        package: u32,
+        /// How many there are.
+        listed: usize,
+    },
     /// The section is not what the statement says it is.
     #[error("the manifest's entries do not match its statement: {what} is {found}, stated is {stated}")]
     Mismatch {

@@ -5,14 +5,14 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 
 use jiff::Timestamp;
 
-use crate::contract::{Class, Loosening, Terms};
+use crate::contract::{Class, Loosening};
 use crate::digest::Digest;
 use crate::entry::{Entry, Node};
 use crate::key::{KeyId, PublicKey, SecretKey};
 use crate::manifest::{
-    EntriesError, EntriesReader, Envelope, EnvelopeError, ListedEntry, Predicate, Statement, StatementError,
+    EntriesError, EntriesReader, Envelope, EnvelopeError, ListedEntry, Predicate, Rules, Statement,
+    StatementError,
 };
-use crate::normalise::is_reserved;
 use crate::path::{TreePath, escape};
 use crate::tree::{Contribution, OutOfOrder, TreeHasher};
 use crate::trust::Trust;
@@ -140,30 +140,9 @@ pub enum ManifestError {
     /// Its contract loosens what operators hold fast.
     #[error(transparent)]
     Floor(#[from] Loosening),
-    /// An entry has an attribute that its contract does not compare.
-    #[error("the manifest's entry {path} has the xattr {name:?}, which its contract puts out of scope")]
-    XattrOutOfScope {
-        /// Where.
-        path: TreePath,
-        /// The attribute's name, escaped.
-        name: String,
-    },
-    /// An entry belongs to a package that is not listed.
-    #[error("the manifest's entry {path} names package {package}, and {listed} are listed")]
-    NoSuchPackage {
-        /// Where.
-        path: TreePath,
-        /// The number that it names.
-        package: u32,
-        /// How many there are.
-        listed: usize,
-    },
     /// The entries are malformed or not the stated ones.
     #[error(transparent)]
     Entries(#[from] EntriesError),
-    /// An entry lies where none is part of the tree.
-    #[error("the manifest has the entry {0}, which lies in a place that it reserves")]
-    ReservedEntry(TreePath),
     /// The entries do not hash to the stated root.
     #[error("the manifest's entries have the tree root {found}, stated is {stated}")]
     Root {
@@ -314,33 +293,14 @@ impl Manifest {
 
     /// Checks all entries; gives the sizes of those that may only be appended to.
     fn check<R: Read + Seek>(&self, input: &mut R) -> Result<HashMap<TreePath, u64>, ManifestError> {
-        let contract = &self.predicate.contract;
-        let is_plain = !contract.has(|terms| terms.mtime || terms.class == Class::AppendOnly);
-        let packages = self.predicate.packages.as_ref().map_or(0, |packages| packages.list.len());
+        let mut rules = Rules::of(&self.predicate);
         let mut hasher = TreeHasher::new(self.predicate.root.algorithm());
         let mut entries = self.entries(input)?;
         let mut listed = ListedEntry { path: TreePath::root(), entry: Entry::empty() };
         let mut append_only = HashMap::new();
-        let mut follower = contract.follow();
         while entries.read(&mut listed)? {
+            let terms = rules.check(&listed)?;
             let ListedEntry { path, entry } = &listed;
-            if is_reserved(&self.predicate.reserved, path) {
-                return Err(ManifestError::ReservedEntry(listed.path));
-            }
-            if entry.package as usize > packages {
-                let (package, path) = (entry.package, listed.path);
-                return Err(ManifestError::NoSuchPackage { path, package, listed: packages });
-            }
-            // Classifying costs; most entries need none of it here.
-            let terms = if is_plain && entry.xattrs.is_empty() {
-                Terms::immutable()
-            } else {
-                follower.terms_of(path)
-            };
-            if let Some((name, _)) = entry.xattrs.iter().find(|(name, _)| !terms.xattrs.contains(name)) {
-                let name = escape(name).into_owned();
-                return Err(ManifestError::XattrOutOfScope { path: listed.path, name });
-            }
             if let (Class::AppendOnly, Node::File { size, .. }) = (terms.class, &entry.node) {
                 append_only.insert(path.clone(), *size);
             }

@@ -1,10 +1,11 @@
 //! Manifests that are not what they should be.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
 
 use anyhow::Result;
-use congruent_protocol::key::PublicKey;
+use congruent_protocol::key::{PublicKey, SecretKey};
+use congruent_protocol::manifest::{Manifest, Predicate, write_manifest};
 use congruent_tests::sandbox::Sandbox;
 use congruent_tests::{agent, tree};
 
@@ -47,6 +48,60 @@ fn broken_manifests_are_refused() -> Result<()> {
         check_refusal(what, &agent::verify(&broken, &keys.public, &root)?, &[&name]);
         assert_eq!(fs::read(&broken)?, bytes, "{what}: the file was changed");
     }
+    Ok(())
+}
+
+/// Whoever holds a key can state what the entries are not.
+#[test]
+fn a_statement_that_its_own_entries_refute_is_refused() -> Result<()> {
+    let sandbox = Sandbox::new()?;
+    let keys = sandbox.keygen("key")?;
+    let (root, other_root) = (sandbox.path("root"), sandbox.path("other"));
+    for root in [&root, &other_root] {
+        tree::small(root)?;
+        fs::create_dir(root.join("etc/congruent"))?;
+        fs::write(root.join("etc/congruent/db.manifest"), "of another image")?;
+    }
+    fs::write(other_root.join("etc/motd"), "other")?;
+    let (manifest, other) = (sandbox.path("web.manifest"), sandbox.path("other.manifest"));
+    agent::bake(&root, None, &keys, &manifest)?;
+    agent::bake(&other_root, None, &keys, &other)?;
+    let other = Manifest::read_unchecked(&mut File::open(&other)?)?.predicate().root;
+    let reserved_for_db = Predicate::reserved_for("db")?.to_vec();
+    let cases: [(&str, Alter<'_>, &[&str]); 2] = [
+        ("of another root", &|predicate| predicate.root = other, &["have the tree root", "stated is"]),
+        (
+            "with an entry in a place that it reserves",
+            &|predicate| {
+                predicate.name = "db".to_owned();
+                predicate.reserved.clone_from(&reserved_for_db);
+            },
+            &["/etc/congruent/db.manifest", "reserves"],
+        ),
+    ];
+    let lying = sandbox.path("lying.manifest");
+    for (what, alter, says) in cases {
+        restate(&manifest, &keys.secret, alter, &lying)?;
+        // The other one is where the observed root is the stated one.
+        for root in [&root, &other_root] {
+            check_refusal(what, &agent::verify(&lying, &keys.public, root)?, says);
+        }
+    }
+    Ok(())
+}
+
+/// Makes a statement say something else.
+type Alter<'a> = &'a dyn Fn(&mut Predicate);
+
+/// Signs the entries of a manifest under another statement.
+fn restate(manifest: &Path, key: &Path, alter: Alter<'_>, into: &Path) -> Result<()> {
+    let mut file = File::open(manifest)?;
+    let honest = Manifest::read_unchecked(&mut file)?;
+    let mut predicate = honest.predicate().clone();
+    alter(&mut predicate);
+    let key = SecretKey::from_pem(&fs::read_to_string(key)?)?;
+    let mut section = honest.section(&file)?;
+    write_manifest(&mut File::create(into)?, predicate, &[key], &mut section, honest.section_bytes())?;
     Ok(())
 }
 
