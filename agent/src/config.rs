@@ -22,6 +22,10 @@ const MAX_INTERVAL: Duration = Duration::from_hours(24 * 31);
 /// A shorter interval than this is a slip of the pen, not a wish.
 const MIN_INTERVAL: Duration = Duration::from_millis(100);
 
+/// Months of clean sweeps, and a few of the largest sets of findings.
+const DEFAULT_SPOOL_BYTES: u64 = 256 << 20;
+const MIN_SPOOL_BYTES: u64 = 1 << 16;
+
 /// Everything that the agent needs to know.
 pub(crate) struct Config {
     pub(crate) node: String,
@@ -33,6 +37,8 @@ pub(crate) struct Config {
     pub(crate) state_directory: PathBuf,
     pub(crate) interval: Duration,
     pub(crate) sweep: Sweep,
+    /// How many bytes of reports may wait.
+    pub(crate) spool_bytes: u64,
     pub(crate) collector: Option<Collector>,
 }
 
@@ -69,6 +75,8 @@ struct File {
     interval: Option<SignedDuration>,
     #[serde(default)]
     sweep: FileSweep,
+    /// Such as `"64M"`.
+    spool_bytes: Option<String>,
     collector: Option<FileCollector>,
 }
 
@@ -153,6 +161,7 @@ impl Config {
                 .join(file.state_directory.unwrap_or_else(|| PathBuf::from(STATE_DIRECTORY))),
             sweep: check_sweep(&file.sweep, interval).map_err(invalid)?,
             interval,
+            spool_bytes: spool_bytes(file.spool_bytes.as_deref()).map_err(invalid)?,
             collector: file
                 .collector
                 .map(|collector| check_collector(collector, directory, &invalid))
@@ -165,6 +174,15 @@ fn check_interval(name: &str, interval: SignedDuration) -> Result<Duration, Stri
     let interval = Duration::try_from(interval).unwrap_or_default();
     let bounds = || format!("`{name}` must be at least 100ms, and at most 31 days");
     (MIN_INTERVAL..=MAX_INTERVAL).contains(&interval).then_some(interval).ok_or_else(bounds)
+}
+
+fn spool_bytes(text: Option<&str>) -> Result<u64, String> {
+    let Some(text) = text else { return Ok(DEFAULT_SPOOL_BYTES) };
+    let bytes = parse_rate(text).map_err(|mend| format!("`spool-bytes`: {mend}"))?.get();
+    if bytes < MIN_SPOOL_BYTES {
+        return Err(format!("`spool-bytes` must be at least {MIN_SPOOL_BYTES}, or no report fits"));
+    }
+    Ok(bytes)
 }
 
 fn check_sweep(file: &FileSweep, interval: Duration) -> Result<Sweep, String> {
@@ -188,6 +206,13 @@ fn check_sweep(file: &FileSweep, interval: Duration) -> Result<Sweep, String> {
 }
 
 impl Config {
+    /// Whether an agent that runs can take this configuration for the other.
+    pub(crate) fn is_same_node(&self, other: &Self) -> bool {
+        self.node == other.node
+            && self.state_directory == other.state_directory
+            && self.collector.is_some() == other.collector.is_some()
+    }
+
     /// Whether the agent writes to its state directory at all.
     pub(crate) fn keeps_state(&self) -> bool {
         self.collector.is_some() || self.sweep.quick_interval.is_some()

@@ -1,10 +1,11 @@
 //! One look at the node, as the agent takes it: what it is held to, how it is
 //! swept, and what is kept for the next one.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use congruent_protocol::digest::ContentKey;
+use congruent_protocol::ledger::LedgerError;
 use congruent_protocol::verification::{SweepMode, Verification};
 use jiff::Timestamp;
 use tracing::{info, warn};
@@ -21,37 +22,56 @@ use crate::target::{Sources, Target, open_manifest};
 const STATE_DIRECTORY: &str = "state-directory";
 /// In the state directory: what the last full sweep saw.
 const CACHE_FILE: &str = "sweep-cache";
+/// In the state directory: the first values that the collector recorded.
+pub(in crate::command) const LEDGER_FILE: &str = "ledger.json";
 
 /// What a look comes to.
-type Looked = Verification<Findings>;
+pub(in crate::command) struct Looking {
+    pub(in crate::command) verification: Verification<Findings>,
+    /// How many first values the node was held to.
+    pub(in crate::command) first_values: u64,
+}
 
 /// Looks at the node. A quick look becomes a full one where there is nothing to
 /// recall; what comes of it says which it was.
 ///
 /// The outer error says that there is no usable manifest, the inner one that the
 /// look itself failed.
-pub(in crate::command) fn look(config: &Config, mode: SweepMode) -> anyhow::Result<anyhow::Result<Looked>> {
+pub(in crate::command) fn look(config: &Config, mode: SweepMode) -> anyhow::Result<anyhow::Result<Looking>> {
     let content_key = match identity::content_key(config) {
         Ok(key) => key,
         Err(error) => return Ok(Err(error)),
     };
-    let target = open_target(config, content_key)?;
-    Ok(sweep_once(config, mode, &target))
+    let target = open_target(config, &content_key)?;
+    let first_values = target.ledger.first_values().len() as u64;
+    let looked = sweep_once(config, mode, &target);
+    Ok(looked.map(|verification| Looking { verification, first_values }))
 }
 
-/// What the node is held to. First values are the collector's to keep.
-fn open_target(config: &Config, content_key: ContentKey) -> anyhow::Result<Target> {
-    let sources = Sources {
-        manifest: &config.manifest,
-        add_ons: &config.add_ons,
-        trust: Some(&config.trust),
-        ledger: None,
-        content_key,
+/// What the node is held to, with the first values that the collector recorded.
+fn open_target(config: &Config, content_key: &ContentKey) -> anyhow::Result<Target> {
+    let open = |ledger: Option<&Path>| {
+        let sources = Sources {
+            manifest: &config.manifest,
+            add_ons: &config.add_ons,
+            trust: Some(&config.trust),
+            ledger,
+            content_key: content_key.clone(),
+        };
+        Target::open(sources, Timestamp::now())
     };
-    Target::open(sources, Timestamp::now())
+    let ledger = config.state_directory.join(LEDGER_FILE);
+    if config.collector.is_none() || !ledger.exists() {
+        return open(None);
+    }
+    match open(Some(&ledger)) {
+        // It is of an image that ran before, or damaged; the collector has the one for now.
+        Err(error) if error.chain().any(|cause| cause.is::<LedgerError>()) => open(None),
+        opened => opened,
+    }
 }
 
-fn sweep_once(config: &Config, mode: SweepMode, target: &Target) -> anyhow::Result<Looked> {
+fn sweep_once(config: &Config, mode: SweepMode, target: &Target) -> anyhow::Result<Verification<Findings>> {
     let root = Root::open(config.root.as_deref())?;
     let Sweep { threads, max_bytes_per_second, idle, direct, .. } = config.sweep;
     if idle && let Err(error) = sweep::stand_back() {

@@ -7,6 +7,7 @@
 use data_encoding::{BASE64, BASE64URL, DecodeError};
 use serde::{Deserialize, Serialize};
 
+use crate::dsse::pre_authentication_encoding;
 use crate::key::{KeyId, PublicKey, SecretKey};
 
 /// The payload type of an in-toto statement.
@@ -153,23 +154,9 @@ fn decode_base64(text: &str) -> Result<Vec<u8>, DecodeError> {
     alphabet.decode(text.as_bytes())
 }
 
-/// DSSE's pre-authentication encoding: what is signed.
-fn pre_authentication_encoding(payload_type: &str, payload: &[u8]) -> Vec<u8> {
-    let mut out = format!("DSSEv1 {} {payload_type} {} ", payload_type.len(), payload.len()).into_bytes();
-    out.extend_from_slice(payload);
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// The example in DSSE's protocol document.
-    #[test]
-    fn pre_authentication_encoding_is_dsse() {
-        let pae = pre_authentication_encoding("http://example.com/HelloWorld", b"hello world");
-        assert_eq!(pae, b"DSSEv1 29 http://example.com/HelloWorld 11 hello world");
-    }
 
     #[test]
     fn only_trusted_keys_that_signed_are_named() {

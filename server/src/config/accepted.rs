@@ -123,18 +123,17 @@ impl Accepted {
         manifests.into_iter().find_map(|manifest| manifest.check_expiry(now).err())
     }
 
-    /// The root that a tree with these findings has. No first values are recorded
-    /// yet, so that none are held to.
-    pub(crate) fn recompute(&self, findings: &[Finding]) -> Result<Digest, RecomputeError> {
+    /// The root that a tree with these findings has that is held to these first
+    /// values.
+    pub(crate) fn recompute(&self, findings: &[Finding], ledger: &Ledger) -> Result<Digest, RecomputeError> {
         let root = self.stack.root();
-        // Without findings the root is the baked one, which was computed from
-        // the entries when the manifest was accepted.
-        if findings.is_empty() {
+        // Without either the root is the baked one, which was computed from the
+        // entries when the manifest was accepted.
+        if findings.is_empty() && ledger.first_values().is_empty() {
             return Ok(root);
         }
         let entries = self.stack.entries(views(&self.files))?;
-        let ledger = Ledger::empty(root);
-        recompute(entries, root.algorithm(), self.contract(), self.reserved(), &ledger, findings)
+        recompute(entries, root.algorithm(), self.contract(), self.reserved(), ledger, findings)
     }
 }
 

@@ -10,7 +10,8 @@ use congruent_protocol::drift::{Change, Finding};
 use congruent_protocol::entry::Kind;
 use congruent_protocol::normalise::is_reserved;
 use congruent_protocol::path::{TreePath, escape};
-use congruent_protocol::report::{Outcome, REPORT_SCHEMA, Report};
+use congruent_protocol::ledger::Ledger;
+use congruent_protocol::report::{Outcome, REPORT_SCHEMA, Report, SetChange};
 use congruent_protocol::verification::{
     Coverage, ManifestId, MountTreatment, State, VERIFICATION_SCHEMA, Verification,
 };
@@ -29,14 +30,14 @@ const MAX_PATH_BYTES: usize = 1 << 17;
 const MAX_SEQUENCE: u64 = i64::MAX as u64;
 
 /// Reads a report: its version first, since another version may have another shape.
-pub(super) fn parse(body: &[u8]) -> Result<Report, Refused> {
+pub(super) fn parse(body: &[u8]) -> Result<Report<SetChange>, Refused> {
     #[derive(Deserialize)]
     struct Head {
         schema_version: u64,
     }
     let head: Head = serde_json::from_slice(body).map_err(Refused::Malformed)?;
     check_version(head.schema_version, REPORT_SCHEMA)?;
-    let report: Report = serde_json::from_slice(body).map_err(Refused::Malformed)?;
+    let report: Report<SetChange> = serde_json::from_slice(body).map_err(Refused::Malformed)?;
     check_words(&report)?;
     if let Outcome::Verified(verification) = &report.outcome {
         check_version(verification.schema_version.into(), VERIFICATION_SCHEMA)?;
@@ -47,7 +48,7 @@ pub(super) fn parse(body: &[u8]) -> Result<Report, Refused> {
     }
 }
 
-fn check_words(report: &Report) -> Result<(), Refused> {
+fn check_words(report: &Report<SetChange>) -> Result<(), Refused> {
     let mut words = vec![
         ("node", &report.node),
         ("boot", &report.boot),
@@ -57,16 +58,22 @@ fn check_words(report: &Report) -> Result<(), Refused> {
     if let Outcome::Verified(verification) = &report.outcome {
         let ManifestId { name, version, .. } = &verification.manifest;
         words.extend([("manifest's name", name), ("manifest's version", version)]);
-        let paths = verification.findings.iter().map(|finding| &finding.path);
-        let gaps = verification.coverage.unreadable.iter().chain(&verification.coverage.unstable);
-        if paths.chain(gaps.map(|gap| &gap.path)).any(|path| path.as_bytes().len() > MAX_PATH_BYTES) {
-            return Err(Refused::TooLong { what: "longest path", limit: MAX_PATH_BYTES });
-        }
     }
     match words.into_iter().find(|(_, word)| word.len() > MAX_WORD_BYTES) {
         Some((what, _)) => Err(Refused::TooLong { what, limit: MAX_WORD_BYTES }),
         None => Ok(()),
     }
+}
+
+/// Holds every path to a length that nothing else in the collector minds.
+pub(super) fn check_paths(report: &Report) -> Result<(), Refused> {
+    let Outcome::Verified(verification) = &report.outcome else { return Ok(()) };
+    let paths = verification.findings.iter().map(|finding| &finding.path);
+    let gaps = verification.coverage.unreadable.iter().chain(&verification.coverage.unstable);
+    if paths.chain(gaps.map(|gap| &gap.path)).any(|path| path.as_bytes().len() > MAX_PATH_BYTES) {
+        return Err(Refused::TooLong { what: "longest path", limit: MAX_PATH_BYTES });
+    }
+    Ok(())
 }
 
 fn check_version(found: u64, known: u32) -> Result<(), Refused> {
@@ -91,7 +98,12 @@ pub(crate) struct Standing {
 }
 
 /// Holds a report to what its group accepts.
-pub(super) fn stand(report: &Report, group: &Group, now: Timestamp) -> Result<Standing, Refused> {
+pub(super) fn stand(
+    report: &Report,
+    group: &Group,
+    ledger: &Ledger,
+    now: Timestamp,
+) -> Result<Standing, Refused> {
     let verification = match &report.outcome {
         Outcome::Verified(verification) => verification,
         Outcome::Withheld(why) => {
@@ -129,7 +141,7 @@ pub(super) fn stand(report: &Report, group: &Group, now: Timestamp) -> Result<St
     if let Some(expired) = stack.expired(now) {
         return Ok(unknown(expired.to_string(), accepted));
     }
-    hold(verification, stack)?;
+    hold(verification, stack, ledger)?;
     Ok(Standing { state: verification.state, note: None, manifest: Some(accepted.id()) })
 }
 
@@ -143,7 +155,7 @@ pub(crate) fn not_accepted(manifest: &ManifestId, group: &Group) -> String {
 }
 
 /// Holds a verification to an accepted manifest.
-fn hold(verification: &Verification, accepted: &Accepted) -> Result<(), Refused> {
+fn hold(verification: &Verification, accepted: &Accepted, ledger: &Ledger) -> Result<(), Refused> {
     let Verification { manifest, state, observed_root, conditional, findings, coverage, .. } = verification;
     let id = accepted.id();
     if (&manifest.name, &manifest.version) != (&id.name, &id.version) {
@@ -167,7 +179,7 @@ fn hold(verification: &Verification, accepted: &Accepted) -> Result<(), Refused>
     }
     check_coverage(coverage, findings, accepted)?;
     let computed = accepted
-        .recompute(findings)
+        .recompute(findings, ledger)
         .map_err(|error| Refused::from_recompute(error, format!("{} {}", id.name, id.version)))?;
     if *observed_root != computed {
         return Err(Refused::OtherRoot { claimed: *observed_root, computed });

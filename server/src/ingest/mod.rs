@@ -1,33 +1,46 @@
 //! Ingest: from a node's bytes to a durable report, or to a refusal that says why.
 //!
-//! Everything may be sent twice, nothing counts twice. The answer comes after
+//! A report is the node's own by its signature and its seal; its set of findings is
+//! worked out from the difference that it tells; then it is held to what the group
+//! accepts. Everything may be sent twice, nothing counts twice. The answer comes after
 //! the commit. What is refused is recorded, and is no sign of life. What comes
 //! late is kept as evidence, and changes nothing. It asks no policy.
 
 mod chain;
 mod check;
+mod open;
 mod refused;
+mod seals;
+mod staged;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
-use congruent_protocol::digest::{Algorithm, Digest};
+use congruent_protocol::digest::Digest;
+use congruent_protocol::drift::Finding;
+use congruent_protocol::ledger::Ledger;
 use congruent_protocol::path::escape;
-use congruent_protocol::report::{Acknowledgement, Outcome, REPORT_SCHEMA, Report, findings_digest};
+use congruent_protocol::report::{
+    Acknowledgement, Outcome, REPORT_SCHEMA, Report, SetChange, findings_digest,
+};
 use congruent_protocol::verification::State;
 use jiff::Timestamp;
 use tokio::sync::Notify;
 use tracing::{Instrument, info, info_span, warn};
 
 use crate::clock::Clock;
-use crate::config::{Config, Node};
+use crate::config::Config;
 use crate::store::{NewReport, PackedBytes, Store, StoreError, Tx, View};
 
 pub(crate) use check::{Standing, not_accepted, shorten};
+pub(crate) use open::Sender;
 pub(crate) use refused::Refused;
 
 use chain::{End, Known, Link, Place};
+use open::Opened;
+use seals::Seals;
+use staged::{NoRoom, Pages, Staged};
 
 /// Takes reports.
 pub(crate) struct Ingest {
@@ -36,6 +49,15 @@ pub(crate) struct Ingest {
     pub(crate) clock: Clock,
     /// Told of each report that waits to be judged.
     pub(crate) judge: Arc<Notify>,
+    /// Shared with what works beside the runtime.
+    pub(crate) arrived: Arc<Arrived>,
+}
+
+/// What is kept in memory of what arrives.
+#[derive(Debug, Default)]
+pub(crate) struct Arrived {
+    seals: Seals,
+    staged: Staged,
 }
 
 /// A report that has been read and held to what can be known without the store.
@@ -45,6 +67,18 @@ struct Checked {
     body: PackedBytes,
     standing: Standing,
     findings_digest: Digest,
+    /// The JSON of its findings; none where the store has it, or there are none.
+    set: Option<PackedBytes>,
+}
+
+/// What the store knows that a report builds on.
+struct Grounds {
+    /// The set of findings that it names, where it is known whole.
+    set: Option<Vec<Finding>>,
+    /// The set that it tells the difference to.
+    base: Option<Vec<Finding>>,
+    /// The ledger that its node was held to.
+    ledger: Ledger,
 }
 
 /// What a transaction made of a report.
@@ -54,59 +88,71 @@ enum Stored {
 }
 
 impl Ingest {
-    /// Takes the bytes that `node`, by its token, sent as a report.
-    pub(crate) async fn take(&self, node: &Node, body: Vec<u8>) -> Result<Acknowledgement, Refused> {
+    /// Takes the bytes that `sender` sent as a report.
+    pub(crate) async fn take(&self, sender: Sender, body: Vec<u8>) -> Result<Acknowledgement, Refused> {
+        let node = sender.node.clone();
+        let span = info_span!("report", node);
         let taking = async {
-            let taken = self.try_take(node, body).await;
+            let taken = self.try_take(sender, body).await;
             match &taken {
                 Ok(answer) => {
                     let (sequence, state, duplicate) =
                         (answer.sequence, answer.state.name(), answer.duplicate);
                     info!(sequence, state, duplicate, "stored");
                 }
-                Err(refused) => self.note_refusal(node, refused).await,
+                Err(refused) => self.note_refusal(&node, refused).await,
             }
             taken
         };
-        taking.instrument(info_span!("report", node = node.id)).await
+        taking.instrument(span).await
+    }
+
+    /// Takes a page that goes ahead of a report.
+    pub(crate) fn take_page(&self, node: &str, name: Digest, page: Vec<u8>) -> Result<(), Refused> {
+        if name.algorithm().digest(&page) != name {
+            return Err(Refused::OtherPage(name));
+        }
+        let limit = self.config.max_body_bytes;
+        self.arrived.staged.put(node, name, page, limit).map_err(|no_room| match no_room {
+            NoRoom::Ever => Refused::TooLarge { limit },
+            NoRoom::Now => Refused::Busy,
+        })
     }
 
     /// Records and logs that a report of `node` was refused.
-    pub(crate) async fn note_refusal(&self, node: &Node, refused: &Refused) {
+    pub(crate) async fn note_refusal(&self, node: &str, refused: &Refused) {
         let code = refused.code();
         let message = shorten(&escape(chain_of(refused).as_bytes()));
-        warn!(node = node.id, code, "report refused: {message}");
+        warn!(node, code, "report refused: {message}");
         if !refused.is_evidence() {
             return;
         }
-        let (id, now) = (node.id.clone(), (self.clock)());
+        let (id, now) = (node.to_owned(), (self.clock)());
         let recording =
             self.store.write("record a refusal", move |tx| tx.insert_refusal(&id, now, code, &message));
         if let Err(error) = recording.await {
-            warn!(node = node.id, "cannot record the refusal: {}", chain_of(&error));
+            warn!(node, "cannot record the refusal: {}", chain_of(&error));
         }
     }
 
-    async fn try_take(&self, node: &Node, body: Vec<u8>) -> Result<Acknowledgement, Refused> {
-        let (config, owner) = (Arc::clone(&self.config), node.id.clone());
+    async fn try_take(&self, sender: Sender, body: Vec<u8>) -> Result<Acknowledgement, Refused> {
+        let arrived = Arc::clone(&self.arrived);
         // Parsing megabytes and hashing a tree would hold up other requests.
-        let parsing = tokio::task::spawn_blocking(move || read(&owner, body));
-        let (report, digest, body) = parsing.await.map_err(|_| Refused::Failed)??;
-        if let Some(answer) = self.look_up(&report, digest).await? {
+        let opening = tokio::task::spawn_blocking(move || open::open(&sender, &arrived.seals, body));
+        let opened = opening.await.map_err(|_| Refused::Failed)??;
+        if let Some(answer) = self.look_up(&opened).await? {
             return Ok(answer);
         }
-        let now = (self.clock)();
-        let holding = tokio::task::spawn_blocking(move || {
-            let group = config.group_of(&report.node).ok_or(Refused::Failed)?;
-            let standing = check::stand(&report, group, now)?;
-            let body = PackedBytes::of(&body).map_err(|_| Refused::Failed)?;
-            let findings_digest = findings_digest(report.findings());
-            Ok(Checked { report, digest, body, standing, findings_digest })
-        });
-        let checked = holding.await.map_err(|_| Refused::Failed)??;
+        let node = opened.report.node.clone();
+        let (grounds, pages) = (self.grounds(&opened.report).await?, self.arrived.staged.of(&node));
+        let (config, now) = (Arc::clone(&self.config), (self.clock)());
+        let checking = tokio::task::spawn_blocking(move || check_whole(&config, opened, grounds, &pages, now));
+        let checked = checking.await.map_err(|_| Refused::Failed)??;
         let sequence = checked.report.sequence;
         let writing = self.store.write("store a report", move |tx| store(tx, &checked, now));
-        match writing.await.map_err(Refused::Store)? {
+        let stored = writing.await.map_err(Refused::Store)?;
+        self.arrived.staged.forget(&node);
+        match stored {
             Stored::Conflict { newest } => Err(Refused::Conflict { sequence, newest }),
             Stored::Answer(answer) => {
                 self.judge.notify_one();
@@ -115,9 +161,30 @@ impl Ingest {
         }
     }
 
+    /// Reads what a report builds on.
+    async fn grounds(&self, report: &Report<SetChange>) -> Result<Grounds, Refused> {
+        let Outcome::Verified(verification) = &report.outcome else {
+            return Ok(Grounds { set: None, base: None, ledger: Ledger::empty(findings_digest(&[])) });
+        };
+        let SetChange { digest, base, .. } = verification.findings;
+        let (chain, root, first_values) = (report.chain.clone(), verification.baked_root, report.first_values);
+        let reading = self.store.read("read what a report builds on", move |view| {
+            let set = view.finding_set(&digest)?;
+            let base = if set.is_some() { None } else { base };
+            let base = base.map(|base| view.finding_set(&base)).transpose()?.flatten();
+            if first_values > view.first_values_count(&chain, &root)? {
+                return Ok(None);
+            }
+            Ok(Some(Grounds { set, base, ledger: view.ledger(&chain, root, first_values)? }))
+        });
+        reading.await.map_err(Refused::Store)?.ok_or(Refused::UnknownLedger(first_values))
+    }
+
     /// Answers what was sent before, so that it is not held to the manifest
     /// again. The transaction looks once more.
-    async fn look_up(&self, report: &Report, digest: Digest) -> Result<Option<Acknowledgement>, Refused> {
+    async fn look_up(&self, opened: &Opened) -> Result<Option<Acknowledgement>, Refused> {
+        let Opened { report, digest, .. } = opened;
+        let digest = *digest;
         let (node, chain, sequence) = (report.node.clone(), report.chain.clone(), report.sequence);
         let link = Link { sequence, digest, previous: report.previous };
         let looking = self.store.read("look for a report", move |view| {
@@ -134,14 +201,50 @@ impl Ingest {
     }
 }
 
-/// Reads a body as a report of `owner`.
-fn read(owner: &str, body: Vec<u8>) -> Result<(Report, Digest, Vec<u8>), Refused> {
-    let report = check::parse(&body)?;
-    if report.node != owner {
-        return Err(Refused::WrongNode { claimed: report.node, owner: owner.to_owned() });
+/// Works out the whole set of findings, and holds the report to what its group
+/// accepts.
+fn check_whole(
+    config: &Config,
+    opened: Opened,
+    grounds: Grounds,
+    pages: &Pages,
+    now: Timestamp,
+) -> Result<Checked, Refused> {
+    let Opened { report, digest, body } = opened;
+    let Grounds { set, base, ledger } = grounds;
+    let is_known = set.is_some();
+    let report = report.try_map(|change| whole_set(change, set, base, pages))?;
+    check::check_paths(&report)?;
+    let group = config.group_of(&report.node).ok_or(Refused::Failed)?;
+    let standing = check::stand(&report, group, &ledger, now)?;
+    let body = PackedBytes::of(&body).map_err(|_| Refused::Failed)?;
+    let findings_digest = findings_digest(report.findings());
+    let set = if is_known || report.findings().is_empty() {
+        None
+    } else {
+        let json = serde_json::to_vec(report.findings()).expect("findings always serialise");
+        Some(PackedBytes::of(&json).map_err(|_| Refused::Failed)?)
+    };
+    Ok(Checked { report, digest, body, standing, findings_digest, set })
+}
+
+/// The set that a report names: known whole, sent ahead whole, or worked out from the
+/// difference.
+fn whole_set(
+    change: SetChange,
+    known: Option<Vec<Finding>>,
+    base: Option<Vec<Finding>>,
+    pages: &Pages,
+) -> Result<Vec<Finding>, Refused> {
+    let sent_ahead = || pages.get(&change.digest).map(|json| serde_json::from_slice(json));
+    let whole = known.map(Ok).or_else(sent_ahead).transpose().map_err(Refused::Malformed)?;
+    // It has the digest that the report names, so that only the number can be another.
+    if let Some(set) = whole.filter(|set: &Vec<_>| set.len() as u64 == change.count) {
+        return Ok(set);
     }
-    let digest = Algorithm::Blake3.digest(&body);
-    Ok((report, digest, body))
+    let empty = findings_digest(&[]);
+    let base = |name: &Digest| if *name == empty { Some(Vec::new()) } else { base };
+    change.apply(base, |name| pages.get(name).map(|page| page.to_vec())).map_err(Refused::Change)
 }
 
 /// Stores a report, and what follows from it for its node.
@@ -160,6 +263,9 @@ fn store(tx: &Tx<'_>, checked: &Checked, now: Timestamp) -> Result<Stored, Store
             Place::Newest { chain, note } => (chain, false, note),
         };
     let id = tx.insert_report(&row(checked, chain, late, now), body)?;
+    if let Some(set) = &checked.set {
+        tx.keep_finding_set(&checked.findings_digest, report.findings().len() as u64, set)?;
+    }
     if let Some(chain_note) = chain_note {
         tx.insert_chain_note(node, now, report.sequence, &chain_note)?;
     }
@@ -172,6 +278,13 @@ fn store(tx: &Tx<'_>, checked: &Checked, now: Timestamp) -> Result<Stored, Store
         tx.insert_node(node, now, NEVER_REPORTED)?;
     }
     tx.advance_node(node, id, (*state, note.as_deref()), now)?;
+    // Only of what is accepted: nothing of another image is ever held to.
+    if let Outcome::Verified(verification) = &report.outcome
+        && *state != State::Unknown
+    {
+        let (root, values) = (verification.baked_root, &verification.coverage.first_seen);
+        tx.record_first_values(&report.chain, &root, values, (id, now))?;
+    }
     Ok(Stored::Answer(acknowledge(report.sequence, *digest, false, (*state, note.clone()))))
 }
 
@@ -233,7 +346,8 @@ fn acknowledge(
     duplicate: bool,
     (state, note): (State, Option<String>),
 ) -> Acknowledgement {
-    Acknowledgement { schema_version: REPORT_SCHEMA, sequence, digest, duplicate, state, note }
+    let advice = None;
+    Acknowledgement { schema_version: REPORT_SCHEMA, sequence, digest, duplicate, state, note, advice }
 }
 
 /// An error and its causes, as one line.

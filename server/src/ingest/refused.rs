@@ -4,6 +4,8 @@ use congruent_protocol::digest::Digest;
 use congruent_protocol::manifest::EntriesError;
 use congruent_protocol::path::{TreePath, escape};
 use congruent_protocol::recompute::RecomputeError;
+use congruent_protocol::report::{ChangeError, SealedError};
+use congruent_protocol::seal::OutOfReach;
 use congruent_protocol::verification::State;
 
 use crate::config::AcceptError;
@@ -45,6 +47,22 @@ pub(crate) enum Refused {
     OtherRoot { claimed: Digest, computed: Digest },
     #[error("the report's manifests are no stack")]
     Stack(#[source] AcceptError),
+    #[error("the report is not what its node signed and sealed")]
+    Sealed(#[source] SealedError),
+    #[error("the report cannot be of this chain")]
+    OutOfReach(#[source] OutOfReach),
+    #[error("the report is of the chain \"{}\", the node's enrolment began the chain {enrolment}", escape(.claimed.as_bytes()))]
+    WrongChain { claimed: String, enrolment: String },
+    #[error("the findings of the report do not come together")]
+    Change(#[source] ChangeError),
+    #[error("the page is not the one that it is named after, {0}")]
+    OtherPage(Digest),
+    #[error("the node was held to {0} first values; fewer are recorded")]
+    UnknownLedger(u64),
+    #[error("the body is {0}; send zstd, or nothing compressed")]
+    Encoding(String),
+    #[error("the collector has too much to do; try again later")]
+    Busy,
     #[error("{0}")]
     Finding(String),
     #[error("the accepted manifest {manifest} cannot be read again")]
@@ -73,6 +91,16 @@ impl Refused {
             Self::OtherState { .. } | Self::OtherCondition { .. } => "state-mismatch",
             Self::Coverage(_) => "coverage-refused",
             Self::OtherRoot { .. } => "root-mismatch",
+            Self::Sealed(SealedError::Seal(_)) | Self::OutOfReach(_) => "broken-seal",
+            Self::Sealed(SealedError::Signature(_)) => "bad-signature",
+            Self::Sealed(_) => "malformed",
+            Self::WrongChain { .. } => "wrong-chain",
+            Self::Change(ChangeError::UnknownBase(_)) => "unknown-base",
+            Self::Change(ChangeError::MissingPages(_)) => "missing-pages",
+            Self::Change(_) => "findings-refused",
+            Self::OtherPage(_) | Self::Encoding(_) => "malformed",
+            Self::UnknownLedger(_) => "unknown-ledger",
+            Self::Busy => "busy",
             Self::Finding(_) => "finding-refused",
             Self::Manifest { .. } => "manifest-unavailable",
             Self::Store(_) => "store-unavailable",
@@ -87,7 +115,11 @@ impl Refused {
             Self::TooLarge { .. } => 413,
             Self::Cut => 408,
             Self::Malformed(_) | Self::Number(_) | Self::TooLong { .. } | Self::Version { .. } => 400,
-            Self::WrongNode { .. } => 403,
+            Self::Sealed(SealedError::Seal(_) | SealedError::Signature(_)) | Self::OutOfReach(_) => 422,
+            Self::Sealed(_) | Self::OtherPage(_) | Self::Encoding(_) => 400,
+            Self::WrongNode { .. } | Self::WrongChain { .. } => 403,
+            Self::Change(ChangeError::UnknownBase(_) | ChangeError::MissingPages(_)) => 409,
+            Self::Busy => 429,
             Self::Conflict { .. } => 409,
             Self::OtherManifest { .. }
             | Self::Stack(_)
@@ -95,6 +127,8 @@ impl Refused {
             | Self::OtherCondition { .. }
             | Self::Coverage(_)
             | Self::OtherRoot { .. }
+            | Self::Change(_)
+            | Self::UnknownLedger(_)
             | Self::Finding(_) => 422,
             Self::Manifest { .. } | Self::Store(_) => 503,
             Self::Failed => 500,
@@ -103,7 +137,9 @@ impl Refused {
 
     /// Whether it says something of the node, and is kept with it.
     pub(crate) fn is_evidence(&self) -> bool {
-        (400..500).contains(&self.status())
+        // What is to be sent again, with more or later, says nothing.
+        let is_asked_for = matches!(self.code(), "unknown-base" | "missing-pages" | "busy");
+        (400..500).contains(&self.status()) && !is_asked_for
     }
 
     /// A finding that is not one of the manifest, or a manifest that is not to

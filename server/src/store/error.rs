@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+use congruent_protocol::digest::Digest;
+use congruent_protocol::ledger::LedgerError;
+
 /// Why the store failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StoreError {
@@ -58,6 +61,10 @@ pub(crate) enum StoreError {
         #[source]
         source: serde_json::Error,
     },
+    #[error("the database has no set of findings {0}, though a report names it")]
+    NoSet(Digest),
+    #[error("a first value in the database is not usable")]
+    Ledger(#[source] LedgerError),
     #[error("cannot {action}: the store has stopped")]
     Stopped { action: &'static str },
 }

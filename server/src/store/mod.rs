@@ -10,6 +10,8 @@ mod actions;
 mod columns;
 mod decisions;
 mod error;
+mod finding_sets;
+mod first_values;
 mod nodes;
 mod outbox;
 mod period;

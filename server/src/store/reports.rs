@@ -2,7 +2,7 @@
 
 use congruent_protocol::decision::Verdict;
 use congruent_protocol::digest::Digest;
-use congruent_protocol::report::Report;
+use congruent_protocol::report::{Report, Sealed, SetChange};
 use congruent_protocol::verification::{ManifestId, State, SweepMode};
 use jiff::Timestamp;
 use rusqlite::{Row, params};
@@ -122,13 +122,27 @@ impl View<'_> {
         self.rows("read a node's full sweeps", &sql, params![node, limit], ReportRow::from_row)
     }
 
-    /// A report as it was sent.
+    /// A report with its whole set of findings.
     pub(crate) fn report_body(&self, id: i64) -> Result<Report, StoreError> {
+        let malformed = |source| StoreError::Stored { what: "a report", source };
+        let body = self.sealed_report(id)?;
+        let Ok(sealed) = Sealed::parse(&body) else {
+            // Before reports were sealed, they were kept whole.
+            return serde_json::from_slice(&body).map_err(malformed);
+        };
+        let report: Report<SetChange> = serde_json::from_slice(sealed.payload()).map_err(malformed)?;
+        report.try_map(|change| match change.count {
+            0 => Ok(Vec::new()),
+            _ => self.finding_set(&change.digest)?.ok_or(StoreError::NoSet(change.digest)),
+        })
+    }
+
+    /// A report as it was sent.
+    pub(crate) fn sealed_report(&self, id: i64) -> Result<Vec<u8>, StoreError> {
         let action = "read a report's body";
         let sql = "SELECT body FROM report_bodies WHERE report_id = ?1";
         let body = self.row(action, sql, [id], |row| row.get::<_, Packed<Vec<u8>>>(0))?;
-        let body = body.ok_or_else(|| to(action)(rusqlite::Error::QueryReturnedNoRows))?;
-        serde_json::from_slice(&body.0).map_err(|source| StoreError::Stored { what: "a report", source })
+        Ok(body.ok_or_else(|| to(action)(rusqlite::Error::QueryReturnedNoRows))?.0)
     }
 }
 

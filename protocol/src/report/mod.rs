@@ -1,7 +1,21 @@
 //! What an agent sends after a look, and what the collector answers.
+//!
+//! [`Report`] is a report as it is judged, with its whole set of findings. What is
+//! sent is `Report<SetChange>`: the same with the difference to a set that the
+//! collector has, signed and sealed.
+
+mod change;
+mod heartbeat;
+mod sealed;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+pub use change::{
+    ChangeError, Cover, MAX_COVERS, MAX_INLINE_BYTES, MAX_PAGES, PAGE_BYTES, Page, PageId, SetChange,
+};
+pub use heartbeat::{Advice, HEARTBEAT_PATH, Heartbeat, HeartbeatAnswer, Limits};
+pub use sealed::{REPORT_PAYLOAD, Sealed, SealedError, report_digest, seal};
 
 use crate::digest::{Algorithm, Digest};
 use crate::drift::Finding;
@@ -11,6 +25,10 @@ use crate::verification::{State, Verification};
 pub const REPORT_SCHEMA: u32 = 1;
 /// Where reports are posted.
 pub const REPORTS_PATH: &str = "/v1/reports";
+/// Where pages are put, each under its digest: see [`SetChange`].
+pub const PAGES_PATH: &str = "/v1/reports/pages";
+/// Where a node gets its ledger.
+pub const LEDGER_PATH: &str = "/v1/ledger";
 /// The largest report, in bytes of JSON, that an agent makes, and that a collector
 /// takes unless it is told otherwise.
 pub const MAX_REPORT_BYTES: u64 = 64 << 20;
@@ -18,7 +36,7 @@ pub const MAX_REPORT_BYTES: u64 = 64 << 20;
 /// One look at one node. Reports of a chain are numbered without gaps, also
 /// across boots, and each names the digest of the one before it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Report {
+pub struct Report<F = Vec<Finding>> {
     /// [`REPORT_SCHEMA`].
     pub schema_version: u32,
     /// The node, as the agent's configuration names it. The collector holds it
@@ -31,14 +49,22 @@ pub struct Report {
     pub chain: String,
     /// Counts up by one from 1 within its chain.
     pub sequence: u64,
-    /// The digest of the node's report before this one, as it was sent.
+    /// The digest of the node's report before this one: see [`report_digest`].
     pub previous: Option<Digest>,
+    /// How many reports of the chain the node lost before they were sent, since its
+    /// spool was full or damaged.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub lost: u64,
+    /// How many first values the node was held to: the ledger only grows, so that
+    /// the number says which values.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub first_values: u64,
     /// The agent's version.
     pub agent_version: String,
     /// When the report was written.
     pub reported_at: Timestamp,
     /// What the look came to.
-    pub outcome: Outcome,
+    pub outcome: Outcome<F>,
     /// Facts about the host. Never authority.
     pub facts: Facts,
 }
@@ -46,9 +72,9 @@ pub struct Report {
 /// What a look came to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Outcome {
+pub enum Outcome<F = Vec<Finding>> {
     /// The sweep was completed.
-    Verified(Box<Verification>),
+    Verified(Box<Verification<F>>),
     /// The agent has no usable manifest; the text says why.
     NoManifest(String),
     /// The sweep was completed, but what it found cannot be reported; the text
@@ -56,7 +82,7 @@ pub enum Outcome {
     Withheld(String),
 }
 
-impl Report {
+impl<F> Report<F> {
     /// The state that the agent saw.
     pub fn state(&self) -> State {
         match &self.outcome {
@@ -65,6 +91,51 @@ impl Report {
         }
     }
 
+    /// The same report with other findings.
+    ///
+    /// # Errors
+    /// What `other` fails with.
+    pub fn try_map<G, E>(self, other: impl FnOnce(F) -> Result<G, E>) -> Result<Report<G>, E> {
+        let Self {
+            schema_version,
+            node,
+            boot,
+            chain,
+            sequence,
+            previous,
+            lost,
+            first_values,
+            agent_version,
+            reported_at,
+            outcome,
+            facts,
+        } = self;
+        let outcome = match outcome {
+            Outcome::Verified(verification) => {
+                let (rest, findings) = verification.replace_findings(());
+                Outcome::Verified(Box::new(rest.replace_findings(other(findings)?).0))
+            }
+            Outcome::NoManifest(why) => Outcome::NoManifest(why),
+            Outcome::Withheld(why) => Outcome::Withheld(why),
+        };
+        Ok(Report {
+            schema_version,
+            node,
+            boot,
+            chain,
+            sequence,
+            previous,
+            lost,
+            first_values,
+            agent_version,
+            reported_at,
+            outcome,
+            facts,
+        })
+    }
+}
+
+impl Report {
     /// The findings, none where there was nothing to compare with.
     pub fn findings(&self) -> &[Finding] {
         match &self.outcome {
@@ -72,6 +143,11 @@ impl Report {
             Outcome::NoManifest(_) | Outcome::Withheld(_) => &[],
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// The digest of a whole set of findings in tree order: of their JSON, without
@@ -87,7 +163,7 @@ pub struct Acknowledgement {
     pub schema_version: u32,
     /// The report's number.
     pub sequence: u64,
-    /// The digest of the report as received.
+    /// The digest of the report as received: see [`report_digest`].
     pub digest: Digest,
     /// Whether it had been received before; then nothing changed.
     pub duplicate: bool,
@@ -96,6 +172,9 @@ pub struct Acknowledgement {
     /// Why the state is not what the agent saw, where it is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+    /// What the node is to do from now on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advice: Option<Advice>,
 }
 
 /// The collector's answer to what it refuses.

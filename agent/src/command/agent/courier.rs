@@ -1,0 +1,261 @@
+//! The courier: spools what looks come to, delivers it, and gives signs of life,
+//! also while a look takes its time.
+
+use std::convert::Infallible;
+use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use congruent_protocol::ledger::Ledger;
+use congruent_protocol::report::{Advice, Facts, Heartbeat, Outcome as Looked, REPORT_SCHEMA, Report};
+use congruent_protocol::verification::State;
+use jiff::Timestamp;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
+use tracing::{error, info, warn};
+
+use crate::backoff::{Backoff, random};
+use crate::client::Client;
+use crate::config::Config;
+use crate::deliver::{self, Delivery, DeliveryError};
+use crate::command::look::LEDGER_FILE;
+use crate::spool::{Parcel, Spool, SpoolError, Spooled, durable};
+use crate::status::Status;
+
+/// How often the node gives a sign of life where the collector does not say.
+const HEARTBEAT: Duration = Duration::from_mins(1);
+/// The shortest and the longest time between signs of life that a collector may ask
+/// for.
+const HEARTBEAT_RANGE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_hours(1));
+
+/// What a look came to, on its way to the spool.
+pub(super) struct Made {
+    pub(super) outcome: Looked,
+    pub(super) facts: Facts,
+    /// How many first values the node was held to.
+    pub(super) first_values: u64,
+}
+
+/// How a delivery of all that was spooled went, where nothing has to wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Delivered {
+    All,
+    /// Some were refused for good, and set aside.
+    ButRefused,
+}
+
+pub(super) struct Courier {
+    config: Arc<Config>,
+    boot: String,
+    spool: Spool,
+    client: Client,
+    backoff: Backoff,
+    heartbeat: Duration,
+    /// How many are in the ledger that was fetched last.
+    first_values: u64,
+    advice: watch::Sender<Advice>,
+    status: Status,
+}
+
+impl Courier {
+    pub(super) fn new(config: Arc<Config>, boot: String, spool: Spool, client: Client) -> Self {
+        let (advice, _) = watch::channel(Advice::default());
+        let status = Status::open(&config.state_directory);
+        let ledger = fs::read(config.state_directory.join(LEDGER_FILE)).ok();
+        let ledger = ledger.and_then(|json| Ledger::from_json(&json).ok());
+        let first_values = ledger.map_or(0, |ledger| ledger.first_values().len() as u64);
+        let (backoff, heartbeat) = (Backoff::new(), HEARTBEAT);
+        Self { config, boot, spool, client, backoff, heartbeat, first_values, advice, status }
+    }
+
+    /// The agent's status.
+    pub(super) fn status(&self) -> Status {
+        self.status.clone()
+    }
+
+    /// What the collector advised last.
+    pub(super) fn advice(&self) -> watch::Receiver<Advice> {
+        self.advice.subscribe()
+    }
+
+    /// Takes what looks come to, and never ends.
+    pub(super) async fn run(mut self, mut made: mpsc::Receiver<Made>) -> Infallible {
+        // What an earlier agent left behind goes first.
+        let mut try_at = Some(Instant::now());
+        let mut beat_at = Instant::now() + self.heartbeat;
+        loop {
+            tokio::select! {
+                // Ends only with the process.
+                Some(made) = made.recv() => {
+                    if let Err(error) = self.take(made) {
+                        error!("this look's report is lost: {:#}", anyhow::Error::new(error));
+                    }
+                    // While the collector is left alone, it waits with the others.
+                    try_at.get_or_insert_with(Instant::now);
+                }
+                () = at(try_at) => {
+                    try_at = self.try_all().await;
+                    beat_at = Instant::now() + self.heartbeat;
+                }
+                () = sleep_until(beat_at) => {
+                    self.beat().await;
+                    beat_at = Instant::now() + self.heartbeat;
+                }
+            }
+        }
+    }
+
+    /// Delivers what is spooled; gives when to try again, where it must.
+    async fn try_all(&mut self) -> Option<Instant> {
+        match self.deliver_all().await {
+            Ok(_) => {
+                self.backoff.reset();
+                None
+            }
+            Err(error) => {
+                let wait = self.backoff.wait(retry_after(&error), random());
+                warn!(retry_in = ?wait, "reports stay spooled: {error:#}");
+                self.status.delivery_failed(format!("{error:#}"));
+                Some(Instant::now() + wait)
+            }
+        }
+    }
+
+    /// Spools the report of what a look came to.
+    pub(super) fn take(&mut self, made: Made) -> Result<State, SpoolError> {
+        let Made { outcome, facts, first_values } = made;
+        let report = Report {
+            schema_version: REPORT_SCHEMA,
+            node: self.config.node.clone(),
+            boot: self.boot.clone(),
+            chain: String::new(),
+            sequence: 0,
+            previous: None,
+            lost: 0,
+            first_values,
+            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+            reported_at: Timestamp::now(),
+            outcome,
+            facts,
+        };
+        let state = report.state();
+        match self.spool.push(report) {
+            Ok(_) => Ok(state),
+            Err(error) => {
+                // The disk may be too full to count it; then the next one tells less.
+                let _ = self.spool.lose(1);
+                Err(error)
+            }
+        }
+    }
+
+    /// Sends what is spooled, oldest first, until all is gone or one must wait.
+    pub(super) async fn deliver_all(&mut self) -> anyhow::Result<Delivered> {
+        let mut delivered = Delivered::All;
+        while let Some(spooled) = self.spool.pending()?.into_iter().next() {
+            let parcel = match self.spool.read(&spooled) {
+                Ok(parcel) => parcel,
+                // It must not keep back what comes after it.
+                Err(damaged @ SpoolError::DamagedReport { .. }) => {
+                    let aside = self.spool.quarantine(&spooled)?;
+                    error!("{damaged}; it is not sent, counted as lost, and kept as {}", aside.display());
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            let delivery = deliver::deliver(&self.client, &self.spool, &spooled, &parcel).await?;
+            if self.settle(&spooled, &parcel, delivery).await? == Delivered::ButRefused {
+                delivered = Delivered::ButRefused;
+            }
+        }
+        Ok(delivered)
+    }
+
+    async fn settle(
+        &mut self,
+        spooled: &Spooled,
+        parcel: &Parcel,
+        delivery: Delivery,
+    ) -> Result<Delivered, SpoolError> {
+        let sequence = spooled.sequence;
+        let (message, is_too_large) = match delivery {
+            Delivery::Acknowledged(acknowledgement) => {
+                self.spool.acknowledge(spooled, parcel)?;
+                let state = acknowledgement.state.name();
+                match acknowledgement.note {
+                    Some(note) => {
+                        let note = congruent_protocol::path::escape(note.as_bytes());
+                        warn!(sequence, state, %note, "acknowledged");
+                    }
+                    None => info!(sequence, state, "acknowledged"),
+                }
+                self.heed(acknowledgement.advice.unwrap_or_default()).await;
+                return Ok(Delivered::All);
+            }
+            Delivery::Refused(message) => (message, false),
+            Delivery::TooLarge(message) => (message, true),
+        };
+        let aside = self.spool.set_aside(spooled)?;
+        error!(sequence, "the collector refused this report: {message}; it is kept as {}", aside.display());
+        // A set too large to report must not leave the last state standing.
+        if is_too_large && !parcel.is_withheld {
+            let (outcome, facts) = (Looked::Withheld(message), Facts::default());
+            self.take(Made { outcome, facts, first_values: 0 })?;
+        }
+        Ok(Delivered::ButRefused)
+    }
+
+    async fn beat(&mut self) {
+        let (chain, sequence, _) = self.spool.position();
+        let heartbeat = Heartbeat {
+            boot: self.boot.clone(),
+            chain: chain.to_owned(),
+            sequence,
+            spooled: self.spool.pending().map_or(0, |pending| pending.len() as u64),
+        };
+        match deliver::beat(&self.client, &heartbeat).await {
+            Ok(advice) => self.heed(advice).await,
+            Err(error) => {
+                let error = anyhow::Error::new(error);
+                warn!("no sign of life could be given: {error:#}");
+                self.status.delivery_failed(format!("{error:#}"));
+            }
+        }
+    }
+
+    /// Does as the collector advises.
+    async fn heed(&mut self, advice: Advice) {
+        let (shortest, longest) = HEARTBEAT_RANGE;
+        let asked = advice.heartbeat_seconds.map(Duration::from_secs);
+        self.heartbeat = asked.map_or(HEARTBEAT, |asked| asked.clamp(shortest, longest));
+        self.status.heard();
+        if let Some(recorded) = advice.first_values.filter(|recorded| *recorded != self.first_values) {
+            match self.fetch_ledger().await {
+                Ok(()) => self.first_values = recorded,
+                Err(error) => warn!("the ledger stays as it was: {error:#}"),
+            }
+        }
+        self.advice.send_replace(advice);
+    }
+
+    /// Gets the first values that the next look is held to.
+    async fn fetch_ledger(&self) -> anyhow::Result<()> {
+        let ledger = deliver::fetch_ledger(&self.client).await?;
+        Ledger::from_json(&ledger)?;
+        let path = self.config.state_directory.join(LEDGER_FILE);
+        durable::write(&path, &ledger).with_context(|| format!("cannot write {}", path.display()))
+    }
+}
+
+/// Completes at a time; never without one.
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn retry_after(error: &anyhow::Error) -> Option<Duration> {
+    error.downcast_ref::<DeliveryError>().and_then(DeliveryError::retry_after)
+}

@@ -1,0 +1,223 @@
+//! `congruent agent`: sweep, spool, deliver, again and again.
+//!
+//! Two parts run side by side: one looks, when it is time; the courier delivers, and
+//! gives signs of life, however long a look takes.
+
+mod courier;
+mod schedule;
+
+use std::convert::Infallible;
+use std::fs;
+use std::io::{self, IsTerminal};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context;
+use congruent_protocol::path::escape;
+use congruent_protocol::report::{Advice, MAX_REPORT_BYTES, Outcome as Looked};
+use congruent_protocol::verification::{State, SweepMode};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
+use tracing::{error, info, warn};
+
+use super::Outcome;
+use super::look::{Looking, look, refuse_watched_state};
+use crate::cli::Agent as Args;
+use crate::client::Client;
+use crate::config::Config;
+use crate::reportable::reportable;
+use crate::spool::Spool;
+use crate::status::Status;
+use crate::{facts, report_log};
+use courier::{Courier, Delivered, Made};
+use schedule::Schedule;
+
+pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
+    let config = Config::load(&args.config)?;
+    init_log();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.context("cannot start the agent's runtime")?;
+    let outcome = runtime.block_on(async {
+        if args.once { once(config).await } else { serve(config, &args.config).await }
+    });
+    // A sweep under way when we are told to stop is not waited for.
+    runtime.shutdown_background();
+    outcome
+}
+
+fn init_log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("CONGRUENT_LOG");
+    let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
+    // A reader of the log that goes away must not take us with it.
+    log.with_ansi(io::stderr().is_terminal()).log_internal_errors(false).init();
+}
+
+/// One look, and its delivery.
+async fn once(config: Config) -> anyhow::Result<Outcome> {
+    let config = Arc::new(config);
+    let mut courier = courier(&config)?;
+    let mut looker = Looker::new(config, courier.as_ref());
+    let Look { state, made, .. } = looker.look(SweepMode::Full).await?;
+    let (Some(courier), Some(made)) = (&mut courier, made) else { return Ok(Outcome::Looked(state)) };
+    courier.take(made)?;
+    match courier.deliver_all().await {
+        Ok(Delivered::All) => Ok(Outcome::Looked(state)),
+        Ok(Delivered::ButRefused) => Ok(Outcome::Undelivered),
+        Err(error) => {
+            error!("the report is not delivered and stays spooled: {error:#}");
+            Ok(Outcome::Undelivered)
+        }
+    }
+}
+
+/// Looks and delivers until it is told to stop.
+async fn serve(config: Config, path: &Path) -> anyhow::Result<Outcome> {
+    let wait_for = |kind| signal(kind).context("cannot wait for signals");
+    let (mut terminated, mut interrupted) =
+        (wait_for(SignalKind::terminate())?, wait_for(SignalKind::interrupt())?);
+    let hung_up = wait_for(SignalKind::hangup())?;
+    info!(node = %escape(config.node.as_bytes()), interval = ?config.interval, "the agent runs");
+    let config = Arc::new(config);
+    let courier = courier(&config)?;
+    let mut looker = Looker::new(Arc::clone(&config), courier.as_ref());
+    // A report that waits here is not spooled yet: no more than one does.
+    let (send, made) = mpsc::channel(1);
+    let delivering = async {
+        match courier {
+            Some(courier) => courier.run(made).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        never = looker.run(send, hung_up, path) => match never {},
+        never = delivering => match never {},
+        _ = terminated.recv() => {}
+        _ = interrupted.recv() => {}
+    }
+    info!("the agent stops");
+    Ok(Outcome::Clean)
+}
+
+/// Where reports wait, and the way they go; none without a collector.
+fn courier(config: &Arc<Config>) -> anyhow::Result<Option<Courier>> {
+    let Some(collector) = &config.collector else { return Ok(None) };
+    // Fails only where a provider is installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    refuse_watched_state(config)?;
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").context("cannot read the boot id")?;
+    let spool = Spool::open(&config.state_directory, crate::enrolment::signer(config)?, config.spool_bytes)?;
+    let client = Client::new(collector)?;
+    Ok(Some(Courier::new(Arc::clone(config), boot.trim().to_owned(), spool, client)))
+}
+
+/// The part that looks.
+struct Looker {
+    config: Arc<Config>,
+    status: Status,
+    /// What the collector advises; none without one.
+    advice: Option<watch::Receiver<Advice>>,
+}
+
+impl Looker {
+    fn new(config: Arc<Config>, courier: Option<&Courier>) -> Self {
+        let status = courier.map_or_else(Status::unkept, Courier::status);
+        Self { config, status, advice: courier.map(Courier::advice) }
+    }
+
+    async fn run(&mut self, send: mpsc::Sender<Made>, mut hung_up: Signal, path: &Path) -> Infallible {
+        let mut schedule = Schedule::new(&self.config);
+        loop {
+            tokio::select! {
+                () = sleep_until(schedule.next()) => {}
+                _ = hung_up.recv() => {
+                    self.reload(path);
+                    schedule.follow(&self.config, self.advised());
+                    continue;
+                }
+            }
+            let (begun, wall) = (Instant::now(), since_1970());
+            let Some(mode) = schedule.due(begun) else { continue };
+            schedule.follow(&self.config, self.advised());
+            match self.look(mode).await {
+                Ok(Look { mode, made, .. }) => {
+                    if let Some(made) = made {
+                        // The courier ends only with the process.
+                        let _ = send.send(made).await;
+                    }
+                    schedule.looked(begun, wall, mode);
+                }
+                // A look that fails is no verdict; the collector will see silence.
+                Err(error) => {
+                    error!("this look failed: {error:#}");
+                    self.status.look_failed(format!("{error:#}"));
+                    schedule.looked(begun, wall, mode);
+                }
+            }
+        }
+    }
+
+    /// The interval that the collector advises.
+    fn advised(&self) -> Option<Duration> {
+        self.advice.as_ref()?.borrow().interval_seconds.map(Duration::from_secs)
+    }
+
+    /// Reads the configuration again; one that cannot be used changes nothing.
+    fn reload(&mut self, path: &Path) {
+        match Config::load(path) {
+            Ok(config) if config.is_same_node(&self.config) => {
+                self.config = Arc::new(config);
+                info!("the configuration is read again");
+            }
+            Ok(_) => warn!("another node, state directory or collector takes a restart; nothing is changed"),
+            Err(error) => {
+                error!("the configuration is kept as it was: {:#}", anyhow::Error::new(error));
+            }
+        }
+    }
+
+    /// One sweep, logged.
+    async fn look(&mut self, mode: SweepMode) -> anyhow::Result<Look> {
+        let config = self.config.clone();
+        let look = move || (look(&config, mode), facts::gather());
+        let (looked, facts) = tokio::task::spawn_blocking(look).await.context("the sweep broke off")?;
+        let Looking { verification, first_values } = match looked {
+            Ok(looking) => looking?,
+            Err(reason) => {
+                let reason = format!("{reason:#}");
+                let outcome = Looked::NoManifest(reason.clone());
+                report_log::unverified(&outcome);
+                self.status.look_failed(reason);
+                let made = self.config.collector.as_ref().map(|_| Made { outcome, facts, first_values: 0 });
+                return Ok(Look { state: State::Unknown, mode, made });
+            }
+        };
+        let (state, mode) = (verification.state, verification.coverage.mode);
+        report_log::verified(&verification, self.config.collector.is_some())?;
+        self.status.looked(&verification);
+        let made = match &self.config.collector {
+            Some(_) => {
+                let outcome = reportable(verification, MAX_REPORT_BYTES)?;
+                report_log::unverified(&outcome);
+                Some(Made { outcome, facts, first_values })
+            }
+            None => None,
+        };
+        Ok(Look { state, mode, made })
+    }
+}
+
+/// A look that came to something.
+struct Look {
+    state: State,
+    /// How it was done, which may not be how it was asked for.
+    mode: SweepMode,
+    /// What is to be reported; nothing without a collector.
+    made: Option<Made>,
+}
+
+fn since_1970() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+}

@@ -1,0 +1,312 @@
+//! The spool: numbered, signed and sealed reports on disk until the collector has
+//! acknowledged them.
+//!
+//! A report gets its number when it is spooled and keeps it: after a crash the
+//! same bytes are sent again under the same number. A file is there whole or not at
+//! all. What is spooled is bounded by bytes: where there is no room, the oldest goes,
+//! is counted, and the next report says so; the newest state wins. One process owns
+//! the state directory at a time.
+
+mod chain;
+pub(crate) mod durable;
+mod parcel;
+mod sets;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use congruent_protocol::digest::Digest;
+use congruent_protocol::key::SecretKey;
+use congruent_protocol::report::{Outcome, Page, Report, SetChange, findings_digest, report_digest, seal};
+use congruent_protocol::seal::SEAL_KEY_BYTES;
+use rustix::fs::FlockOperation;
+
+pub(crate) use parcel::Parcel;
+
+use chain::Chain;
+use sets::Sets;
+
+const LOCK_FILE: &str = "lock";
+const SPOOL_DIRECTORY: &str = "spool";
+const REFUSED_DIRECTORY: &str = "refused";
+const DAMAGED_DIRECTORY: &str = "damaged";
+const SUFFIX: &str = ".report";
+/// How many reports are kept that were refused, and how many that are damaged.
+const KEPT_ASIDE: usize = 20;
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SpoolError {
+    #[error("cannot use {}", .path.display())]
+    Use {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("another agent runs with the state directory {}; stop it, or give this one its own state-directory", .0.display())]
+    Busy(PathBuf),
+    #[error("{} is damaged, {what}; enrol the node again: it begins a new chain of reports, which the collector notes", .path.display())]
+    Damaged { path: PathBuf, what: String },
+    #[error(
+        "{} has no chain of reports, and the key that begins one is gone; enrol the node again", .0.display()
+    )]
+    NoKey(PathBuf),
+    #[error("the report in {} is damaged: {what}", .path.display())]
+    DamagedReport { path: PathBuf, what: String },
+}
+
+/// Who this node is to the collector.
+pub(crate) struct Signer {
+    /// Names the chain of reports that the enrolment began.
+    pub(crate) enrolment: String,
+    pub(crate) key: SecretKey,
+    /// What seals the first report; gone once the chain has begun.
+    pub(crate) first_seal: Option<[u8; SEAL_KEY_BYTES]>,
+}
+
+/// A spooled report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Spooled {
+    pub(crate) sequence: u64,
+    path: PathBuf,
+}
+
+/// The reports that the collector has not acknowledged.
+pub(crate) struct Spool {
+    directory: PathBuf,
+    chain: Chain,
+    key: SecretKey,
+    sets: Sets,
+    max_bytes: u64,
+    /// Held while this process owns the directory; the kernel lets go of it
+    /// when the process ends, however it ends.
+    _lock: File,
+}
+
+impl Spool {
+    /// Opens the spool in `state_directory`, making it where it is not. It holds no
+    /// more than about `max_bytes`.
+    pub(crate) fn open(state_directory: &Path, signer: Signer, max_bytes: u64) -> Result<Self, SpoolError> {
+        let directory = state_directory.to_owned();
+        let failed = |source| SpoolError::Use { path: directory.clone(), source };
+        for made in [SPOOL_DIRECTORY, REFUSED_DIRECTORY, DAMAGED_DIRECTORY] {
+            fs::create_dir_all(directory.join(made)).map_err(failed)?;
+        }
+        let lock = lock(&directory)?;
+        durable::remove_partial(&directory.join(SPOOL_DIRECTORY)).map_err(failed)?;
+        let sets = Sets::open(&directory).map_err(failed)?;
+        let Signer { enrolment, key, first_seal } = signer;
+        let known = Chain::read(&directory)?.filter(|chain| chain.id == enrolment);
+        let is_new = known.is_none();
+        let chain = match known {
+            Some(chain) => chain,
+            None => {
+                let first = first_seal.ok_or_else(|| SpoolError::NoKey(directory.clone()))?;
+                Chain::begin(enrolment, first)
+            }
+        };
+        let mut spool = Self { directory, chain, key, sets, max_bytes, _lock: lock };
+        if is_new { spool.begin()? } else { spool.find_newest()? }
+        Ok(spool)
+    }
+
+    /// Begins a chain. What waits was made under another enrolment, and nobody takes it
+    /// any more.
+    fn begin(&mut self) -> Result<(), SpoolError> {
+        for spooled in self.pending()? {
+            self.forget(&spooled.path)?;
+            self.chain.lost += 1;
+        }
+        self.chain.write(&self.directory)
+    }
+
+    /// Takes account of a report that was spooled just before the process was killed,
+    /// so that its number is not given twice.
+    fn find_newest(&mut self) -> Result<(), SpoolError> {
+        let next = self.chain.sequence + 1;
+        let path = self.path_of(next);
+        if !path.exists() {
+            return Ok(());
+        }
+        match self.read(&Spooled { sequence: next, path: path.clone() }) {
+            Ok(parcel) => {
+                self.chain.extend(parcel.digest);
+                self.chain.write(&self.directory)
+            }
+            // It was never sent, so that its number is free.
+            Err(_) => fs::remove_file(&path).map_err(|source| SpoolError::Use { path, source }),
+        }
+    }
+
+    /// Numbers a report, chains it to the one before, signs, seals and spools it.
+    pub(crate) fn push(&mut self, report: Report) -> Result<Spooled, SpoolError> {
+        let report = Report {
+            chain: self.chain.id.clone(),
+            sequence: self.chain.sequence + 1,
+            previous: self.chain.digest,
+            lost: self.chain.lost,
+            ..report
+        };
+        let sequence = report.sequence;
+        let use_sets = |source| SpoolError::Use { path: self.directory.join(SPOOL_DIRECTORY), source };
+        if let Outcome::Verified(verification) = &report.outcome {
+            let digest = findings_digest(&verification.findings);
+            self.sets.keep(&digest, &verification.findings).map_err(use_sets)?;
+        }
+        let base = self.chain.acknowledged.and_then(|digest| self.sets.findings(&digest));
+        let Ok(told) = report.try_map(|set| {
+            Ok::<_, std::convert::Infallible>(SetChange::between(base.as_deref(), &set).0)
+        });
+        let payload = serde_json::to_vec(&told).expect("a report always serialises");
+        let spooled = Spooled { sequence, path: self.path_of(sequence) };
+        durable::write(&spooled.path, &seal(&payload, &self.key, &self.chain.key))
+            .map_err(|source| SpoolError::Use { path: spooled.path.clone(), source })?;
+        self.chain.extend(report_digest(&payload));
+        self.chain.write(&self.directory)?;
+        self.make_room()?;
+        Ok(spooled)
+    }
+
+    /// What is not acknowledged, oldest first.
+    pub(crate) fn pending(&self) -> Result<Vec<Spooled>, SpoolError> {
+        let directory = self.directory.join(SPOOL_DIRECTORY);
+        let failed = |source| SpoolError::Use { path: directory.clone(), source };
+        let mut pending = Vec::new();
+        for entry in fs::read_dir(&directory).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            let number = path.file_name().and_then(|name| name.to_str()?.strip_suffix(SUFFIX));
+            if let Some(sequence) = number.and_then(|number| number.parse().ok()) {
+                pending.push(Spooled { sequence, path });
+            }
+        }
+        pending.sort_by_key(|spooled| spooled.sequence);
+        Ok(pending)
+    }
+
+    /// A report as it is sent, held to the node's own signature.
+    pub(crate) fn read(&self, spooled: &Spooled) -> Result<Parcel, SpoolError> {
+        Parcel::read(&spooled.path, spooled.sequence, &self.key.public())
+    }
+
+    /// The whole set of a report, by its name and as JSON, where the collector cannot
+    /// do with the difference.
+    pub(crate) fn whole_set(&self, parcel: &Parcel) -> Option<(Digest, Vec<u8>)> {
+        let digest = parcel.set.as_ref()?.digest;
+        Some((digest, self.sets.json(&digest)?))
+    }
+
+    /// The pages that go ahead of a report.
+    pub(crate) fn pages(&self, parcel: &Parcel) -> Vec<Page> {
+        let pages = |set: &parcel::SetOf| {
+            let now = self.sets.findings(&set.digest)?;
+            let base = set.base.and_then(|base| self.sets.findings(&base));
+            Some(SetChange::between(base.as_deref(), &now).1)
+        };
+        parcel.set.as_ref().filter(|set| set.has_pages).and_then(pages).unwrap_or_default()
+    }
+
+    /// Forgets a report that the collector has acknowledged. Its set is what the next
+    /// one is the difference to.
+    pub(crate) fn acknowledge(&mut self, spooled: &Spooled, parcel: &Parcel) -> Result<(), SpoolError> {
+        if let Some(set) = &parcel.set {
+            self.chain.acknowledged = Some(set.digest);
+            self.chain.write(&self.directory)?;
+        }
+        self.forget(&spooled.path)?;
+        self.forget_sets()
+    }
+
+    /// Sets a report aside that the collector will never take, for people to see.
+    pub(crate) fn set_aside(&mut self, spooled: &Spooled) -> Result<PathBuf, SpoolError> {
+        self.move_to(REFUSED_DIRECTORY, spooled)
+    }
+
+    /// Sets a report aside that is damaged, and counts it as lost.
+    pub(crate) fn quarantine(&mut self, spooled: &Spooled) -> Result<PathBuf, SpoolError> {
+        let aside = self.move_to(DAMAGED_DIRECTORY, spooled)?;
+        self.lose(1)?;
+        Ok(aside)
+    }
+
+    /// Counts reports that could not be spooled at all.
+    pub(crate) fn lose(&mut self, count: u64) -> Result<(), SpoolError> {
+        self.chain.lost += count;
+        self.chain.write(&self.directory)
+    }
+
+    /// The chain's id, the newest report's number, and how many were lost.
+    pub(crate) fn position(&self) -> (&str, u64, u64) {
+        (&self.chain.id, self.chain.sequence, self.chain.lost)
+    }
+
+    /// How many bytes it takes.
+    pub(crate) fn bytes(&self) -> Result<u64, SpoolError> {
+        let failed = |source| SpoolError::Use { path: self.directory.clone(), source };
+        let reports = fs::read_dir(self.directory.join(SPOOL_DIRECTORY)).map_err(failed)?;
+        let length = |entry: io::Result<fs::DirEntry>| Ok(entry?.metadata()?.len());
+        let reports: u64 = reports.map(length).sum::<io::Result<u64>>().map_err(failed)?;
+        Ok(reports + self.sets.bytes().map_err(failed)?)
+    }
+
+    /// Drops the oldest reports while there are more bytes than there may be, but
+    /// never the newest.
+    fn make_room(&mut self) -> Result<(), SpoolError> {
+        while self.bytes()? > self.max_bytes {
+            let pending = self.pending()?;
+            let [oldest, _, ..] = &pending[..] else { break };
+            self.forget(&oldest.path)?;
+            self.lose(1)?;
+            self.forget_sets()?;
+        }
+        Ok(())
+    }
+
+    fn forget(&self, path: &Path) -> Result<(), SpoolError> {
+        let removed = fs::remove_file(path)
+            .and_then(|()| durable::sync_directory(&self.directory.join(SPOOL_DIRECTORY)));
+        removed.map_err(|source| SpoolError::Use { path: path.to_owned(), source })
+    }
+
+    /// Forgets the sets that no report needs any more.
+    fn forget_sets(&self) -> Result<(), SpoolError> {
+        let mut wanted: HashSet<Digest> = self.chain.acknowledged.into_iter().collect();
+        for spooled in self.pending()? {
+            if let Ok(Parcel { set: Some(set), .. }) = self.read(&spooled) {
+                wanted.extend([Some(set.digest), set.base].into_iter().flatten());
+            }
+        }
+        self.sets.retain(&wanted).map_err(|source| SpoolError::Use { path: self.directory.clone(), source })
+    }
+
+    /// Moves a report aside; of those that are there the oldest go.
+    fn move_to(&self, directory: &str, spooled: &Spooled) -> Result<PathBuf, SpoolError> {
+        let directory = self.directory.join(directory);
+        let failed = |source| SpoolError::Use { path: directory.clone(), source };
+        let aside = directory.join(format!("{:020}{SUFFIX}", spooled.sequence));
+        fs::rename(&spooled.path, &aside).map_err(failed)?;
+        let kept: io::Result<Vec<PathBuf>> =
+            fs::read_dir(&directory).map_err(failed)?.map(|entry| Ok(entry?.path())).collect();
+        let mut kept = kept.map_err(failed)?;
+        kept.sort();
+        for oldest in kept.iter().take(kept.len().saturating_sub(KEPT_ASIDE)) {
+            fs::remove_file(oldest).map_err(failed)?;
+        }
+        Ok(aside)
+    }
+
+    fn path_of(&self, sequence: u64) -> PathBuf {
+        self.directory.join(SPOOL_DIRECTORY).join(format!("{sequence:020}{SUFFIX}"))
+    }
+}
+
+fn lock(directory: &Path) -> Result<File, SpoolError> {
+    let lock = File::create(directory.join(LOCK_FILE))
+        .map_err(|source| SpoolError::Use { path: directory.to_owned(), source })?;
+    match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(lock),
+        Err(_) => Err(SpoolError::Busy(directory.to_owned())),
+    }
+}

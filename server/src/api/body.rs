@@ -1,0 +1,196 @@
+//! Bodies: compressed or not, never longer than they may be once decompressed, and
+//! never more of them at once than there is room for.
+
+use std::future::poll_fn;
+use std::io::{self, Write};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes, HttpBody};
+use axum::http::{HeaderMap, header};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use crate::ingest::Refused;
+
+/// How long a body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// How much of a body that is too large is read and dropped, so that its sender
+/// comes to read the answer instead of finding the connection closed.
+const DROPPED_BYTES: usize = 256 << 20;
+/// The largest zstd window taken, as a power of two: what `zstd` itself uses at most
+/// without being asked for more.
+const ZSTD_WINDOW_LOG: u32 = 23;
+/// What a permit stands for, in bytes.
+const PERMIT_BYTES: usize = 4096;
+
+/// A lane: the bytes of all bodies that are under way in it at once. What does not fit
+/// comes later.
+#[derive(Debug, Clone)]
+pub(super) struct Lane(Arc<Semaphore>);
+
+impl Lane {
+    /// A lane with room for so many bytes.
+    pub(super) fn with_room_for(bytes: usize) -> Self {
+        Self(Arc::new(Semaphore::new(bytes.div_ceil(PERMIT_BYTES))))
+    }
+}
+
+/// A body, and the room that it takes until it is dropped.
+#[derive(Debug)]
+pub(super) struct Arrived {
+    pub(super) bytes: Vec<u8>,
+    _room: Vec<OwnedSemaphorePermit>,
+}
+
+/// Reads a body of at most `limit` bytes.
+pub(super) async fn read(headers: &HeaderMap, body: Body, limit: usize, lane: &Lane) -> Result<Arrived, Refused> {
+    let encoding = headers.get(header::CONTENT_ENCODING).map(|encoding| encoding.as_bytes());
+    let sink = Sink { bytes: Vec::new(), limit, lane: lane.clone(), room: Vec::new(), refused: None };
+    let decoder = match encoding {
+        None | Some(b"identity") => Decoder::Plain(sink),
+        Some(b"zstd") => Decoder::zstd(sink)?,
+        Some(other) => {
+            let other = String::from_utf8_lossy(other).chars().take(40).collect();
+            return Err(Refused::Encoding(other));
+        }
+    };
+    timeout(BODY_TIMEOUT, decode(body, decoder)).await.unwrap_or(Err(Refused::Cut))
+}
+
+async fn decode(mut body: Body, mut decoder: Decoder) -> Result<Arrived, Refused> {
+    let mut dropped = 0;
+    while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+        let Ok(data) = frame.map_err(|_| Refused::Cut)?.into_data() else { continue };
+        if decoder.take(&data).is_err() {
+            dropped += data.len();
+            if dropped > DROPPED_BYTES {
+                break;
+            }
+        }
+    }
+    decoder.finish()
+}
+
+/// Where decompressed bytes go. After a refusal it takes nothing more.
+struct Sink {
+    bytes: Vec<u8>,
+    limit: usize,
+    lane: Lane,
+    room: Vec<OwnedSemaphorePermit>,
+    refused: Option<Refused>,
+}
+
+impl Write for Sink {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        if self.refused.is_none() {
+            self.refused = self.refusal_of(data.len());
+        }
+        if self.refused.is_some() {
+            self.bytes = Vec::new();
+            self.room = Vec::new();
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.bytes.extend_from_slice(data);
+        Ok(data.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Sink {
+    /// Why so many more bytes cannot be taken; takes the room for them otherwise.
+    fn refusal_of(&mut self, more: usize) -> Option<Refused> {
+        let length = self.bytes.len() + more;
+        if length > self.limit {
+            return Some(Refused::TooLarge { limit: self.limit });
+        }
+        let missing = length.div_ceil(PERMIT_BYTES).saturating_sub(self.permits());
+        let wanted = u32::try_from(missing).unwrap_or(u32::MAX);
+        match Arc::clone(&self.lane.0).try_acquire_many_owned(wanted) {
+            Ok(permit) => {
+                self.room.push(permit);
+                None
+            }
+            Err(_) => Some(Refused::Busy),
+        }
+    }
+
+    fn permits(&self) -> usize {
+        self.room.iter().map(OwnedSemaphorePermit::num_permits).sum()
+    }
+}
+
+enum Decoder {
+    Plain(Sink),
+    Zstd(zstd::stream::write::Decoder<'static, Sink>),
+}
+
+impl Decoder {
+    fn zstd(sink: Sink) -> Result<Self, Refused> {
+        let mut decoder = zstd::stream::write::Decoder::new(sink).map_err(|_| Refused::Failed)?;
+        decoder.window_log_max(ZSTD_WINDOW_LOG).map_err(|_| Refused::Failed)?;
+        Ok(Self::Zstd(decoder))
+    }
+
+    fn take(&mut self, data: &Bytes) -> io::Result<()> {
+        match self {
+            Self::Plain(sink) => sink.write_all(data),
+            Self::Zstd(decoder) => decoder.write_all(data),
+        }
+    }
+
+    fn finish(self) -> Result<Arrived, Refused> {
+        let (flushed, sink) = match self {
+            Self::Plain(sink) => (Ok(()), sink),
+            Self::Zstd(mut decoder) => (decoder.flush(), decoder.into_inner()),
+        };
+        match sink.refused {
+            Some(refused) => Err(refused),
+            None if flushed.is_err() => Err(Refused::Encoding("damaged zstd".to_owned())),
+            None => Ok(Arrived { bytes: sink.bytes, _room: sink.room }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn check(encoding: Option<&'static str>, body: Vec<u8>, limit: usize) -> Result<usize, &'static str> {
+        let mut headers = HeaderMap::new();
+        if let Some(encoding) = encoding {
+            headers.insert(header::CONTENT_ENCODING, encoding.parse().unwrap());
+        }
+        let lane = Lane::with_room_for(1 << 20);
+        let read = read(&headers, Body::from(body), limit, &lane).await;
+        let length = read.map(|arrived| arrived.bytes.len()).map_err(|refused| refused.code());
+        assert_eq!(lane.0.available_permits(), 256, "all room is given back");
+        length
+    }
+
+    #[tokio::test]
+    async fn limits_count_what_is_decompressed() {
+        let packed = |bytes: usize| zstd::encode_all(&vec![b'x'; bytes][..], 19).unwrap();
+        let mut broken = packed(5000);
+        broken.truncate(10);
+        for (encoding, body, limit, outcome) in [
+            (None, vec![b'x'; 100], 100, Ok(100)),
+            (None, vec![b'x'; 101], 100, Err("body-too-large")),
+            (Some("zstd"), packed(100_000), 100_000, Ok(100_000)),
+            (Some("zstd"), packed(100_001), 100_000, Err("body-too-large")),
+            // A few KiB that would be half a gigabyte.
+            (Some("zstd"), packed(512 << 20), 100_000, Err("body-too-large")),
+            (Some("zstd"), packed(2 << 20), 4 << 20, Err("busy")),
+            (Some("zstd"), b"no zstd at all".to_vec(), 100, Err("malformed")),
+            (Some("gzip"), vec![], 100, Err("malformed")),
+        ] {
+            let length = body.len();
+            assert_eq!(check(encoding, body, limit).await, outcome, "{encoding:?} {length} {limit}");
+        }
+        assert_eq!(check(Some("zstd"), broken, 10_000).await.unwrap_or(0), 0);
+    }
+}

@@ -1,0 +1,93 @@
+//! Signs of life, in memory. The store gets them in batches: a heartbeat writes
+//! nothing.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use jiff::Timestamp;
+
+/// When each node was heard of.
+#[derive(Debug, Default)]
+pub(crate) struct Liveness {
+    heard: Mutex<HashMap<String, Heard>>,
+}
+
+#[derive(Debug)]
+struct Heard {
+    at: Timestamp,
+    /// The newest boot, and the one before it.
+    boots: (String, Option<String>),
+    is_noted: bool,
+}
+
+/// Two machines that use one enrolment, by their boots.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Twins {
+    pub(crate) one: String,
+    pub(crate) other: String,
+}
+
+impl Liveness {
+    /// A node was heard of. A machine never goes back to a boot that it left, so that
+    /// one that does is two.
+    pub(crate) fn hear(&self, node: &str, boot: &str, at: Timestamp) -> Option<Twins> {
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(known) = heard.get_mut(node) else {
+            let new = Heard { at, boots: (boot.to_owned(), None), is_noted: false };
+            heard.insert(node.to_owned(), new);
+            return None;
+        };
+        (known.at, known.is_noted) = (at.max(known.at), false);
+        let (newest, before) = &mut known.boots;
+        if newest == boot {
+            return None;
+        }
+        let left = std::mem::replace(newest, boot.to_owned());
+        let returned = before.replace(left.clone()).is_some_and(|before| before == boot);
+        returned.then(|| Twins { one: boot.to_owned(), other: left })
+    }
+
+    /// When a node was heard of last, since the collector runs.
+    pub(crate) fn last(&self, node: &str) -> Option<Timestamp> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).get(node).map(|heard| heard.at)
+    }
+
+    /// What the store has not been told yet.
+    pub(crate) fn take_unnoted(&self) -> Vec<(String, Timestamp)> {
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let unnoted = heard.iter_mut().filter(|(_, heard)| !heard.is_noted);
+        unnoted
+            .map(|(node, heard)| {
+                heard.is_noted = true;
+                (node.clone(), heard.at)
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::time;
+
+    #[test]
+    fn a_boot_that_comes_back_is_another_machine() {
+        let liveness = Liveness::default();
+        let hear = |boot: &str| liveness.hear("web-1", boot, time("2026-03-01T00:00:00Z"));
+        assert_eq!([hear("a"), hear("a"), hear("b"), hear("c")], [None, None, None, None]);
+        let twins = |one: &str, other: &str| Some(Twins { one: one.to_owned(), other: other.to_owned() });
+        assert_eq!([hear("b"), hear("c"), hear("c")], [twins("b", "c"), twins("c", "b"), None]);
+    }
+
+    #[test]
+    fn each_sign_is_noted_once() {
+        let liveness = Liveness::default();
+        let (early, late) = (time("2026-03-01T00:00:00Z"), time("2026-03-01T00:01:00Z"));
+        liveness.hear("web-1", "a", late);
+        // A clock that was set back takes nothing back.
+        liveness.hear("web-1", "a", early);
+        assert_eq!(liveness.take_unnoted(), [("web-1".to_owned(), late)]);
+        assert_eq!(liveness.take_unnoted(), []);
+        assert_eq!((liveness.last("web-1"), liveness.last("web-2")), (Some(late), None));
+    }
+}

@@ -1,0 +1,32 @@
+//! Sets of findings, by their digests: stored once, however many reports name them.
+
+use congruent_protocol::digest::Digest;
+use congruent_protocol::drift::Finding;
+use rusqlite::params;
+
+use super::columns::{Packed, PackedBytes, Word};
+use super::{StoreError, Tx, View};
+
+impl View<'_> {
+    /// The set with this digest.
+    pub(crate) fn finding_set(&self, digest: &Digest) -> Result<Option<Vec<Finding>>, StoreError> {
+        let sql = "SELECT body FROM finding_sets WHERE digest = ?1";
+        let body =
+            self.row("read a set of findings", sql, params![Word(digest)], |row| row.get::<_, Packed<Vec<u8>>>(0))?;
+        let parse = |body: Packed<Vec<u8>>| serde_json::from_slice(&body.0);
+        body.map(parse).transpose().map_err(|source| StoreError::Stored { what: "a set of findings", source })
+    }
+}
+
+impl Tx<'_> {
+    /// Keeps a set, where it is not kept yet.
+    pub(crate) fn keep_finding_set(
+        &self,
+        digest: &Digest,
+        count: u64,
+        json: &PackedBytes,
+    ) -> Result<(), StoreError> {
+        let sql = "INSERT OR IGNORE INTO finding_sets (digest, count, body) VALUES (?1, ?2, ?3)";
+        self.execute("keep a set of findings", sql, params![Word(digest), count, json]).map(drop)
+    }
+}
