@@ -97,7 +97,7 @@ impl Ingest {
         }
         let now = (self.clock)();
         let holding = tokio::task::spawn_blocking(move || {
-            let group = config.group_of(&report.node).ok_or(Refused::Failed)?;
+            let group = config.group_of(&report.node).ok_or(Refused::NoGroup)?;
             let standing = check::stand(&report, group, now)?;
             let body = PackedBytes::of(&body).map_err(|_| Refused::Failed)?;
             let findings_digest = findings_digest(report.findings());
