@@ -1,17 +1,17 @@
 //! The way to the collector: requests and their answers, nothing of what they mean.
 
+use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use congruent_protocol::path::escape;
 use congruent_protocol::report::Refusal;
 use reqwest::{Method, StatusCode, header};
 
-use crate::config::Collector;
+use crate::enrolment::{self, EnrolError, Enrolment, EnrolmentFiles};
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const REQUEST_TIMEOUT: Duration = Duration::from_mins(2);
-/// The most that is read of an answer.
-const MAX_ANSWER_BYTES: usize = 64 << 20;
+/// The most that is read of an answer: the largest ledger.
+const MAX_ANSWER_BYTES: usize = 256 << 20;
 const ZSTD_LEVEL: i32 = 3;
 /// A longer wait than this is not asked for in earnest.
 const LONGEST_RETRY_AFTER: u64 = 24 * 60 * 60;
@@ -19,8 +19,8 @@ const LONGEST_RETRY_AFTER: u64 = 24 * 60 * 60;
 /// There was no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RequestError {
-    #[error("cannot make an HTTP client")]
-    Client(#[source] reqwest::Error),
+    #[error("cannot use the node's certificate")]
+    Certificate(#[source] EnrolError),
     #[error("cannot compress a request")]
     Compress(#[source] std::io::Error),
     #[error("cannot reach the collector at {url}")]
@@ -57,56 +57,66 @@ impl Answer {
     }
 }
 
-pub(crate) struct Client {
+/// The way to the collector. It changes while the agent runs, whenever the node's
+/// certificate is renewed.
+pub(crate) struct Client(RwLock<Way>);
+
+#[derive(Clone)]
+struct Way {
     http: reqwest::Client,
     url: String,
-    token: String,
 }
 
 impl Client {
-    pub(crate) fn new(collector: &Collector) -> Result<Self, RequestError> {
-        let http = reqwest::Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(REQUEST_TIMEOUT)
-            // A token must not follow a redirect to somewhere else, nor go through
-            // a proxy that the environment happens to name.
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .user_agent(concat!("congruent/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(RequestError::Client)?;
-        let url = collector.url.as_str().trim_end_matches('/').to_owned();
-        Ok(Self { http, url, token: collector.token.clone() })
+    pub(crate) fn new(files: &EnrolmentFiles, enrolment: &Enrolment) -> Result<Self, RequestError> {
+        Ok(Self(RwLock::new(way(files, enrolment).map_err(RequestError::Certificate)?)))
+    }
+
+    /// Shows the certificate that is in `files` now, from the next request on. What
+    /// is under way comes to its end as it began.
+    pub(crate) fn show(&self, files: &EnrolmentFiles, enrolment: &Enrolment) -> Result<(), EnrolError> {
+        let way = way(files, enrolment)?;
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = way;
+        Ok(())
     }
 
     /// Where it leads.
-    pub(crate) fn url(&self) -> &str {
-        &self.url
+    pub(crate) fn url(&self) -> String {
+        self.way().url
     }
 
-    /// Sends a request with a body, compressed.
+    fn way(&self) -> Way {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Sends a request, its body compressed.
     pub(crate) async fn send(&self, method: Method, path: &str, body: &[u8]) -> Result<Answer, RequestError> {
-        let unreachable = |source| RequestError::Unreachable { url: self.url.clone(), source };
-        let mut request = self
-            .http
-            .request(method, format!("{}{path}", self.url))
-            .bearer_auth(&self.token)
-            .header(header::CONTENT_TYPE, "application/json");
+        let Way { http, url } = self.way();
+        let unreachable = |source| RequestError::Unreachable { url: url.clone(), source };
+        let mut request = http.request(method, format!("{url}{path}"));
         if !body.is_empty() {
             let packed = zstd::encode_all(body, ZSTD_LEVEL).map_err(RequestError::Compress)?;
-            request = request.header(header::CONTENT_ENCODING, "zstd").body(packed);
+            request = request
+                .header(header::CONTENT_TYPE, "application/json")
+                .header(header::CONTENT_ENCODING, "zstd")
+                .body(packed);
         }
         let mut response = request.send().await.map_err(unreachable)?;
         let (status, retry_after) = (response.status(), retry_after(response.headers()));
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
             if body.len() + chunk.len() > MAX_ANSWER_BYTES {
-                return Err(RequestError::TooLong { url: self.url.clone() });
+                return Err(RequestError::TooLong { url });
             }
             body.extend_from_slice(&chunk);
         }
         Ok(Answer { status, retry_after, body })
     }
+}
+
+fn way(files: &EnrolmentFiles, enrolment: &Enrolment) -> Result<Way, EnrolError> {
+    let http = enrolment::mutual_client(files, |builder| builder.timeout(REQUEST_TIMEOUT))?;
+    Ok(Way { http, url: enrolment.agents_url.trim_end_matches('/').to_owned() })
 }
 
 /// The seconds of `Retry-After`; its other form, a date, is not used by collectors.

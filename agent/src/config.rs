@@ -1,7 +1,6 @@
 //! The agent's configuration: read once, validated, then only used.
 
 use std::num::NonZeroU64;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,10 +8,10 @@ use congruent_protocol::manifest::STATE_DIRECTORY;
 use congruent_protocol::strict_toml::{self, TomlError};
 use congruent_protocol::trust::Trust;
 use jiff::SignedDuration;
-use reqwest::Url;
 use serde::Deserialize;
 
 use crate::cli::parse_rate;
+use crate::enrolment::{Enrolment, EnrolmentFiles, StateError};
 use crate::sweep::MAX_THREADS;
 use crate::trust::{self, ReadTrustError};
 
@@ -39,7 +38,8 @@ pub(crate) struct Config {
     pub(crate) sweep: Sweep,
     /// How many bytes of reports may wait.
     pub(crate) spool_bytes: u64,
-    pub(crate) collector: Option<Collector>,
+    /// Where reports go: none for a node that is not enrolled.
+    pub(crate) collector: Option<Enrolment>,
 }
 
 /// How the node is swept.
@@ -52,12 +52,6 @@ pub(crate) struct Sweep {
     pub(crate) direct: bool,
     /// How often there is a quick sweep between full ones; none for never.
     pub(crate) quick_interval: Option<Duration>,
-}
-
-/// Where reports go.
-pub(crate) struct Collector {
-    pub(crate) url: Url,
-    pub(crate) token: String,
 }
 
 #[derive(Deserialize)]
@@ -77,7 +71,8 @@ struct File {
     sweep: FileSweep,
     /// Such as `"64M"`.
     spool_bytes: Option<String>,
-    collector: Option<FileCollector>,
+    /// How nodes were told of their collector before they enrolled.
+    collector: Option<toml::Table>,
 }
 
 #[derive(Default, Deserialize)]
@@ -88,13 +83,6 @@ struct FileSweep {
     idle: Option<bool>,
     direct: bool,
     quick_interval: Option<SignedDuration>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct FileCollector {
-    url: String,
-    token_file: PathBuf,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -117,6 +105,8 @@ pub(crate) enum ConfigError {
         #[source]
         source: ReadTrustError,
     },
+    #[error("cannot use the node's enrolment")]
+    Enrolment(#[source] StateError),
     #[error("the configuration {} is not valid: {what}", .path.display())]
     Invalid { path: PathBuf, what: String },
 }
@@ -130,7 +120,14 @@ impl Config {
             .map_err(|source| ConfigError::Toml { path: path.to_owned(), source })?;
         let invalid = |what: String| ConfigError::Invalid { path: path.to_owned(), what };
         let directory = path.parent().unwrap_or(Path::new(""));
-        let node = file.node.unwrap_or_else(host_name);
+        let state_directory =
+            directory.join(file.state_directory.unwrap_or_else(|| PathBuf::from(STATE_DIRECTORY)));
+        if file.collector.is_some() {
+            let mend = "take `[collector]` out, and enrol the node with `congruent enroll`";
+            return Err(invalid(format!("nodes report by a certificate, not by a token; {mend}")));
+        }
+        let enrolment = EnrolmentFiles::new(&state_directory).read().map_err(ConfigError::Enrolment)?;
+        let node = named(file.node, enrolment.as_ref()).map_err(invalid)?;
         if node.is_empty() || node.len() > 200 {
             return Err(invalid(
                 "`node` (by default the host's name) must be 1 to 200 bytes long".to_owned(),
@@ -157,15 +154,11 @@ impl Config {
             add_ons: file.add_ons.iter().map(at).collect(),
             trust,
             root: file.root.map(|root| directory.join(root)),
-            state_directory: directory
-                .join(file.state_directory.unwrap_or_else(|| PathBuf::from(STATE_DIRECTORY))),
+            state_directory,
             sweep: check_sweep(&file.sweep, interval).map_err(invalid)?,
             interval,
             spool_bytes: spool_bytes(file.spool_bytes.as_deref()).map_err(invalid)?,
-            collector: file
-                .collector
-                .map(|collector| check_collector(collector, directory, &invalid))
-                .transpose()?,
+            collector: enrolment,
         })
     }
 }
@@ -219,37 +212,21 @@ impl Config {
     }
 }
 
-/// One image serves many nodes, so its configuration need not name them.
-fn host_name() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
+/// The node's name: as it is enrolled, as it is configured, or the host's.
+fn named(configured: Option<String>, enrolment: Option<&Enrolment>) -> Result<String, String> {
+    match (configured, enrolment) {
+        (Some(configured), Some(enrolment)) if configured != enrolment.node => Err(format!(
+            "`node` is {configured:?}, and this node is enrolled as {:?}; take `node` out",
+            enrolment.node
+        )),
+        (_, Some(enrolment)) => Ok(enrolment.node.clone()),
+        (configured, None) => Ok(configured.unwrap_or_else(host_name)),
+    }
 }
 
-fn check_collector(
-    file: FileCollector,
-    directory: &Path,
-    invalid: &dyn Fn(String) -> ConfigError,
-) -> Result<Collector, ConfigError> {
-    let url: Url =
-        file.url.parse().map_err(|error| invalid(format!("collector.url {:?}: {error}", file.url)))?;
-    if !matches!(url.scheme(), "http" | "https") {
-        return Err(invalid(format!("collector.url {:?} must begin with http:// or https://", file.url)));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(invalid(
-            "collector.url must not hold a user or password; the token says who this is".to_owned(),
-        ));
-    }
-    let path = directory.join(file.token_file);
-    let mode = std::fs::metadata(&path).map_or(0, |metadata| metadata.permissions().mode());
-    if mode & 0o006 != 0 {
-        let shown = path.display();
-        return Err(invalid(format!("the token in {shown} is open to every user; run `chmod 600 {shown}`")));
-    }
-    let token = read(&path)?.trim().to_owned();
-    if token.is_empty() || !token.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err(invalid(format!("the token in {} is empty or not printable ASCII", path.display())));
-    }
-    Ok(Collector { url, token })
+/// One image serves many nodes, so its configuration need not name them.
+pub(crate) fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 fn read(path: &Path) -> Result<String, ConfigError> {
@@ -266,12 +243,6 @@ mod tests {
         std::fs::write(directory.path().join("k.pem"), SecretKey::from_seed([1; 32]).public().to_pem())
             .unwrap();
         std::fs::write(directory.path().join("token"), "secret\n").unwrap();
-        std::fs::write(directory.path().join("empty"), "\n").unwrap();
-        std::fs::write(directory.path().join("open"), "secret").unwrap();
-        for (name, mode) in [("token", 0o600), ("empty", 0o600), ("open", 0o644)] {
-            let mode = std::fs::Permissions::from_mode(mode);
-            std::fs::set_permissions(directory.path().join(name), mode).unwrap();
-        }
         let path = directory.path().join("agent.toml");
         std::fs::write(&path, text).unwrap();
         Config::load(&path).map_err(|error| format!("{:#}", anyhow::Error::new(error)))
@@ -280,11 +251,11 @@ mod tests {
     #[test]
     fn a_whole_configuration_is_read() {
         let text = "node = 'a'\nmanifest = 'm'\ntrust = ['k.pem']\ninterval = '2m 30s'\nroot = '/r'\n\
-                    [collector]\nurl = 'http://127.0.0.1:1'\ntoken-file = 'token'\n";
+                    spool-bytes = '2M'";
         let config = load(text).unwrap();
         assert_eq!(config.interval, Duration::from_secs(150));
         assert_eq!(config.root.as_deref(), Some(Path::new("/r")));
-        assert_eq!(config.collector.unwrap().token, "secret");
+        assert_eq!((config.collector, config.spool_bytes), (None, 2_000_000));
         assert!(config.manifest.is_absolute());
         assert!(config.sweep.idle && config.sweep.quick_interval.is_none());
         let text = "manifest = 'm'\ntrust = ['k.pem']\n[sweep]\nthreads = 3\nidle = false\n\
@@ -298,7 +269,6 @@ mod tests {
     #[test]
     fn mistakes_are_named_with_their_mend() {
         let base = "node = 'a'\nmanifest = 'm'\n";
-        let collector = "trust = ['k.pem']\n[collector]\n";
         for (text, says) in [
             (format!("{base}trust = []"), "`trust` is empty; name the keys"),
             (format!("{base}trust = ['k.pem']\ntrust-config = 't'"), "both given; keep one"),
@@ -319,10 +289,8 @@ mod tests {
                 "must be shorter than `interval`",
             ),
             (format!("{base}trust = ['k.pem']\n[sweep]\nquick = '1m'"), "`quick`"),
-            (format!("{base}{collector}url = 'http://u:p@x'\ntoken-file = 'token'"), "must not hold a user"),
-            (format!("{base}{collector}url = 'ftp://x'\ntoken-file = 'token'"), "must begin with http"),
-            (format!("{base}{collector}url = 'http://x'\ntoken-file = 'empty'"), "is empty or not printable"),
-            (format!("{base}{collector}url = 'http://x'\ntoken-file = 'open'"), "chmod 600"),
+            (format!("{base}trust = ['k.pem']\nspool-bytes = '1K'"), "must be at least 65536"),
+            (format!("{base}trust = ['k.pem']\n[collector]\nurl = 'http://x'"), "`congruent enroll`"),
             ("node = 'a'".to_owned(), "missing field `manifest`"),
         ] {
             let error = load(&text).err().unwrap();

@@ -4,8 +4,10 @@
 use std::time::Duration;
 
 use congruent_protocol::digest::Digest;
+use congruent_protocol::enrolment::code;
 use congruent_protocol::report::{
-    Acknowledgement, Advice, HEARTBEAT_PATH, Heartbeat, HeartbeatAnswer, LEDGER_PATH, PAGES_PATH, REPORTS_PATH,
+    Acknowledgement, Advice, HEARTBEAT_PATH, Heartbeat, HeartbeatAnswer, LEDGER_PATH, PAGES_PATH,
+    REPORTS_PATH,
 };
 use reqwest::{Method, StatusCode};
 
@@ -31,6 +33,10 @@ pub(crate) enum Delivery {
 pub(crate) enum DeliveryError {
     #[error(transparent)]
     Request(#[from] RequestError),
+    #[error("the collector at {url} refuses this node: {message}")]
+    Revoked { url: String, message: String },
+    #[error("the collector at {url} wants the node's certificate renewed: {message}")]
+    Expired { url: String, message: String },
     #[error("the collector at {url} answered {status}: {message}")]
     NotNow { url: String, status: StatusCode, message: String, retry_after: Option<Duration> },
 }
@@ -39,7 +45,7 @@ impl DeliveryError {
     /// How long the collector asks to be left alone.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Request(_) => None,
+            Self::Request(_) | Self::Revoked { .. } | Self::Expired { .. } => None,
             Self::NotNow { retry_after, .. } => *retry_after,
         }
     }
@@ -112,7 +118,12 @@ fn missing(answer: &Answer) -> Option<Missing> {
     }
 }
 
-fn settle(client: &Client, answer: Answer, sequence: u64, parcel: &Parcel) -> Result<Delivery, DeliveryError> {
+fn settle(
+    client: &Client,
+    answer: Answer,
+    sequence: u64,
+    parcel: &Parcel,
+) -> Result<Delivery, DeliveryError> {
     if answer.status == StatusCode::OK
         && let Ok(acknowledgement) = serde_json::from_slice::<Acknowledgement>(&answer.body)
         // Only what was sent may be forgotten.
@@ -131,9 +142,13 @@ fn settle(client: &Client, answer: Answer, sequence: u64, parcel: &Parcel) -> Re
 }
 
 fn not_now(client: &Client, answer: &Answer) -> DeliveryError {
-    let (_, message) = answer.refusal();
-    let (url, status) = (client.url().to_owned(), answer.status);
-    DeliveryError::NotNow { url, status, message, retry_after: answer.retry_after }
+    let (code, message) = answer.refusal();
+    let (url, status) = (client.url(), answer.status);
+    match code.as_str() {
+        code::REVOKED | code::NOT_ENROLLED => DeliveryError::Revoked { url, message },
+        code::CERTIFICATE_EXPIRED => DeliveryError::Expired { url, message },
+        _ => DeliveryError::NotNow { url, status, message, retry_after: answer.retry_after },
+    }
 }
 
 /// Whether these bytes will never be taken, however often they are sent. A wrong

@@ -6,7 +6,6 @@
 mod atomic;
 mod beneath;
 mod cli;
-mod backoff;
 mod client;
 mod command;
 mod config;
@@ -26,6 +25,7 @@ mod progress;
 mod regular;
 mod report_log;
 mod reportable;
+mod retry;
 mod spool;
 mod status;
 mod suggestion;

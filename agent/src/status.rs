@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tracing::debug;
 
+use crate::atomic;
 use crate::findings::Findings;
 use crate::spool::durable;
 
@@ -119,7 +120,7 @@ impl Status {
         noted.schema_version = STATUS_SCHEMA;
         let json = serde_json::to_vec(&*noted).expect("a status always serialises");
         // A status that cannot be written says so by its age; the log has the rest.
-        if let Err(error) = durable::write(path, &json) {
+        if let Err(error) = atomic::write_private(path, &json) {
             debug!("the status is not noted: {error}");
         }
     }

@@ -10,6 +10,7 @@ pub mod decision;
 pub mod digest;
 pub mod drift;
 pub mod dsse;
+pub mod enrolment;
 pub mod entry;
 pub mod key;
 pub mod ledger;

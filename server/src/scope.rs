@@ -5,7 +5,7 @@ use congruent_protocol::digest::Digest;
 use congruent_protocol::verification::{ManifestId, Protected};
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Accepted, Config, Group, Mode};
+use crate::config::{Accepted, Config, Group, Mode, Node};
 use crate::policy::Policy;
 
 /// Everything that decides which nodes are held to what.
@@ -42,16 +42,21 @@ pub(crate) struct ScopeNode {
     pub(crate) group: String,
 }
 
+impl ScopeNode {
+    fn of(node: &Node) -> Self {
+        Self { id: node.id.clone(), group: node.group.clone() }
+    }
+}
+
 impl Scope {
     /// The scope of a configuration and a policy.
     pub(crate) fn of(config: &Config, policy: &Policy) -> Self {
-        let node = |node: &crate::config::Node| ScopeNode { id: node.id.clone(), group: node.group.clone() };
         Self {
             policy_digest: policy.digest(),
             engine: policy.engine().to_owned(),
             silent_after_seconds: config.silent_after.as_secs(),
             groups: config.groups.values().map(group).collect(),
-            nodes: config.nodes.values().map(node).collect(),
+            nodes: config.nodes.all().iter().map(|node| ScopeNode::of(node)).collect(),
         }
     }
 }

@@ -141,6 +141,7 @@ impl Site {
         let webhook = settings.webhook.as_ref().map(|_| format!("webhook = {TARGET:?}\n"));
         let mut toml = format!(
             "listen = \"127.0.0.1:{port}\"\n\
+             tls = false\n\
              database = \"congruent.db\"\n\
              operator-token-file = \"operator.token\"\n\
              silent-after = {silent_after:?}\n{}{more}\n\

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::SpoolError;
 use super::durable;
+use crate::atomic;
 
 /// In the state directory.
 const CHAIN_FILE: &str = "chain.json";
@@ -65,7 +66,8 @@ impl Chain {
         let wire: Wire = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
         let key = BASE64.decode(wire.seal_key.as_bytes()).ok().and_then(|key| key.try_into().ok());
         let key: [u8; SEAL_KEY_BYTES] = key.ok_or_else(|| damaged("its key is not one".to_owned()))?;
-        let next = wire.sequence.checked_add(1).ok_or_else(|| damaged("its numbers are used up".to_owned()))?;
+        let next =
+            wire.sequence.checked_add(1).ok_or_else(|| damaged("its numbers are used up".to_owned()))?;
         let Wire { id, sequence, digest, lost, acknowledged, .. } = wire;
         Ok(Some(Self { id, sequence, digest, lost, acknowledged, key: SealKey::new(next, key) }))
     }
@@ -82,7 +84,7 @@ impl Chain {
         };
         let bytes = serde_json::to_vec(&wire).expect("a chain's end always serialises");
         let path = directory.join(CHAIN_FILE);
-        durable::write(&path, &bytes).map_err(|source| SpoolError::Use { path, source })
+        atomic::write_private(&path, &bytes).map_err(|source| SpoolError::Use { path, source })
     }
 
     /// Takes a report as its newest one.

@@ -1,7 +1,7 @@
-//! Files that are there whole or not at all, also after the power fails.
+//! What else it takes that files are there whole or not at all.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -10,17 +10,6 @@ use rustix::io::Errno;
 
 /// What a file is called while it is written.
 const PARTIAL: &str = ".partial";
-
-/// Writes a file that only its owner reads: aside, synced, renamed, and its
-/// directory synced.
-pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let directory = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new().suffix(PARTIAL).tempfile_in(directory)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    sync_directory(directory)
-}
 
 /// Makes it last that a file was made or removed there.
 pub(crate) fn sync_directory(directory: &Path) -> io::Result<()> {

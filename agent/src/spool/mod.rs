@@ -27,6 +27,7 @@ use rustix::fs::FlockOperation;
 
 pub(crate) use parcel::Parcel;
 
+use crate::atomic;
 use chain::Chain;
 use sets::Sets;
 
@@ -109,7 +110,11 @@ impl Spool {
             }
         };
         let mut spool = Self { directory, chain, key, sets, max_bytes, _lock: lock };
-        if is_new { spool.begin()? } else { spool.find_newest()? }
+        if is_new {
+            spool.begin()?
+        } else {
+            spool.find_newest()?
+        }
         Ok(spool)
     }
 
@@ -157,12 +162,11 @@ impl Spool {
             self.sets.keep(&digest, &verification.findings).map_err(use_sets)?;
         }
         let base = self.chain.acknowledged.and_then(|digest| self.sets.findings(&digest));
-        let Ok(told) = report.try_map(|set| {
-            Ok::<_, std::convert::Infallible>(SetChange::between(base.as_deref(), &set).0)
-        });
+        let Ok(told) = report
+            .try_map(|set| Ok::<_, std::convert::Infallible>(SetChange::between(base.as_deref(), &set).0));
         let payload = serde_json::to_vec(&told).expect("a report always serialises");
         let spooled = Spooled { sequence, path: self.path_of(sequence) };
-        durable::write(&spooled.path, &seal(&payload, &self.key, &self.chain.key))
+        atomic::write_private(&spooled.path, &seal(&payload, &self.key, &self.chain.key))
             .map_err(|source| SpoolError::Use { path: spooled.path.clone(), source })?;
         self.chain.extend(report_digest(&payload));
         self.chain.write(&self.directory)?;

@@ -11,6 +11,7 @@ use congruent_protocol::drift::Finding;
 use congruent_protocol::report::{MAX_REPORT_BYTES, findings_digest};
 
 use super::durable;
+use crate::atomic;
 
 const SETS_DIRECTORY: &str = "sets";
 const SUFFIX: &str = ".json.zst";
@@ -37,7 +38,7 @@ impl Sets {
             return Ok(());
         }
         let json = serde_json::to_vec(findings).expect("findings always serialise");
-        durable::write(&path, &zstd::encode_all(&json[..], ZSTD_LEVEL)?)
+        atomic::write_private(&path, &zstd::encode_all(&json[..], ZSTD_LEVEL)?)
     }
 
     /// The JSON of a set, where it is kept and is what its name says.

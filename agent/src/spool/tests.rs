@@ -92,7 +92,10 @@ fn numbers_chain_and_seals_survive_a_restart() {
     spool.acknowledge(&first, &parcel).unwrap();
     let second = spool.push(nothing()).unwrap();
     let report = told(&spool, &second);
-    assert_eq!((report.sequence, report.previous, report.chain), (2, Some(parcel.digest), "enr_1".to_owned()));
+    assert_eq!(
+        (report.sequence, report.previous, report.chain),
+        (2, Some(parcel.digest), "enr_1".to_owned())
+    );
     let mut key = SealKey::new(1, FIRST_SEAL);
     key.advance();
     let bytes = spool.read(&second).unwrap().bytes;

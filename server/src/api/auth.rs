@@ -6,10 +6,13 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
+use congruent_protocol::enrolment::{RENEW_PATH, code};
 
 use super::Api;
 use super::answer::Problem;
-use crate::config::{Node, TokenHash};
+use crate::config::{Node, Standing, TokenHash};
+use crate::identity::{EnrolError, Peer};
+use crate::listener::Connection;
 
 /// Lets operators through and nobody else.
 pub(super) async fn require_operator(
@@ -25,12 +28,82 @@ pub(super) async fn require_operator(
     Ok(next.run(request).await)
 }
 
-/// The node whose token a request carries.
-pub(super) fn node<'a>(api: &'a Api, headers: &HeaderMap) -> Result<&'a Node, Problem> {
-    bearer(headers).and_then(|token| api.config.node_of(&token)).ok_or_else(|| {
+/// The node that sends a request: by its token, or by its certificate.
+#[derive(Debug, Clone)]
+pub(super) struct Sender(pub(super) Arc<Node>);
+
+/// Lets configured nodes through, by their tokens, and nobody else.
+pub(super) async fn require_node_token(
+    State(api): State<Arc<Api>>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    let token = bearer(request.headers());
+    let node = token.and_then(|token| api.config.nodes.of_token(&token)).ok_or_else(|| {
         let message = "this needs the token of a node: `Authorization: Bearer TOKEN`";
         Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", message)
-    })
+    })?;
+    request.extensions_mut().insert(Sender(node));
+    Ok(next.run(request).await)
+}
+
+/// Lets nodes through whose enrolment stands, by their certificates, also those
+/// whose certificate is over. Asked at each request, so that whoever is revoked
+/// is out at once, connected or not.
+pub(super) async fn require_enrolled(
+    State(api): State<Arc<Api>>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    let peer = request.extensions().get::<Connection>().and_then(|connection| connection.peer.clone());
+    let peer = peer.ok_or_else(|| {
+        let message = "this needs the certificate of an enrolled node; `congruent enroll` gets one";
+        Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", message)
+    })?;
+    let node = match api.config.nodes.standing(&peer.node, &peer.key) {
+        Standing::Enrolled(node) => node,
+        Standing::Revoked => {
+            let message = format!(
+                "the enrolment of the node {} was revoked; to let it join again, remove its state directory and \
+                 use a new token",
+                peer.node
+            );
+            return Err(Problem::new(StatusCode::FORBIDDEN, code::REVOKED, message));
+        }
+        Standing::Unknown => {
+            let message = format!(
+                "the certificate of the node {} is genuine, but the collector knows no such enrolment; was its \
+                 database restored from a time before?",
+                peer.node
+            );
+            return Err(Problem::new(StatusCode::FORBIDDEN, code::NOT_ENROLLED, message));
+        }
+    };
+    let now = (api.clock)();
+    if now < peer.not_before {
+        let early = EnrolError::NotYet { from: peer.not_before, server: now };
+        return Err(early.into());
+    }
+    request.extensions_mut().insert(Sender(node));
+    request.extensions_mut().insert(peer);
+    Ok(next.run(request).await)
+}
+
+/// Lets nodes through whose certificate is not over.
+pub(super) async fn require_current(
+    State(api): State<Arc<Api>>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    let ended = request.extensions().get::<Arc<Peer>>().map(|peer| peer.not_after);
+    match ended {
+        Some(ended) if (api.clock)() <= ended => Ok(next.run(request).await),
+        _ => {
+            let message =
+                format!("the node's certificate is over and serves for POST {RENEW_PATH} only; renew it");
+            Err(Problem::new(StatusCode::FORBIDDEN, code::CERTIFICATE_EXPIRED, message))
+        }
+    }
 }
 
 fn bearer(headers: &HeaderMap) -> Option<TokenHash> {

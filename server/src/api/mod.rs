@@ -1,4 +1,5 @@
-//! HTTP: nodes post reports, operators read. One file per resource.
+//! HTTP: nodes join and post reports, operators read. One file per resource, one
+//! router for each port.
 //!
 //! Errors are [`Refusal`](congruent_protocol::report::Refusal) JSON, also for
 //! routes and methods that do not exist. Who asks is known before a body is read.
@@ -8,12 +9,14 @@ mod answer;
 mod auth;
 mod cmdb;
 mod decisions;
+mod enroll;
 mod health;
 mod list;
 mod nodes;
 mod reports;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
@@ -22,11 +25,13 @@ use axum::Router;
 use axum::http::StatusCode;
 use axum::middleware;
 use axum::routing::{get, post};
+use congruent_protocol::enrolment::{ENROLL_PATH, RENEW_PATH};
 use congruent_protocol::report::REPORTS_PATH;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::identity::Enroller;
 use crate::ingest::Ingest;
 use crate::store::Store;
 use answer::Problem;
@@ -41,6 +46,10 @@ pub(crate) struct Api {
     store: Store,
     clock: Clock,
     ingest: Ingest,
+    /// Told when an action ends here, and leaves its group room for another.
+    budget: Arc<Notify>,
+    /// None where the collector takes no enrolments.
+    enroller: Option<Enroller>,
     room: Semaphore,
     /// The nodes whose report is being taken. Each gets one place, so that none
     /// keeps the others out by sending slowly.
@@ -51,21 +60,28 @@ pub(crate) struct Api {
 
 impl Api {
     /// The API of a collector.
-    pub(crate) fn new(ingest: Ingest, stop: watch::Receiver<bool>) -> Self {
+    pub(crate) fn new(
+        ingest: Ingest,
+        enroller: Option<Enroller>,
+        budget: Arc<Notify>,
+        stop: watch::Receiver<bool>,
+    ) -> Self {
         Self {
             config: Arc::clone(&ingest.config),
             store: ingest.store.clone(),
             clock: Arc::clone(&ingest.clock),
             ingest,
+            budget,
+            enroller,
             room: Semaphore::new(REPORTS_AT_ONCE),
             senders: Mutex::default(),
             stop,
         }
     }
 
-    /// Every route.
-    pub(crate) fn router(self) -> Router {
-        let api = Arc::new(self);
+    /// Every route for operators, and for nodes that are not enrolled.
+    pub(crate) fn router(self: &Arc<Self>) -> Router {
+        let api = self;
         let operators = Router::new()
             .route("/v1/nodes", get(nodes::list))
             .route("/v1/nodes/{id}", get(nodes::one))
@@ -74,17 +90,41 @@ impl Api {
             .route("/v1/actions", get(actions::list))
             .route("/v1/actions/{id}", get(actions::one))
             .route("/v1/cmdb/items", get(cmdb::items))
-            .route_layer(middleware::from_fn_with_state(Arc::clone(&api), auth::require_operator));
-        Router::new()
-            .merge(operators)
+            .route("/v1/nodes/{id}/revoke", post(enroll::revoke))
+            .route("/v1/tokens", get(tokens::list).post(tokens::create))
+            .route("/v1/tokens/{id}/revoke", post(tokens::revoke))
+            .route_layer(middleware::from_fn_with_state(Arc::clone(api), auth::require_operator));
+        let nodes = Router::new()
             .route(REPORTS_PATH, post(reports::take))
+            .route_layer(middleware::from_fn_with_state(Arc::clone(api), auth::require_node_token));
+        let routes = Router::new()
+            .merge(operators)
+            .merge(nodes)
+            .route(ENROLL_PATH, post(enroll::take))
             .route("/healthz", get(health::healthz))
-            .route("/readyz", get(health::readyz))
-            .fallback(async || Problem::new(StatusCode::NOT_FOUND, "not-found", "there is no such route"))
-            .method_not_allowed_fallback(async || {
-                let status = StatusCode::METHOD_NOT_ALLOWED;
-                Problem::new(status, "method-not-allowed", "the route does not take this method")
-            })
-            .with_state(api)
+            .route("/readyz", get(health::readyz));
+        with_fallbacks(routes).with_state(Arc::clone(api))
     }
+
+    /// Every route for enrolled nodes.
+    pub(crate) fn agents_router(self: &Arc<Self>) -> Router {
+        let current = Router::new()
+            .route(REPORTS_PATH, post(reports::take))
+            .route_layer(middleware::from_fn_with_state(Arc::clone(self), auth::require_current));
+        // What an expired certificate serves for as well.
+        let enrolled = Router::new()
+            .merge(current)
+            .route(RENEW_PATH, post(enroll::renew))
+            .route_layer(middleware::from_fn_with_state(Arc::clone(self), auth::require_enrolled));
+        with_fallbacks(enrolled).with_state(Arc::clone(self))
+    }
+}
+
+fn with_fallbacks(routes: Router<Arc<Api>>) -> Router<Arc<Api>> {
+    routes
+        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "not-found", "there is no such route"))
+        .method_not_allowed_fallback(async || {
+            let status = StatusCode::METHOD_NOT_ALLOWED;
+            Problem::new(status, "method-not-allowed", "the route does not take this method")
+        })
 }

@@ -1,13 +1,11 @@
 //! From the file as written to the configuration as used.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 
 use congruent_protocol::key::PublicKey;
-use congruent_protocol::path::plain;
 use congruent_protocol::report::MAX_REPORT_BYTES;
 use congruent_protocol::trust::{Trust, TrustError, TrustFile};
 use jiff::{SignedDuration, Timestamp};
@@ -15,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::accepted::{Accepted, Verified};
 use super::file::{ConfigFile, GroupTable, NodeTable, WebhookTable};
 use super::secrets::{TokenHash, WebhookSecret};
-use super::{Config, ConfigError, Group, MAX_NAME_CHARS, Mode, Node, Webhook};
+use super::{Config, ConfigError, Group, Mode, Node, Nodes, Webhook, identity};
 use crate::dispatch::STANDARD_SCHEDULE;
 
 /// The range that makes sense: a small report is some KiB, and one of over a
@@ -25,6 +23,8 @@ const MAX_BODY_RANGE: std::ops::RangeInclusive<u64> = 1024..=(1 << 30);
 pub(super) fn config(path: &Path) -> Result<Config, ConfigError> {
     let file = ConfigFile::read(path)?;
     let beside = |relative: &Path| beside(path, relative);
+    let database = beside(&file.database);
+    let identity = identity::settings(&file, &database, &beside)?;
     let webhooks = by_name("webhook", file.webhook, |table| table.name.clone(), |t| webhook(t, &beside))?;
     let groups = by_name("group", file.group, |table| table.name.clone(), |t| group(t, &webhooks, &beside))?;
     let operator = token("the operators' token", "operator-token-file", &beside(&file.operator_token_file))?;
@@ -33,28 +33,23 @@ pub(super) fn config(path: &Path) -> Result<Config, ConfigError> {
         by_name("node", file.node, |table| table.id.clone(), |t| node(t, &groups, &mut tokens, &beside))?;
     tokens.remove(&operator);
     Ok(Config {
-        listen: listen(&file.listen)?,
-        database: beside(&file.database),
+        listen: identity::listen(&file.listen, identity.tls)?,
+        identity,
+        database,
         operator,
         silent_after: silent_after(file.silent_after)?,
         max_body_bytes: max_body_bytes(file.max_body_bytes.unwrap_or(MAX_REPORT_BYTES))?,
         policy: file.policy.as_deref().map(beside),
         retry_schedule: retry_schedule(file.retry_schedule)?,
         groups,
-        nodes,
+        nodes: Nodes::configured(nodes, tokens),
         webhooks,
-        tokens,
     })
 }
 
 /// A path in the file at `config`, taken from its directory.
 pub(super) fn beside(config: &Path, relative: &Path) -> PathBuf {
     config.parent().unwrap_or(Path::new("")).join(relative)
-}
-
-fn listen(text: &str) -> Result<SocketAddr, ConfigError> {
-    let address: SocketAddr = text.parse().map_err(|_| ConfigError::ListenSyntax(text.to_owned()))?;
-    if address.ip().is_loopback() { Ok(address) } else { Err(ConfigError::NotLoopback(address)) }
 }
 
 fn silent_after(duration: SignedDuration) -> Result<SignedDuration, ConfigError> {
@@ -106,13 +101,8 @@ fn by_name<T, V>(
     Ok(built)
 }
 
-/// Holds a name to what a URL's path, a log line and a table cell bear.
 fn check_name(what: &'static str, name: String) -> Result<String, ConfigError> {
-    let fits = (1..=MAX_NAME_CHARS).contains(&name.chars().count());
-    if fits && plain(name.as_bytes()).is_some() && !name.contains('/') {
-        return Ok(name);
-    }
-    Err(ConfigError::Name { what, name })
+    super::check_name(name).map_err(|name| ConfigError::Name { what, name })
 }
 
 fn webhook(table: WebhookTable, beside: &impl Fn(&Path) -> PathBuf) -> Result<Webhook, ConfigError> {
@@ -253,7 +243,7 @@ fn node(
     if let Some(first) = tokens.insert(hash, id.clone()) {
         return Err(ConfigError::SharedToken { first, second: id });
     }
-    Ok(Node { id, group })
+    Ok(Node { id, group, membership: None })
 }
 
 fn token(what: &'static str, name: &str, path: &Path) -> Result<TokenHash, ConfigError> {

@@ -4,7 +4,9 @@
 mod accepted;
 mod error;
 mod file;
+mod identity;
 mod load;
+mod nodes;
 mod secrets;
 #[cfg(test)]
 mod tests;
@@ -16,6 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use congruent_protocol::digest::Digest;
+use congruent_protocol::path::plain;
 use congruent_protocol::stack::MAX_ADD_ONS;
 use congruent_protocol::verification::ManifestId;
 use jiff::SignedDuration;
@@ -23,6 +26,8 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use accepted::{AcceptError, Accepted, Verified};
 pub(crate) use error::ConfigError;
+pub(crate) use identity::IdentitySettings;
+pub(crate) use nodes::{Node, Nodes, Standing};
 pub(crate) use secrets::{TokenHash, WebhookSecret};
 
 /// How many stacks with add-ons are kept ready for each group.
@@ -33,8 +38,10 @@ const MAX_NAME_CHARS: usize = 200;
 /// Everything the collector runs with.
 #[derive(Debug)]
 pub(crate) struct Config {
-    /// Where to listen; loopback.
+    /// Where to listen for operators and enrolment; loopback where without TLS.
     pub(crate) listen: SocketAddr,
+    /// Who nodes are, and how they join.
+    pub(crate) identity: IdentitySettings,
     /// The SQLite database.
     pub(crate) database: PathBuf,
     /// The operators' token.
@@ -50,12 +57,10 @@ pub(crate) struct Config {
     pub(crate) retry_schedule: Vec<Duration>,
     /// By name.
     pub(crate) groups: BTreeMap<String, Group>,
-    /// By id.
-    pub(crate) nodes: BTreeMap<String, Node>,
+    /// The nodes that there are now: those configured here, and those enrolled.
+    pub(crate) nodes: Nodes,
     /// By name.
     pub(crate) webhooks: BTreeMap<String, Webhook>,
-    /// Which node a token belongs to.
-    tokens: HashMap<TokenHash, String>,
 }
 
 /// Nodes that are copies of each other.
@@ -90,15 +95,6 @@ pub(crate) enum Mode {
     Replace,
 }
 
-/// A node that may report.
-#[derive(Debug)]
-pub(crate) struct Node {
-    /// Its id, as in its reports.
-    pub(crate) id: String,
-    /// The group it is in.
-    pub(crate) group: String,
-}
-
 /// A target for orders.
 #[derive(Debug)]
 pub(crate) struct Webhook {
@@ -122,12 +118,7 @@ impl Config {
         Ok(load::beside(path, &file.database))
     }
 
-    /// The node that a bearer token belongs to.
-    pub(crate) fn node_of(&self, token: &TokenHash) -> Option<&Node> {
-        self.nodes.get(self.tokens.get(token)?)
-    }
-
-    /// The group of a configured node.
+    /// The group of a node that is configured or enrolled.
     pub(crate) fn group_of(&self, node: &str) -> Option<&Group> {
         self.groups.get(&self.nodes.get(node)?.group)
     }
@@ -173,4 +164,11 @@ impl Group {
         }
         Some(made)
     }
+}
+
+/// Holds a name to what a URL's path, a log line and a table cell bear; gives it
+/// back where it is none.
+pub(crate) fn check_name(name: String) -> Result<String, String> {
+    let fits = (1..=MAX_NAME_CHARS).contains(&name.chars().count());
+    if fits && plain(name.as_bytes()).is_some() && !name.contains('/') { Ok(name) } else { Err(name) }
 }

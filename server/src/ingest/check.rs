@@ -8,9 +8,9 @@ use congruent_protocol::contract::{Class, MountContent};
 use congruent_protocol::digest::Digest;
 use congruent_protocol::drift::{Change, Finding};
 use congruent_protocol::entry::Kind;
+use congruent_protocol::ledger::Ledger;
 use congruent_protocol::normalise::is_reserved;
 use congruent_protocol::path::{TreePath, escape};
-use congruent_protocol::ledger::Ledger;
 use congruent_protocol::report::{Outcome, REPORT_SCHEMA, Report, SetChange};
 use congruent_protocol::verification::{
     Coverage, ManifestId, MountTreatment, State, VERIFICATION_SCHEMA, Verification,

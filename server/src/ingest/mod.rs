@@ -146,7 +146,8 @@ impl Ingest {
         let node = opened.report.node.clone();
         let (grounds, pages) = (self.grounds(&opened.report).await?, self.arrived.staged.of(&node));
         let (config, now) = (Arc::clone(&self.config), (self.clock)());
-        let checking = tokio::task::spawn_blocking(move || check_whole(&config, opened, grounds, &pages, now));
+        let checking =
+            tokio::task::spawn_blocking(move || check_whole(&config, opened, grounds, &pages, now));
         let checked = checking.await.map_err(|_| Refused::Failed)??;
         let sequence = checked.report.sequence;
         let writing = self.store.write("store a report", move |tx| store(tx, &checked, now));
@@ -167,7 +168,8 @@ impl Ingest {
             return Ok(Grounds { set: None, base: None, ledger: Ledger::empty(findings_digest(&[])) });
         };
         let SetChange { digest, base, .. } = verification.findings;
-        let (chain, root, first_values) = (report.chain.clone(), verification.baked_root, report.first_values);
+        let (chain, root, first_values) =
+            (report.chain.clone(), verification.baked_root, report.first_values);
         let reading = self.store.read("read what a report builds on", move |view| {
             let set = view.finding_set(&digest)?;
             let base = if set.is_some() { None } else { base };

@@ -71,6 +71,8 @@ pub(crate) enum Refused {
         #[source]
         source: EntriesError,
     },
+    #[error("the node's group is not configured at the collector any more; put it back, or revoke the node")]
+    NoGroup,
     #[error("the collector cannot store the report")]
     Store(#[source] StoreError),
     #[error("the collector failed")]
@@ -103,6 +105,7 @@ impl Refused {
             Self::Busy => "busy",
             Self::Finding(_) => "finding-refused",
             Self::Manifest { .. } => "manifest-unavailable",
+            Self::NoGroup => "group-unknown",
             Self::Store(_) => "store-unavailable",
             Self::Failed => "internal-error",
         }
@@ -130,7 +133,7 @@ impl Refused {
             | Self::Change(_)
             | Self::UnknownLedger(_)
             | Self::Finding(_) => 422,
-            Self::Manifest { .. } | Self::Store(_) => 503,
+            Self::Manifest { .. } | Self::NoGroup | Self::Store(_) => 503,
             Self::Failed => 500,
         }
     }

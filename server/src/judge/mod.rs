@@ -31,7 +31,7 @@ use crate::serve::stopped;
 use crate::silence::{falls_silent, silent_for};
 use crate::store::{NodeRow, Store, StoreError};
 
-pub(crate) use reconcile::reconcile;
+pub(crate) use reconcile::{reconcile, retire};
 
 use case::Case;
 use conclude::Context;
@@ -95,7 +95,7 @@ impl Judge {
     /// called for any more.
     pub(crate) async fn plan_anew(&self) -> Result<(), StoreError> {
         self.judge_reports().await?;
-        self.judge_nodes(self.config.nodes.keys().cloned().collect()).await?;
+        self.judge_nodes(self.config.nodes.ids()).await?;
         self.judge_reports().await?;
         self.signals.planned.notify_one();
         Ok(())
@@ -140,8 +140,10 @@ impl Judge {
         let (config, now, ready) = (Arc::clone(&self.config), (self.clock)(), self.ready);
         let reading = self.store.read("look for silent nodes", move |view| {
             let is_quiet = |node: &NodeRow| {
-                let quiet = silent_for(now, node.last_seen, ready);
-                config.nodes.contains_key(&node.node) && falls_silent(node.state, quiet, config.silent_after)
+                // A node that has just enrolled is given time for its first report.
+                let Some(known) = config.nodes.get(&node.node) else { return false };
+                let quiet = silent_for(now, known.heard_at(node.last_seen), ready);
+                falls_silent(node.state, quiet, config.silent_after)
             };
             Ok(view.nodes()?.into_iter().filter(is_quiet).collect::<Vec<_>>())
         });

@@ -11,8 +11,9 @@ impl View<'_> {
     /// The set with this digest.
     pub(crate) fn finding_set(&self, digest: &Digest) -> Result<Option<Vec<Finding>>, StoreError> {
         let sql = "SELECT body FROM finding_sets WHERE digest = ?1";
-        let body =
-            self.row("read a set of findings", sql, params![Word(digest)], |row| row.get::<_, Packed<Vec<u8>>>(0))?;
+        let body = self.row("read a set of findings", sql, params![Word(digest)], |row| {
+            row.get::<_, Packed<Vec<u8>>>(0)
+        })?;
         let parse = |body: Packed<Vec<u8>>| serde_json::from_slice(&body.0);
         body.map(parse).transpose().map_err(|source| StoreError::Stored { what: "a set of findings", source })
     }

@@ -11,16 +11,17 @@ use congruent_protocol::ledger::Ledger;
 use congruent_protocol::report::{Advice, Facts, Heartbeat, Outcome as Looked, REPORT_SCHEMA, Report};
 use congruent_protocol::verification::State;
 use jiff::Timestamp;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tracing::{error, info, warn};
 
-use crate::backoff::{Backoff, random};
+use crate::atomic;
 use crate::client::Client;
+use crate::command::look::LEDGER_FILE;
 use crate::config::Config;
 use crate::deliver::{self, Delivery, DeliveryError};
-use crate::command::look::LEDGER_FILE;
-use crate::spool::{Parcel, Spool, SpoolError, Spooled, durable};
+use crate::retry::Retry;
+use crate::spool::{Parcel, Spool, SpoolError, Spooled};
 use crate::status::Status;
 
 /// How often the node gives a sign of life where the collector does not say.
@@ -49,8 +50,10 @@ pub(super) struct Courier {
     config: Arc<Config>,
     boot: String,
     spool: Spool,
-    client: Client,
-    backoff: Backoff,
+    client: Arc<Client>,
+    retry: Retry,
+    /// Told when the collector wants the certificate renewed.
+    renew_now: Arc<Notify>,
     heartbeat: Duration,
     /// How many are in the ledger that was fetched last.
     first_values: u64,
@@ -59,14 +62,14 @@ pub(super) struct Courier {
 }
 
 impl Courier {
-    pub(super) fn new(config: Arc<Config>, boot: String, spool: Spool, client: Client) -> Self {
+    pub(super) fn new(config: Arc<Config>, boot: String, spool: Spool, client: Arc<Client>) -> Self {
         let (advice, _) = watch::channel(Advice::default());
         let status = Status::open(&config.state_directory);
         let ledger = fs::read(config.state_directory.join(LEDGER_FILE)).ok();
         let ledger = ledger.and_then(|json| Ledger::from_json(&json).ok());
         let first_values = ledger.map_or(0, |ledger| ledger.first_values().len() as u64);
-        let (backoff, heartbeat) = (Backoff::new(), HEARTBEAT);
-        Self { config, boot, spool, client, backoff, heartbeat, first_values, advice, status }
+        let (retry, renew_now, heartbeat) = (Retry::default(), Arc::default(), HEARTBEAT);
+        Self { config, boot, spool, client, retry, renew_now, heartbeat, first_values, advice, status }
     }
 
     /// The agent's status.
@@ -110,16 +113,34 @@ impl Courier {
     async fn try_all(&mut self) -> Option<Instant> {
         match self.deliver_all().await {
             Ok(_) => {
-                self.backoff.reset();
+                self.retry = Retry::default();
                 None
             }
             Err(error) => {
-                let wait = self.backoff.wait(retry_after(&error), random());
+                let wait = self.pause_after(&error);
                 warn!(retry_in = ?wait, "reports stay spooled: {error:#}");
                 self.status.delivery_failed(format!("{error:#}"));
                 Some(Instant::now() + wait)
             }
         }
+    }
+
+    /// How long to wait after a delivery that failed. A node that is refused is so until
+    /// somebody does something about it, and never enrols again by itself.
+    fn pause_after(&mut self, failure: &anyhow::Error) -> Duration {
+        match failure.downcast_ref() {
+            Some(DeliveryError::Revoked { .. }) => self.retry.longest(),
+            Some(DeliveryError::Expired { .. }) => {
+                self.renew_now.notify_one();
+                self.retry.next()
+            }
+            other => self.retry.after(other.and_then(DeliveryError::retry_after)),
+        }
+    }
+
+    /// Told when the certificate is to be renewed at once.
+    pub(super) fn renew_now(&self) -> Arc<Notify> {
+        Arc::clone(&self.renew_now)
     }
 
     /// Spools the report of what a look came to.
@@ -244,7 +265,7 @@ impl Courier {
         let ledger = deliver::fetch_ledger(&self.client).await?;
         Ledger::from_json(&ledger)?;
         let path = self.config.state_directory.join(LEDGER_FILE);
-        durable::write(&path, &ledger).with_context(|| format!("cannot write {}", path.display()))
+        atomic::write_private(&path, &ledger).with_context(|| format!("cannot write {}", path.display()))
     }
 }
 
@@ -254,8 +275,4 @@ async fn at(time: Option<Instant>) {
         Some(time) => sleep_until(time).await,
         None => std::future::pending().await,
     }
-}
-
-fn retry_after(error: &anyhow::Error) -> Option<Duration> {
-    error.downcast_ref::<DeliveryError>().and_then(DeliveryError::retry_after)
 }

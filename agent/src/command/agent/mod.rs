@@ -27,6 +27,7 @@ use super::look::{Looking, look, refuse_watched_state};
 use crate::cli::Agent as Args;
 use crate::client::Client;
 use crate::config::Config;
+use crate::enrolment::{EnrolmentFiles, Renewal};
 use crate::reportable::reportable;
 use crate::spool::Spool;
 use crate::status::Status;
@@ -39,9 +40,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     init_log();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("cannot start the agent's runtime")?;
-    let outcome = runtime.block_on(async {
-        if args.once { once(config).await } else { serve(config, &args.config).await }
-    });
+    let outcome = runtime
+        .block_on(async { if args.once { once(config).await } else { serve(config, &args.config).await } });
     // A sweep under way when we are told to stop is not waited for.
     runtime.shutdown_background();
     outcome
@@ -58,11 +58,15 @@ fn init_log() {
 /// One look, and its delivery.
 async fn once(config: Config) -> anyhow::Result<Outcome> {
     let config = Arc::new(config);
-    let mut courier = courier(&config)?;
+    let (mut courier, renewal) = reporting(&config)?.unzip();
     let mut looker = Looker::new(config, courier.as_ref());
     let Look { state, made, .. } = looker.look(SweepMode::Full).await?;
     let (Some(courier), Some(made)) = (&mut courier, made) else { return Ok(Outcome::Looked(state)) };
     courier.take(made)?;
+    if let Some(mut renewal) = renewal.filter(Renewal::is_due) {
+        // What is wrong is logged; the certificate that is there may serve yet.
+        let _ = renewal.renew().await;
+    }
     match courier.deliver_all().await {
         Ok(Delivered::All) => Ok(Outcome::Looked(state)),
         Ok(Delivered::ButRefused) => Ok(Outcome::Undelivered),
@@ -81,14 +85,21 @@ async fn serve(config: Config, path: &Path) -> anyhow::Result<Outcome> {
     let hung_up = wait_for(SignalKind::hangup())?;
     info!(node = %escape(config.node.as_bytes()), interval = ?config.interval, "the agent runs");
     let config = Arc::new(config);
-    let courier = courier(&config)?;
+    let (courier, renewal) = reporting(&config)?.unzip();
     let mut looker = Looker::new(Arc::clone(&config), courier.as_ref());
     // A report that waits here is not spooled yet: no more than one does.
     let (send, made) = mpsc::channel(1);
     let delivering = async {
-        match courier {
-            Some(courier) => courier.run(made).await,
-            None => std::future::pending().await,
+        match (courier, renewal) {
+            (Some(courier), Some(renewal)) => {
+                let renew_now = courier.renew_now();
+                tokio::select! {
+                    never = courier.run(made) => match never {},
+                    // Beside the looks: one may take longer than a certificate lasts.
+                    never = renewal.run(renew_now) => match never {},
+                }
+            }
+            _ => std::future::pending().await,
         }
     };
     tokio::select! {
@@ -101,16 +112,20 @@ async fn serve(config: Config, path: &Path) -> anyhow::Result<Outcome> {
     Ok(Outcome::Clean)
 }
 
-/// Where reports wait, and the way they go; none without a collector.
-fn courier(config: &Arc<Config>) -> anyhow::Result<Option<Courier>> {
-    let Some(collector) = &config.collector else { return Ok(None) };
+/// Where reports wait and the way they go, and what renews the node's certificate;
+/// neither where the node is not enrolled.
+fn reporting(config: &Arc<Config>) -> anyhow::Result<Option<(Courier, Renewal)>> {
+    let Some(enrolment) = &config.collector else { return Ok(None) };
     // Fails only where a provider is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     refuse_watched_state(config)?;
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").context("cannot read the boot id")?;
-    let spool = Spool::open(&config.state_directory, crate::enrolment::signer(config)?, config.spool_bytes)?;
-    let client = Client::new(collector)?;
-    Ok(Some(Courier::new(Arc::clone(config), boot.trim().to_owned(), spool, client)))
+    let files = EnrolmentFiles::new(&config.state_directory);
+    let spool = Spool::open(&config.state_directory, files.signer(enrolment)?, config.spool_bytes)?;
+    files.forget_first_seal()?;
+    let client = Arc::new(Client::new(&files, enrolment)?);
+    let renewal = Renewal::new(files, enrolment.clone(), Arc::clone(&client));
+    Ok(Some((Courier::new(Arc::clone(config), boot.trim().to_owned(), spool, client), renewal)))
 }
 
 /// The part that looks.

@@ -54,7 +54,8 @@ impl Schedule {
     /// puts off a full one.
     pub(super) fn looked(&mut self, begun: Instant, wall: Duration, mode: SweepMode) {
         if mode == SweepMode::Full {
-            let wait = if self.has_slot { until_slot(&self.node, wall, self.interval) } else { self.interval };
+            let wait =
+                if self.has_slot { until_slot(&self.node, wall, self.interval) } else { self.interval };
             self.next_full = begun + wait;
         }
         self.next_quick = self.quick_interval.map(|quick| begun + quick);
