@@ -8,6 +8,7 @@ mod clock;
 mod cmdb;
 mod config;
 mod dispatch;
+mod identity;
 mod ingest;
 mod judge;
 mod plan;

@@ -1,16 +1,18 @@
-//! HTTP: nodes post reports, operators read. One file per resource.
+//! HTTP: nodes post reports, operators read and change. One file per resource.
 //!
 //! Errors are [`Refusal`](congruent_protocol::report::Refusal) JSON, also for
 //! routes and methods that do not exist. Who asks is known before a body is read.
 
 mod actions;
 mod answer;
+mod audit;
 mod auth;
 mod cmdb;
 mod decisions;
 mod health;
 mod list;
 mod nodes;
+mod operators;
 mod reports;
 #[cfg(test)]
 mod tests;
@@ -21,12 +23,13 @@ use std::sync::{Arc, Mutex};
 use axum::Router;
 use axum::http::StatusCode;
 use axum::middleware;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use congruent_protocol::report::REPORTS_PATH;
 use tokio::sync::{Semaphore, watch};
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::identity::Role;
 use crate::ingest::Ingest;
 use crate::store::Store;
 use answer::Problem;
@@ -66,7 +69,8 @@ impl Api {
     /// Every route.
     pub(crate) fn router(self) -> Router {
         let api = Arc::new(self);
-        let operators = Router::new()
+        let needs = |role| middleware::from_fn_with_state((Arc::clone(&api), role), auth::require);
+        let viewers = Router::new()
             .route("/v1/nodes", get(nodes::list))
             .route("/v1/nodes/{id}", get(nodes::one))
             .route("/v1/decisions", get(decisions::list))
@@ -74,9 +78,16 @@ impl Api {
             .route("/v1/actions", get(actions::list))
             .route("/v1/actions/{id}", get(actions::one))
             .route("/v1/cmdb/items", get(cmdb::items))
-            .route_layer(middleware::from_fn_with_state(Arc::clone(&api), auth::require_operator));
+            .route("/v1/operators", get(operators::list))
+            .route("/v1/audit", get(audit::list))
+            .route_layer(needs(Role::Viewer));
+        let admins = Router::new()
+            .route("/v1/operators", post(operators::create))
+            .route("/v1/operators/{name}", delete(operators::revoke))
+            .route_layer(needs(Role::Admin));
         Router::new()
-            .merge(operators)
+            .merge(viewers)
+            .merge(admins)
             .route(REPORTS_PATH, post(reports::take))
             .route("/healthz", get(health::healthz))
             .route("/readyz", get(health::readyz))

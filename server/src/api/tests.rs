@@ -1,3 +1,5 @@
+mod operators;
+
 use std::future::Future;
 
 use congruent_protocol::report::{Acknowledgement, Refusal};

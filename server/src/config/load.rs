@@ -107,7 +107,7 @@ fn by_name<T, V>(
 }
 
 /// Holds a name to what a URL's path, a log line and a table cell bear.
-fn check_name(what: &'static str, name: String) -> Result<String, ConfigError> {
+pub(crate) fn check_name(what: &'static str, name: String) -> Result<String, ConfigError> {
     let fits = (1..=MAX_NAME_CHARS).contains(&name.chars().count());
     if fits && plain(name.as_bytes()).is_some() && !name.contains('/') {
         return Ok(name);

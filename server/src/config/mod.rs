@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use accepted::{AcceptError, Accepted, Verified};
 pub(crate) use error::ConfigError;
+pub(crate) use load::check_name;
 pub(crate) use secrets::{TokenHash, WebhookSecret};
 
 /// How many stacks with add-ons are kept ready for each group.

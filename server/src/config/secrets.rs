@@ -59,6 +59,11 @@ impl TokenHash {
         self.0.ct_eq(&other.0).into()
     }
 
+    /// Its bytes, to be stored and looked up.
+    pub(crate) fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// The hash of the token in the file at `path`.
     pub(super) fn read(path: &Path) -> Result<Self, SecretError> {
         Ok(Self::of(&read_secret(path)?))

@@ -7,10 +7,12 @@
 //! closures, so that what belongs together is one transaction.
 
 mod actions;
+mod audit;
 mod columns;
 mod decisions;
 mod error;
 mod nodes;
+mod operators;
 mod outbox;
 mod period;
 mod reports;
@@ -30,10 +32,12 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use actions::{ActionFilter, ActionRow, NewAction, StepRow};
+pub(crate) use audit::AuditRow;
 pub(crate) use columns::PackedBytes;
 pub(crate) use decisions::{DecisionRow, NewDecision};
 pub(crate) use error::StoreError;
 pub(crate) use nodes::{NodeRow, StateRow};
+pub(crate) use operators::OperatorRow;
 pub(crate) use outbox::{DeliveryRow, DueDelivery};
 pub(crate) use period::SweepTimes;
 pub(crate) use reports::{NewReport, ReportRow};
