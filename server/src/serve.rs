@@ -2,6 +2,7 @@
 
 use std::future::{Future, IntoFuture};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,10 +15,12 @@ use tracing::{info, warn};
 
 use crate::api::Api;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::dispatch::{Outbox, WebhookDriver};
+use crate::groups::{self, GroupEditor};
 use crate::ingest::Ingest;
 use crate::judge::{Judge, Signals, reconcile};
+use crate::manifests;
 use crate::policy::{Policy, PolicyError};
 use crate::scope::Scope;
 use crate::store::{Store, StoreError};
@@ -38,6 +41,14 @@ pub(crate) enum ServeError {
     Policy(#[source] PolicyError),
     #[error("cannot use the store")]
     Store(#[source] StoreError),
+    #[error("the groups and nodes cannot be used")]
+    Groups(#[source] ConfigError),
+    #[error("cannot clear the folder of manifests {}", .folder.display())]
+    Manifests {
+        folder: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
     #[error("cannot make an HTTP client for webhooks")]
     Client(#[source] reqwest::Error),
     #[error("cannot wait for signals")]
@@ -93,6 +104,7 @@ impl Collector {
         let policy = Arc::new(load_policy(&config)?);
         let driver = Arc::new(WebhookDriver::new(Arc::clone(&config)).map_err(ServeError::Client)?);
         let store = Store::open(&config.database).map_err(ServeError::Store)?;
+        load_groups(&store, &config).await?;
         prepare(&store, &config, &policy, &clock).await.map_err(ServeError::Store)?;
         let listen = |source| ServeError::Listen { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
@@ -103,7 +115,7 @@ impl Collector {
         let judge = Judge {
             config: Arc::clone(&config),
             store: store.clone(),
-            policy,
+            policy: Arc::clone(&policy),
             clock: Arc::clone(&clock),
             new_id: new_action_id,
             ready,
@@ -117,8 +129,15 @@ impl Collector {
             random,
             signals: signals.clone(),
         });
+        let groups = GroupEditor {
+            config: Arc::clone(&config),
+            store: store.clone(),
+            clock: Arc::clone(&clock),
+            policy,
+            signals: signals.clone(),
+        };
         let ingest = Ingest { config, store, clock, judge: signals.report };
-        let api = Api::new(ingest, stopping.clone());
+        let api = Api::new(ingest, groups, stopping.clone());
         let mut parts = JoinSet::new();
         let (judge_stop, outbox_stop) = (stopping.clone(), stopping.clone());
         parts.spawn(async move { judge.run(judge_stop).await });
@@ -150,6 +169,19 @@ impl Collector {
     }
 }
 
+/// Puts the groups of the store beside those of the configuration, and holds the
+/// nodes to both.
+async fn load_groups(store: &Store, config: &Arc<Config>) -> Result<(), ServeError> {
+    let folder = &config.manifests;
+    let clear = |source| ServeError::Manifests { folder: folder.clone(), source };
+    manifests::clear_incoming(folder).map_err(clear)?;
+    let rows = store.read("read the groups", |view| view.groups()).await.map_err(ServeError::Store)?;
+    let loading = Arc::clone(config);
+    let loaded = tokio::task::spawn_blocking(move || groups::load(&rows, &loading));
+    let loaded = loaded.await.map_err(|_| ServeError::Ended)?;
+    loaded.and_then(|()| config.check_nodes()).map_err(ServeError::Groups)
+}
+
 /// What must be so before the first request: what is configured is on record,
 /// every node is known, and deliveries that were cut off are due again.
 async fn prepare(
@@ -158,7 +190,7 @@ async fn prepare(
     policy: &Policy,
     clock: &Clock,
 ) -> Result<(), StoreError> {
-    let (scope, config, now) = (Scope::of(config, policy), Arc::clone(config), clock());
+    let (scope, config, now) = (Scope::of(config, &config.groups.all(), policy), Arc::clone(config), clock());
     let preparing = store.write("prepare the store", move |tx| {
         tx.record_scope(now, &scope)?;
         tx.resume_deliveries(now)?;

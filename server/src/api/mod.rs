@@ -9,8 +9,10 @@ mod audit;
 mod auth;
 mod cmdb;
 mod decisions;
+mod groups;
 mod health;
 mod list;
+mod manifests;
 mod nodes;
 mod operators;
 mod reports;
@@ -23,12 +25,13 @@ use std::sync::{Arc, Mutex};
 use axum::Router;
 use axum::http::StatusCode;
 use axum::middleware;
-use axum::routing::{delete, get, post};
+use axum::routing::{delete, get, post, put};
 use congruent_protocol::report::REPORTS_PATH;
 use tokio::sync::{Semaphore, watch};
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::groups::GroupEditor;
 use crate::identity::Role;
 use crate::ingest::Ingest;
 use crate::store::Store;
@@ -37,6 +40,8 @@ use answer::Problem;
 /// How many reports are read and checked at once. Each may take the largest
 /// body several times over in memory.
 const REPORTS_AT_ONCE: usize = 8;
+/// How many manifests are imported at once. Each is hashed whole.
+const IMPORTS_AT_ONCE: usize = 2;
 
 /// What requests are answered from.
 pub(crate) struct Api {
@@ -44,7 +49,10 @@ pub(crate) struct Api {
     store: Store,
     clock: Clock,
     ingest: Ingest,
+    groups: GroupEditor,
     room: Semaphore,
+    /// For manifests that are being imported.
+    imports: Semaphore,
     /// The nodes whose report is being taken. Each gets one place, so that none
     /// keeps the others out by sending slowly.
     senders: Mutex<HashSet<String>>,
@@ -54,13 +62,15 @@ pub(crate) struct Api {
 
 impl Api {
     /// The API of a collector.
-    pub(crate) fn new(ingest: Ingest, stop: watch::Receiver<bool>) -> Self {
+    pub(crate) fn new(ingest: Ingest, groups: GroupEditor, stop: watch::Receiver<bool>) -> Self {
         Self {
             config: Arc::clone(&ingest.config),
             store: ingest.store.clone(),
             clock: Arc::clone(&ingest.clock),
             ingest,
+            groups,
             room: Semaphore::new(REPORTS_AT_ONCE),
+            imports: Semaphore::new(IMPORTS_AT_ONCE),
             senders: Mutex::default(),
             stop,
         }
@@ -78,15 +88,26 @@ impl Api {
             .route("/v1/actions", get(actions::list))
             .route("/v1/actions/{id}", get(actions::one))
             .route("/v1/cmdb/items", get(cmdb::items))
+            .route("/v1/groups", get(groups::list))
+            .route("/v1/groups/{name}", get(groups::one))
+            .route("/v1/groups/{name}/history", get(groups::history))
+            .route("/v1/manifests", get(manifests::list))
+            .route("/v1/manifests/{root}", get(manifests::one))
+            .route("/v1/manifests/{root}/content", get(manifests::content))
             .route("/v1/operators", get(operators::list))
             .route("/v1/audit", get(audit::list))
             .route_layer(needs(Role::Viewer));
+        let operators = Router::new()
+            .route("/v1/groups/{name}", put(groups::put))
+            .route("/v1/manifests/{root}", put(manifests::import).delete(manifests::withdraw))
+            .route_layer(needs(Role::Operator));
         let admins = Router::new()
             .route("/v1/operators", post(operators::create))
             .route("/v1/operators/{name}", delete(operators::revoke))
             .route_layer(needs(Role::Admin));
         Router::new()
             .merge(viewers)
+            .merge(operators)
             .merge(admins)
             .route(REPORTS_PATH, post(reports::take))
             .route("/healthz", get(health::healthz))

@@ -1,3 +1,4 @@
+mod groups;
 mod operators;
 
 use std::future::Future;

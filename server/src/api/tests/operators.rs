@@ -40,6 +40,7 @@ impl Bench {
 /// Every route of operators, and the least role that it lets through.
 fn routes() -> Vec<(Method, &'static str, &'static str)> {
     let (get, post, delete) = (|| Method::GET, || Method::POST, || Method::DELETE);
+    let put = || Method::PUT;
     vec![
         (get(), "/v1/nodes", "viewer"),
         (get(), "/v1/nodes/web-1", "viewer"),
@@ -50,6 +51,15 @@ fn routes() -> Vec<(Method, &'static str, &'static str)> {
         (get(), "/v1/cmdb/items", "viewer"),
         (get(), "/v1/operators", "viewer"),
         (get(), "/v1/audit", "viewer"),
+        (get(), "/v1/groups", "viewer"),
+        (get(), "/v1/groups/web", "viewer"),
+        (get(), "/v1/groups/web/history", "viewer"),
+        (get(), "/v1/manifests", "viewer"),
+        (get(), "/v1/manifests/x", "viewer"),
+        (get(), "/v1/manifests/x/content", "viewer"),
+        (put(), "/v1/groups/web", "operator"),
+        (put(), "/v1/manifests/x", "operator"),
+        (delete(), "/v1/manifests/x", "operator"),
         (post(), "/v1/operators", "admin"),
         (delete(), "/v1/operators/none", "admin"),
     ]
