@@ -12,7 +12,7 @@ use crate::report::{Edge, Period};
 use crate::serve::{self, Collector};
 use crate::store::{self, GroupRow, StoreError};
 use crate::telemetry::{self, LogFormat};
-use crate::{clock, groups, report};
+use crate::{client, clock, groups, report};
 
 /// Collects the reports of a fleet, asks policy what is to happen, and orders
 /// replacements.
@@ -28,6 +28,10 @@ enum Command {
     Serve(ServeArgs),
     Report(ReportArgs),
     CheckConfig(CheckConfigArgs),
+    Operator(client::OperatorArgs),
+    Audit(client::AuditArgs),
+    Manifest(client::ManifestArgs),
+    Group(client::GroupArgs),
 }
 
 /// Runs the collector.
@@ -91,6 +95,10 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Serve(args) => run_serve(&args),
         Command::Report(args) => run_report(&args),
         Command::CheckConfig(args) => run_check_config(&args),
+        Command::Operator(args) => client::operator(&args),
+        Command::Audit(args) => client::audit(&args),
+        Command::Manifest(args) => client::manifest(&args),
+        Command::Group(args) => client::group(&args),
     }
 }
 

@@ -56,7 +56,7 @@ fn default_manifests(database: &Path) -> PathBuf {
     database.with_file_name("manifests")
 }
 
-fn listen(text: &str) -> Result<SocketAddr, ConfigError> {
+pub(super) fn listen(text: &str) -> Result<SocketAddr, ConfigError> {
     let address: SocketAddr = text.parse().map_err(|_| ConfigError::ListenSyntax(text.to_owned()))?;
     if address.ip().is_loopback() { Ok(address) } else { Err(ConfigError::NotLoopback(address)) }
 }

@@ -26,7 +26,7 @@ pub(crate) use error::ConfigError;
 pub(crate) use group::{Group, Mode};
 pub(crate) use groups::Groups;
 pub(crate) use load::check_name;
-pub(crate) use secrets::{TokenHash, WebhookSecret};
+pub(crate) use secrets::{SecretError, TokenHash, WebhookSecret, read_secret};
 
 /// The longest name of a node, group, environment or webhook.
 const MAX_NAME_CHARS: usize = 200;
@@ -91,6 +91,13 @@ impl Config {
     pub(crate) fn database_of(path: &Path) -> Result<PathBuf, ConfigError> {
         let file = file::ConfigFile::read(path)?;
         Ok(load::beside(path, &file.database))
+    }
+
+    /// Where the collector of the configuration at `path` listens, and the file
+    /// of its operators' token.
+    pub(crate) fn client_defaults(path: &Path) -> Result<(SocketAddr, PathBuf), ConfigError> {
+        let file = file::ConfigFile::read(path)?;
+        Ok((load::listen(&file.listen)?, load::beside(path, &file.operator_token_file)))
     }
 
     /// The node that a bearer token belongs to.
