@@ -143,7 +143,7 @@ fn stored_groups(config: &Config) -> Result<Vec<GroupRow>, StoreError> {
     if !config.database.exists() {
         return Ok(Vec::new());
     }
-    match store::read_only(&config.database, "read the groups", |view| view.groups()) {
+    match store::read_only(&config.database, "read the groups", groups::stored) {
         // It is brought up to date when the collector starts, and has none.
         Err(StoreError::Older { .. }) => Ok(Vec::new()),
         read => read,

@@ -153,6 +153,11 @@ impl GroupEditor {
     }
 }
 
+/// The groups of the store as they stand.
+pub(crate) fn stored(view: &View<'_>) -> Result<Vec<GroupRow>, StoreError> {
+    view.groups()
+}
+
 /// At start: puts the groups of the store beside those of the configuration.
 pub(crate) fn load(rows: &[GroupRow], config: &Config) -> Result<(), ConfigError> {
     for row in rows {

@@ -175,7 +175,7 @@ async fn load_groups(store: &Store, config: &Arc<Config>) -> Result<(), ServeErr
     let folder = &config.manifests;
     let clear = |source| ServeError::Manifests { folder: folder.clone(), source };
     manifests::clear_incoming(folder).map_err(clear)?;
-    let rows = store.read("read the groups", |view| view.groups()).await.map_err(ServeError::Store)?;
+    let rows = store.read("read the groups", groups::stored).await.map_err(ServeError::Store)?;
     let loading = Arc::clone(config);
     let loaded = tokio::task::spawn_blocking(move || groups::load(&rows, &loading));
     let loaded = loaded.await.map_err(|_| ServeError::Ended)?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 
@@ -75,7 +75,7 @@ impl FromRequestParts<Arc<Api>> for Author {
             let message = "the route states no role; this is a bug";
             Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal-error", message)
         })?;
-        let reason = parts.headers.get(REASON).map(|value| value.as_bytes());
+        let reason = parts.headers.get(REASON).map(HeaderValue::as_bytes);
         Self::new(operator, reason).map_err(|error| {
             let code = match error {
                 ReasonError::Missing => "reason-missing",

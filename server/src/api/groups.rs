@@ -17,7 +17,7 @@ use super::answer::{API_SCHEMA, Problem, body};
 use super::auth::refuse;
 use super::list::{check_limit, check_query, cut};
 use crate::config::{Config, Group, GroupDescription, ManifestRef, Mode, TrustDescription};
-use crate::groups::{EditError, GroupRequest};
+use crate::groups::{EditError, GroupRequest, stored};
 use crate::identity::Author;
 use crate::ingest::{chain_of, shorten};
 use crate::store::GroupRow;
@@ -124,11 +124,11 @@ fn nodes_in(group: &str, config: &Config) -> usize {
 }
 
 pub(super) async fn list(State(api): State<Arc<Api>>) -> Result<Json<Groups>, Problem> {
-    let stored = api.store.read("read the groups", |view| view.groups()).await?;
+    let rows = api.store.read("read the groups", stored).await?;
     let all = api.config.groups.all();
     let declared = all.values().filter(|group| group.version.is_none());
     let declared = declared.map(|group| GroupRecord::declared(group, &api.config));
-    let stored = stored.into_iter().map(|row| GroupRecord::stored(row, &api.config));
+    let stored = rows.into_iter().map(|row| GroupRecord::stored(row, &api.config));
     let mut groups: Vec<_> = declared.chain(stored).collect();
     groups.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(Json(Groups { schema_version: API_SCHEMA, groups }))

@@ -7,7 +7,7 @@
 use std::fs::File;
 use std::future::poll_fn;
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::Path as FsPath;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -177,7 +177,7 @@ pub(super) async fn import(
     };
     let folder = api.config.manifests.clone();
     let (send, pieces) = mpsc::channel(PIECES_WAITING);
-    let receiving = tokio::task::spawn_blocking(move || receive(folder, &root, pieces));
+    let receiving = tokio::task::spawn_blocking(move || receive(&folder, &root, pieces));
     let arrived = timeout(BODY_TIMEOUT, pass_on(body, send)).await;
     let whole = receiving.await.map_err(|_| failed())?;
     if !matches!(arrived, Ok(Ok(()))) {
@@ -194,8 +194,8 @@ pub(super) async fn import(
 }
 
 /// Writes down what arrives, and checks it once it is whole.
-fn receive(folder: PathBuf, root: &Digest, mut pieces: mpsc::Receiver<Bytes>) -> Result<Whole, ImportError> {
-    let mut incoming = Incoming::begin(&folder, MAX_MANIFEST_BYTES)?;
+fn receive(folder: &FsPath, root: &Digest, mut pieces: mpsc::Receiver<Bytes>) -> Result<Whole, ImportError> {
+    let mut incoming = Incoming::begin(folder, MAX_MANIFEST_BYTES)?;
     while let Some(piece) = pieces.blocking_recv() {
         incoming.take(&piece)?;
     }

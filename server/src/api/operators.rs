@@ -85,9 +85,11 @@ impl From<OperatorRow> for OperatorRecord {
 }
 
 pub(super) async fn list(State(api): State<Arc<Api>>) -> Result<Json<Operators>, Problem> {
-    let stored = api.store.read("read the operators", |view| view.operators()).await?;
-    let stored = stored.into_iter().map(OperatorRecord::from);
-    let operators = [OperatorRecord::configured()].into_iter().chain(stored).collect();
+    let reading = api.store.read("read the operators", |view| {
+        let stored = view.operators()?.into_iter().map(OperatorRecord::from);
+        Ok([OperatorRecord::configured()].into_iter().chain(stored).collect())
+    });
+    let operators = reading.await?;
     Ok(Json(Operators { schema_version: API_SCHEMA, operators }))
 }
 
