@@ -100,6 +100,21 @@ impl PublicKey {
             .map_err(|_| KeyError::Public(describe(pem, "PUBLIC KEY")))
     }
 
+    /// Reads SPKI in DER.
+    ///
+    /// # Errors
+    /// When the bytes are anything else.
+    pub fn from_spki(der: &[u8]) -> Result<Self, KeyError> {
+        VerifyingKey::from_public_key_der(der)
+            .map(Self)
+            .map_err(|_| KeyError::Public("other bytes".to_owned()))
+    }
+
+    /// Writes SPKI in DER.
+    pub fn to_spki(&self) -> Vec<u8> {
+        self.0.to_public_key_der().expect("32 bytes always encode").into_vec()
+    }
+
     /// Writes SPKI PEM.
     pub fn to_pem(&self) -> String {
         self.0.to_public_key_pem(LineEnding::LF).expect("32 bytes always encode")

@@ -2,9 +2,17 @@
 //! nothing.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tracing::warn;
+
+use crate::ingest::chain_of;
+use crate::serve::stopped;
+use crate::store::Store;
 
 /// When each node was heard of.
 #[derive(Debug, Default)]
@@ -18,7 +26,12 @@ struct Heard {
     /// The newest boot, and the one before it.
     boots: (String, Option<String>),
     is_noted: bool,
+    /// How many first values are recorded of it, as it runs now.
+    first_values: Option<u64>,
 }
+
+/// How often the store is told.
+const FLUSH_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Two machines that use one enrolment, by their boots.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +46,7 @@ impl Liveness {
     pub(crate) fn hear(&self, node: &str, boot: &str, at: Timestamp) -> Option<Twins> {
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(known) = heard.get_mut(node) else {
-            let new = Heard { at, boots: (boot.to_owned(), None), is_noted: false };
+            let new = Heard { at, boots: (boot.to_owned(), None), is_noted: false, first_values: None };
             heard.insert(node.to_owned(), new);
             return None;
         };
@@ -45,6 +58,19 @@ impl Liveness {
         let left = std::mem::replace(newest, boot.to_owned());
         let returned = before.replace(left.clone()).is_some_and(|before| before == boot);
         returned.then(|| Twins { one: boot.to_owned(), other: left })
+    }
+
+    /// Keeps in mind how many first values are recorded of a node.
+    pub(crate) fn note_first_values(&self, node: &str, count: u64) {
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = heard.get_mut(node) {
+            known.first_values = Some(count);
+        }
+    }
+
+    /// How many first values are recorded of a node, where a report has told.
+    pub(crate) fn first_values(&self, node: &str) -> Option<u64> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).get(node)?.first_values
     }
 
     /// When a node was heard of last, since the collector runs.
@@ -62,6 +88,22 @@ impl Liveness {
                 (node.clone(), heard.at)
             })
             .collect()
+    }
+}
+
+/// Tells the store again and again, and once more when the collector stops.
+pub(crate) async fn flush(liveness: Arc<Liveness>, store: Store, mut stop: watch::Receiver<bool>) {
+    loop {
+        let is_over = timeout(FLUSH_INTERVAL, stopped(&mut stop)).await.is_ok();
+        let heard = liveness.take_unnoted();
+        if !heard.is_empty()
+            && let Err(error) = store.write("note signs of life", move |tx| tx.note_heard(&heard)).await
+        {
+            warn!("signs of life are not noted: {}", chain_of(&error));
+        }
+        if is_over {
+            return;
+        }
     }
 }
 

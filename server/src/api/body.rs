@@ -45,7 +45,12 @@ pub(super) struct Arrived {
 }
 
 /// Reads a body of at most `limit` bytes.
-pub(super) async fn read(headers: &HeaderMap, body: Body, limit: usize, lane: &Lane) -> Result<Arrived, Refused> {
+pub(super) async fn read(
+    headers: &HeaderMap,
+    body: Body,
+    limit: usize,
+    lane: &Lane,
+) -> Result<Arrived, Refused> {
     let encoding = headers.get(header::CONTENT_ENCODING).map(|encoding| encoding.as_bytes());
     let sink = Sink { bytes: Vec::new(), limit, lane: lane.clone(), room: Vec::new(), refused: None };
     let decoder = match encoding {
@@ -160,7 +165,11 @@ impl Decoder {
 mod tests {
     use super::*;
 
-    async fn check(encoding: Option<&'static str>, body: Vec<u8>, limit: usize) -> Result<usize, &'static str> {
+    async fn check(
+        encoding: Option<&'static str>,
+        body: Vec<u8>,
+        limit: usize,
+    ) -> Result<usize, &'static str> {
         let mut headers = HeaderMap::new();
         if let Some(encoding) = encoding {
             headers.insert(header::CONTENT_ENCODING, encoding.parse().unwrap());

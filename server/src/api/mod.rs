@@ -1,18 +1,24 @@
-//! HTTP: nodes join and post reports, operators read. One file per resource, one
-//! router for each port.
+//! HTTP: nodes join and report, operators read and change. One file per resource,
+//! one router for each port.
 //!
 //! Errors are [`Refusal`](congruent_protocol::report::Refusal) JSON, also for
 //! routes and methods that do not exist. Who asks is known before a body is read.
 
 mod actions;
 mod answer;
+mod audit;
 mod auth;
+mod body;
 mod cmdb;
 mod decisions;
 mod enroll;
+mod groups;
 mod health;
+mod heartbeats;
 mod list;
+mod manifests;
 mod nodes;
+mod operators;
 mod reports;
 #[cfg(test)]
 mod tests;
@@ -24,21 +30,27 @@ use std::sync::{Arc, Mutex};
 use axum::Router;
 use axum::http::StatusCode;
 use axum::middleware;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post, put};
 use congruent_protocol::enrolment::{ENROLL_PATH, RENEW_PATH};
-use congruent_protocol::report::REPORTS_PATH;
+use congruent_protocol::report::{HEARTBEAT_PATH, LEDGER_PATH, PAGES_PATH, REPORTS_PATH};
 use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::identity::Enroller;
+use crate::groups::GroupEditor;
+use crate::identity::{Enroller, Role};
 use crate::ingest::Ingest;
 use crate::store::Store;
 use answer::Problem;
+use body::Lane;
 
-/// How many reports are read and checked at once. Each may take the largest
-/// body several times over in memory.
-const REPORTS_AT_ONCE: usize = 8;
+/// The bytes of reports and pages that are read and checked at once, beside the
+/// largest one. Each takes its length several times over in memory.
+const REPORTS_BYTES: usize = 64 << 20;
+/// The bytes of signs of life that are read at once.
+const HEARTBEATS_BYTES: usize = 8 << 20;
+/// How many manifests are imported at once. Each is hashed whole.
+const IMPORTS_AT_ONCE: usize = 2;
 
 /// What requests are answered from.
 pub(crate) struct Api {
@@ -50,7 +62,13 @@ pub(crate) struct Api {
     budget: Arc<Notify>,
     /// None where the collector takes no enrolments.
     enroller: Option<Enroller>,
-    room: Semaphore,
+    groups: GroupEditor,
+    /// For reports and their pages. Operators and heartbeats need no room in it.
+    lane: Lane,
+    /// For signs of life, which reports must not hold up.
+    heartbeats: Lane,
+    /// For manifests that are being imported.
+    imports: Semaphore,
     /// The nodes whose report is being taken. Each gets one place, so that none
     /// keeps the others out by sending slowly.
     senders: Mutex<HashSet<String>>,
@@ -63,6 +81,7 @@ impl Api {
     pub(crate) fn new(
         ingest: Ingest,
         enroller: Option<Enroller>,
+        groups: GroupEditor,
         budget: Arc<Notify>,
         stop: watch::Receiver<bool>,
     ) -> Self {
@@ -70,19 +89,22 @@ impl Api {
             config: Arc::clone(&ingest.config),
             store: ingest.store.clone(),
             clock: Arc::clone(&ingest.clock),
-            ingest,
             budget,
             enroller,
-            room: Semaphore::new(REPORTS_AT_ONCE),
+            groups,
+            heartbeats: Lane::with_room_for(HEARTBEATS_BYTES),
+            lane: Lane::with_room_for(REPORTS_BYTES + ingest.config.max_body_bytes),
+            imports: Semaphore::new(IMPORTS_AT_ONCE),
             senders: Mutex::default(),
+            ingest,
             stop,
         }
     }
 
     /// Every route for operators, and for nodes that are not enrolled.
     pub(crate) fn router(self: &Arc<Self>) -> Router {
-        let api = self;
-        let operators = Router::new()
+        let needs = |role| middleware::from_fn_with_state((Arc::clone(self), role), auth::require);
+        let viewers = Router::new()
             .route("/v1/nodes", get(nodes::list))
             .route("/v1/nodes/{id}", get(nodes::one))
             .route("/v1/decisions", get(decisions::list))
@@ -90,26 +112,44 @@ impl Api {
             .route("/v1/actions", get(actions::list))
             .route("/v1/actions/{id}", get(actions::one))
             .route("/v1/cmdb/items", get(cmdb::items))
+            .route("/v1/groups", get(groups::list))
+            .route("/v1/groups/{name}", get(groups::one))
+            .route("/v1/groups/{name}/history", get(groups::history))
+            .route("/v1/manifests", get(manifests::list))
+            .route("/v1/manifests/{root}", get(manifests::one))
+            .route("/v1/manifests/{root}/content", get(manifests::content))
+            .route("/v1/operators", get(operators::list))
+            .route("/v1/audit", get(audit::list))
+            .route("/v1/tokens", get(tokens::list))
+            .route_layer(needs(Role::Viewer));
+        let operators = Router::new()
+            .route("/v1/groups/{name}", put(groups::put))
+            .route("/v1/manifests/{root}", put(manifests::import).delete(manifests::withdraw))
             .route("/v1/nodes/{id}/revoke", post(enroll::revoke))
-            .route("/v1/tokens", get(tokens::list).post(tokens::create))
+            .route("/v1/tokens", post(tokens::create))
             .route("/v1/tokens/{id}/revoke", post(tokens::revoke))
-            .route_layer(middleware::from_fn_with_state(Arc::clone(api), auth::require_operator));
-        let nodes = Router::new()
-            .route(REPORTS_PATH, post(reports::take))
-            .route_layer(middleware::from_fn_with_state(Arc::clone(api), auth::require_node_token));
+            .route_layer(needs(Role::Operator));
+        let admins = Router::new()
+            .route("/v1/operators", post(operators::create))
+            .route("/v1/operators/{name}", delete(operators::revoke))
+            .route_layer(needs(Role::Admin));
         let routes = Router::new()
+            .merge(viewers)
             .merge(operators)
-            .merge(nodes)
+            .merge(admins)
             .route(ENROLL_PATH, post(enroll::take))
             .route("/healthz", get(health::healthz))
             .route("/readyz", get(health::readyz));
-        with_fallbacks(routes).with_state(Arc::clone(api))
+        with_fallbacks(routes).with_state(Arc::clone(self))
     }
 
     /// Every route for enrolled nodes.
     pub(crate) fn agents_router(self: &Arc<Self>) -> Router {
         let current = Router::new()
             .route(REPORTS_PATH, post(reports::take))
+            .route(&format!("{PAGES_PATH}/{{name}}"), put(reports::take_page))
+            .route(HEARTBEAT_PATH, post(heartbeats::take))
+            .route(LEDGER_PATH, get(heartbeats::ledger))
             .route_layer(middleware::from_fn_with_state(Arc::clone(self), auth::require_current));
         // What an expired certificate serves for as well.
         let enrolled = Router::new()

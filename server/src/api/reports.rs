@@ -1,47 +1,50 @@
-//! `POST /v1/reports`.
+//! `POST /v1/reports`, and the pages that go ahead of reports.
 
-use std::future::poll_fn;
-use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
 
-use axum::body::{Body, HttpBody};
-use axum::extract::State;
-use axum::http::StatusCode;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
 use axum::{Extension, Json};
 use congruent_protocol::report::Acknowledgement;
-use tokio::time::timeout;
 
-use super::Api;
 use super::answer::Problem;
 use super::auth::Sender;
-use crate::ingest::Refused;
-
-/// How long a body may take to arrive.
-const BODY_TIMEOUT: Duration = Duration::from_secs(60);
-/// How much of a body that is too large is read and dropped, so that its sender
-/// comes to read the answer instead of finding the connection closed.
-const DROPPED_BYTES: usize = 256 << 20;
+use super::{Api, body};
 
 /// Takes a report: who sends it, then its body, then what it says.
 pub(super) async fn take(
     State(api): State<Arc<Api>>,
     Extension(Sender(node)): Extension<Sender>,
+    headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Acknowledgement>, Problem> {
     let _turn = Turn::take(&api, &node.id)?;
-    let Ok(_room) = api.room.acquire().await else {
-        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the collector is stopping"));
-    };
-    let limit = api.config.max_body_bytes;
-    let arrived = timeout(BODY_TIMEOUT, read(body, limit)).await.unwrap_or(Err(Refused::Cut));
-    match arrived {
-        Ok(body) => Ok(Json(api.ingest.take(&node, body).await?)),
+    let arrived = match body::read(&headers, body, api.config.max_body_bytes, &api.lane).await {
+        Ok(arrived) => arrived,
         Err(refused) => {
-            api.ingest.note_refusal(&node, &refused).await;
-            Err(refused.into())
+            api.ingest.note_refusal(&node.id, &refused).await;
+            return Err(refused.into());
         }
-    }
+    };
+    let acknowledgement = api.ingest.take(Arc::clone(&node), arrived.bytes).await?;
+    let advice = Some(api.advice(&node));
+    Ok(Json(Acknowledgement { advice, ..acknowledgement }))
+}
+
+/// Takes a page that goes ahead of a report.
+pub(super) async fn take_page(
+    State(api): State<Arc<Api>>,
+    Extension(Sender(node)): Extension<Sender>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<StatusCode, Problem> {
+    let name = name.parse().map_err(|_| Problem::not_found("page of that name"))?;
+    let _turn = Turn::take(&api, &node.id)?;
+    let arrived = body::read(&headers, body, api.config.max_body_bytes, &api.lane).await?;
+    api.ingest.take_page(&node.id, name, arrived.bytes)?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// A node's turn to send: one report at a time.
@@ -65,23 +68,4 @@ impl Drop for Turn<'_> {
     fn drop(&mut self) {
         self.api.senders.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.node);
     }
-}
-
-/// Reads a body of at most `limit` bytes.
-async fn read(mut body: Body, limit: usize) -> Result<Vec<u8>, Refused> {
-    let mut bytes = Vec::new();
-    let mut dropped = 0;
-    while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
-        let Ok(data) = frame.map_err(|_| Refused::Cut)?.into_data() else { continue };
-        if dropped == 0 && bytes.len() + data.len() <= limit {
-            bytes.extend_from_slice(&data);
-            continue;
-        }
-        bytes = Vec::new();
-        dropped += data.len();
-        if dropped > DROPPED_BYTES {
-            break;
-        }
-    }
-    if dropped == 0 { Ok(bytes) } else { Err(Refused::TooLarge { limit }) }
 }

@@ -106,8 +106,9 @@ pub(super) async fn create(State(api): State<Arc<Api>>, body: Body) -> Result<Js
 
 fn check(api: &Api, wanted: Wanted) -> Result<NewToken, Problem> {
     let refuse = |code: &str, message: String| Problem::new(StatusCode::BAD_REQUEST, code, message);
-    if !api.config.groups.contains_key(&wanted.group) {
-        let known: Vec<_> = api.config.groups.keys().map(String::as_str).collect();
+    let groups = api.config.groups.all();
+    if !groups.contains_key(&wanted.group) {
+        let known: Vec<_> = groups.keys().map(String::as_str).collect();
         let message = format!("there is no group {:?}; known are {}", wanted.group, known.join(", "));
         return Err(refuse("group-unknown", message));
     }

@@ -43,8 +43,6 @@ pub(crate) enum ConfigError {
     Name { what: &'static str, name: String },
     #[error("{what} {name:?} stands twice; give each its own name")]
     Duplicate { what: &'static str, name: String },
-    #[error("node {node:?} is in group {group:?}, which does not exist; {}", name_known(.known, "[[group]]"))]
-    UnknownGroup { node: String, group: String, known: Vec<String> },
     #[error("group {group:?} sends orders to webhook {webhook:?}, which does not exist; {}", name_known(.known, "[[webhook]]"))]
     UnknownWebhook { group: String, webhook: String, known: Vec<String> },
     #[error(
@@ -72,8 +70,6 @@ pub(crate) enum ConfigError {
         #[source]
         source: SecretError,
     },
-    #[error("{first} and {second} have the same token; give each its own")]
-    SharedToken { first: String, second: String },
     #[error("group {group:?} trusts {}, which cannot be read", .path.display())]
     KeyFile {
         group: String,
@@ -88,10 +84,29 @@ pub(crate) enum ConfigError {
         #[source]
         source: KeyError,
     },
-    #[error("group {group:?} cannot accept {}", .path.display())]
+    #[error("group {0:?} has keys to trust that its trust configuration does not name: {names}", names = .1.join(", "))]
+    IdleKeys(String, Vec<String>),
+    #[error("the trust configuration of group {group:?} is not valid")]
+    TrustText {
+        group: String,
+        #[source]
+        source: TomlError,
+    },
+    #[error(
+        "the trust configuration of group {group:?} names the key {key:?}, which is not among the keys given with it"
+    )]
+    KeyNotGiven { group: String, key: String },
+    #[error(
+        "group {0:?} is declared in the configuration, and stands in the store too; take one of that name out of \
+         the configuration, or give it another name there"
+    )]
+    DeclaredTwice(String),
+    #[error("group {group:?} accepts over {limit} {what}; let it accept fewer")]
+    TooMany { group: String, what: &'static str, limit: usize },
+    #[error("group {group:?} cannot accept {manifest}")]
     Manifest {
         group: String,
-        path: PathBuf,
+        manifest: String,
         #[source]
         source: Box<AcceptError>,
     },

@@ -32,10 +32,17 @@ pub(super) struct ConfigFile {
     pub(super) ca: Option<CaTable>,
     /// The SQLite database; made where there is none.
     pub(super) database: PathBuf,
-    /// The bearer token for every `GET /v1/…`.
+    /// Where imported manifests are kept; `manifests` beside the database unless
+    /// said otherwise.
+    pub(super) manifest_directory: Option<PathBuf>,
+    /// The token of the operator `config`, who is an admin.
     pub(super) operator_token_file: PathBuf,
     /// After how long without a report a node is silent, such as `"15m"`.
     pub(super) silent_after: SignedDuration,
+    /// How often nodes are looked at whole, each in its own slot, such as `"15m"`.
+    pub(super) interval: Option<SignedDuration>,
+    /// How often nodes give a sign of life; every minute unless said otherwise.
+    pub(super) heartbeat_interval: Option<SignedDuration>,
     /// The largest report taken; 64 MiB unless said otherwise.
     pub(super) max_body_bytes: Option<u64>,
     /// A folder of Rego that replaces the embedded policy.
@@ -45,8 +52,6 @@ pub(super) struct ConfigFile {
     pub(super) retry_schedule: Option<Vec<SignedDuration>>,
     #[serde(default)]
     pub(super) group: Vec<GroupTable>,
-    #[serde(default)]
-    pub(super) node: Vec<NodeTable>,
     #[serde(default)]
     pub(super) webhook: Vec<WebhookTable>,
 }
@@ -83,15 +88,6 @@ pub(super) struct GroupTable {
     pub(super) trust_config: Option<PathBuf>,
     /// Which `[[webhook]]` takes the group's orders.
     pub(super) webhook: Option<String>,
-}
-
-/// `[[node]]`.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(super) struct NodeTable {
-    pub(super) id: String,
-    pub(super) group: String,
-    pub(super) token_file: PathBuf,
 }
 
 /// `[[webhook]]`.

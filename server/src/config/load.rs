@@ -1,8 +1,7 @@
 //! From the file as written to the configuration as used.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::time::Duration;
 
 use congruent_protocol::key::PublicKey;
@@ -10,15 +9,20 @@ use congruent_protocol::report::MAX_REPORT_BYTES;
 use congruent_protocol::trust::{Trust, TrustError, TrustFile};
 use jiff::{SignedDuration, Timestamp};
 
-use super::accepted::{Accepted, Verified};
-use super::file::{ConfigFile, GroupTable, NodeTable, WebhookTable};
+use super::file::{ConfigFile, GroupTable, WebhookTable};
+use super::group::{GroupParts, ManifestFile};
 use super::secrets::{TokenHash, WebhookSecret};
-use super::{Config, ConfigError, Group, Mode, Node, Nodes, Webhook, identity};
+use super::{Config, ConfigError, Group, Groups, Nodes, Webhook, identity};
 use crate::dispatch::STANDARD_SCHEDULE;
 
 /// The range that makes sense: a small report is some KiB, and one of over a
 /// gigabyte would not fit into memory several times.
 const MAX_BODY_RANGE: std::ops::RangeInclusive<u64> = 1024..=(1 << 30);
+
+/// How often nodes give a sign of life where nothing else is said.
+const DEFAULT_HEARTBEAT: Duration = Duration::from_mins(1);
+/// What nodes may be told to do again and again: from not too often to never.
+const PACES: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(31 * 24);
 
 pub(super) fn config(path: &Path) -> Result<Config, ConfigError> {
     let file = ConfigFile::read(path)?;
@@ -28,21 +32,22 @@ pub(super) fn config(path: &Path) -> Result<Config, ConfigError> {
     let webhooks = by_name("webhook", file.webhook, |table| table.name.clone(), |t| webhook(t, &beside))?;
     let groups = by_name("group", file.group, |table| table.name.clone(), |t| group(t, &webhooks, &beside))?;
     let operator = token("the operators' token", "operator-token-file", &beside(&file.operator_token_file))?;
-    let mut tokens = HashMap::from([(operator, "the operators".to_owned())]);
-    let nodes =
-        by_name("node", file.node, |table| table.id.clone(), |t| node(t, &groups, &mut tokens, &beside))?;
-    tokens.remove(&operator);
     Ok(Config {
         listen: identity::listen(&file.listen, identity.tls)?,
         identity,
         database,
         operator,
         silent_after: silent_after(file.silent_after)?,
+        interval: file.interval.map(|interval| pace("interval", interval)).transpose()?,
+        heartbeat_interval: file
+            .heartbeat_interval
+            .map_or(Ok(DEFAULT_HEARTBEAT), |interval| pace("heartbeat-interval", interval))?,
         max_body_bytes: max_body_bytes(file.max_body_bytes.unwrap_or(MAX_REPORT_BYTES))?,
         policy: file.policy.as_deref().map(beside),
         retry_schedule: retry_schedule(file.retry_schedule)?,
-        groups,
-        nodes: Nodes::configured(nodes, tokens),
+        manifests: beside(file.manifest_directory.as_deref().unwrap_or(&default_manifests(&file.database))),
+        groups: Groups::declared(groups),
+        nodes: Nodes::default(),
         webhooks,
     })
 }
@@ -52,12 +57,28 @@ pub(super) fn beside(config: &Path, relative: &Path) -> PathBuf {
     config.parent().unwrap_or(Path::new("")).join(relative)
 }
 
+/// Imported manifests lie beside the database, unless said otherwise.
+fn default_manifests(database: &Path) -> PathBuf {
+    database.with_file_name("manifests")
+}
+
 fn silent_after(duration: SignedDuration) -> Result<SignedDuration, ConfigError> {
     if duration.is_positive() {
         return Ok(duration);
     }
     let mend = "write how long a node may be without a report, such as \"15m\"";
     Err(ConfigError::Value { key: "silent-after", value: format!("{duration:#}"), mend })
+}
+
+/// What nodes are told to keep to, which is at least a second.
+fn pace(key: &'static str, interval: SignedDuration) -> Result<Duration, ConfigError> {
+    match Duration::try_from(interval) {
+        Ok(interval) if PACES.contains(&interval) => Ok(interval),
+        _ => {
+            let mend = "write a time from a second to 31 days, such as \"15m\"";
+            Err(ConfigError::Value { key, value: format!("{interval:#}"), mend })
+        }
+    }
 }
 
 fn max_body_bytes(bytes: u64) -> Result<usize, ConfigError> {
@@ -101,7 +122,8 @@ fn by_name<T, V>(
     Ok(built)
 }
 
-fn check_name(what: &'static str, name: String) -> Result<String, ConfigError> {
+/// As [`super::check_name`], for what is called `what`.
+pub(crate) fn check_name(what: &'static str, name: String) -> Result<String, ConfigError> {
     super::check_name(name).map_err(|name| ConfigError::Name { what, name })
 }
 
@@ -127,47 +149,15 @@ fn group(
     beside: &impl Fn(&Path) -> PathBuf,
 ) -> Result<Group, ConfigError> {
     let GroupTable { name, environment, mode, manifests, add_ons, trust, trust_config, webhook } = table;
-    let environment = check_name("environment", environment)?;
-    match &webhook {
-        None if mode == Mode::Replace => return Err(ConfigError::ReplaceWithoutWebhook(name)),
-        Some(webhook) if !webhooks.contains_key(webhook) => {
-            let known = webhooks.keys().cloned().collect();
-            return Err(ConfigError::UnknownWebhook { group: name, webhook: webhook.clone(), known });
-        }
-        _ => {}
-    }
-    let trust = trusted(&name, &trust, trust_config.as_deref(), !manifests.is_empty(), beside)?;
-    let now = Timestamp::now();
-    let refused = |path: PathBuf| {
-        let group = name.clone();
-        move |source| ConfigError::Manifest { group, path, source: Box::new(source) }
+    let trust = trusted(&name, &trust, trust_config.as_deref(), beside)?;
+    let file = |path: &PathBuf| {
+        let path = beside(path);
+        ManifestFile { called: path.display().to_string(), path }
     };
-    let open = |paths: &[PathBuf]| {
-        paths
-            .iter()
-            .map(|path| beside(path))
-            .map(|path| Verified::open(&path, &trust, now).map_err(refused(path)))
-            .collect::<Result<Vec<_>, _>>()
-    };
-    let (bases, given) = (open(&manifests)?, open(&add_ons)?);
-    for (add_on, path) in given.iter().zip(&add_ons) {
-        add_on.check_add_on().map_err(refused(beside(path)))?;
-    }
-    check_versions(&name, bases.iter().chain(&given))?;
-    let stack = |(base, path): (&Verified, &PathBuf)| {
-        Accepted::new(base.clone(), Vec::new()).map_err(refused(beside(path)))
-    };
-    let accepted = bases.iter().zip(&manifests).map(stack).collect::<Result<_, _>>()?;
-    Ok(Group {
-        name: name.clone(),
-        environment,
-        mode,
-        manifests: accepted,
-        add_ons: given,
-        bases,
-        stacks: Mutex::default(),
-        webhook,
-    })
+    let manifests = manifests.iter().map(file).collect();
+    let add_ons = add_ons.iter().map(file).collect();
+    let parts = GroupParts { name, version: None, environment, mode, manifests, add_ons, trust, webhook };
+    parts.build(webhooks, Timestamp::now())
 }
 
 /// Whom a group trusts, by its keys or by its trust configuration.
@@ -175,16 +165,15 @@ fn trusted(
     group: &str,
     keys: &[PathBuf],
     config: Option<&Path>,
-    is_needed: bool,
     beside: &impl Fn(&Path) -> PathBuf,
-) -> Result<Trust, ConfigError> {
+) -> Result<Option<Trust>, ConfigError> {
     match config {
         Some(_) if !keys.is_empty() => Err(ConfigError::TrustTwice(group.to_owned())),
-        Some(path) => trust_config(group, &beside(path)),
-        None if keys.is_empty() && is_needed => Err(ConfigError::NoTrust(group.to_owned())),
+        Some(path) => trust_config(group, &beside(path)).map(Some),
+        None if keys.is_empty() => Ok(None),
         None => {
             let keys = keys.iter().map(|path| public_key(group, beside(path))).collect::<Result<_, _>>()?;
-            Ok(Trust::any_of(keys))
+            Ok(Some(Trust::any_of(keys)))
         }
     }
 }
@@ -203,47 +192,12 @@ fn trust_config(group: &str, path: &Path) -> Result<Trust, ConfigError> {
     }
 }
 
-/// One name and version has one root, or nobody knows what it means.
-fn check_versions<'a>(group: &str, manifests: impl Iterator<Item = &'a Verified>) -> Result<(), ConfigError> {
-    let mut known = HashMap::new();
-    for id in manifests.map(Verified::id) {
-        let (name, version) = (id.name, id.version);
-        if let Some(other) = known.insert((name.clone(), version.clone()), id.root) {
-            if other == id.root {
-                let name = format!("{name} {version}");
-                return Err(ConfigError::Duplicate { what: "manifest", name });
-            }
-            let group = group.to_owned();
-            return Err(ConfigError::TwoRoots { group, name, version, roots: Box::new([other, id.root]) });
-        }
-    }
-    Ok(())
-}
-
 fn public_key(group: &str, path: PathBuf) -> Result<PublicKey, ConfigError> {
     let group = group.to_owned();
     match std::fs::read_to_string(&path) {
         Err(source) => Err(ConfigError::KeyFile { group, path, source }),
         Ok(pem) => PublicKey::from_pem(&pem).map_err(|source| ConfigError::Key { group, path, source }),
     }
-}
-
-fn node(
-    table: NodeTable,
-    groups: &BTreeMap<String, Group>,
-    tokens: &mut HashMap<TokenHash, String>,
-    beside: &impl Fn(&Path) -> PathBuf,
-) -> Result<Node, ConfigError> {
-    let NodeTable { id, group, token_file } = table;
-    if !groups.contains_key(&group) {
-        let known = groups.keys().cloned().collect();
-        return Err(ConfigError::UnknownGroup { node: id, group, known });
-    }
-    let hash = token("node", &id, &beside(&token_file))?;
-    if let Some(first) = tokens.insert(hash, id.clone()) {
-        return Err(ConfigError::SharedToken { first, second: id });
-    }
-    Ok(Node { id, group, membership: None })
 }
 
 fn token(what: &'static str, name: &str, path: &Path) -> Result<TokenHash, ConfigError> {

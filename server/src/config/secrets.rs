@@ -111,7 +111,7 @@ impl fmt::Debug for WebhookSecret {
 }
 
 /// Reads a file that holds one word; permissions are those of the open file.
-fn read_secret(path: &Path) -> Result<String, SecretError> {
+pub(crate) fn read_secret(path: &Path) -> Result<String, SecretError> {
     let path = path.to_owned();
     let read = |source| SecretError::Read { path: path.clone(), source };
     let file = File::open(&path).map_err(read)?;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use congruent_protocol::enrolment::{
     ENROLMENT_SCHEMA, EnrollRequest, Enrolled, Issued, MAX_SKEW_SECONDS, RenewRequest, Renewed, SealKey,
 };
+use congruent_protocol::key::PublicKey;
 use jiff::{SignedDuration, Timestamp};
 use std::net::IpAddr;
 use tracing::{info, warn};
@@ -36,7 +37,7 @@ pub(crate) struct Enroller {
 /// A key that was admitted, and what it is to be enrolled as.
 struct Candidate {
     applicant: Applicant,
-    public_key: Vec<u8>,
+    public_key: PublicKey,
     admission: Admission,
     agent_version: String,
     seal_key: SealKey,
@@ -71,18 +72,15 @@ impl Enroller {
         let now = (self.clock)();
         check_skew(request.sent_at, now)?;
         let node = check_name(request.node).map_err(EnrolError::Name)?;
-        if self.config.nodes.get(&node).is_some_and(|node| node.membership.is_none()) {
-            return Err(EnrolError::Configured(node));
-        }
         let key = ProvenKey::of_request(&request.csr).map_err(EnrolError::Proof)?;
         let applicant = Applicant { node, key: key.fingerprint().to_owned(), address };
         let admission = self.join.admit(&request.evidence, &applicant).await.map_err(EnrolError::Join)?;
-        if !self.config.groups.contains_key(&admission.group) {
+        if !self.config.groups.get(&admission.group).is_some() {
             return Err(EnrolError::NoGroup(admission.group));
         }
         let candidate = Candidate {
             applicant,
-            public_key: key.der().to_vec(),
+            public_key: key.public().clone(),
             admission,
             agent_version: request.agent_version.chars().take(100).collect(),
             seal_key: random_seal_key()?,

@@ -36,10 +36,6 @@ pub(crate) enum EnrolError {
     )]
     NodeTaken { node: String, since: Timestamp },
     #[error(
-        "{0:?} is a node of the collector's configuration; take its [[node]] out, or give this one another name with --node"
-    )]
-    Configured(String),
-    #[error(
         "this key is enrolled as {node:?}, in the group {group:?}; on a copied disk remove the agent's state \
          directory and enrol again, else revoke that node first"
     )]
@@ -72,7 +68,7 @@ impl EnrolError {
             Self::Proof(_) | Self::OtherKey => "csr-refused",
             Self::Join(why) => why.code(),
             Self::NoGroup(_) => "group-unknown",
-            Self::NodeTaken { .. } | Self::Configured(_) => code::NODE_TAKEN,
+            Self::NodeTaken { .. } => code::NODE_TAKEN,
             Self::KeyTaken { .. } => code::KEY_TAKEN,
             Self::Revoked { .. } => code::REVOKED,
             Self::TooLate { .. } => code::CERTIFICATE_EXPIRED,
@@ -93,7 +89,7 @@ impl EnrolError {
             | Self::NotYet { .. }
             | Self::TooLate { .. }
             | Self::OtherKey => 403,
-            Self::NoGroup(_) | Self::NodeTaken { .. } | Self::Configured(_) | Self::KeyTaken { .. } => 409,
+            Self::NoGroup(_) | Self::NodeTaken { .. } | Self::KeyTaken { .. } => 409,
             Self::Issue(_) | Self::Random(_) => 500,
         }
     }

@@ -3,6 +3,7 @@
 //! Nothing else in a request counts, whatever it asks for.
 
 use congruent_protocol::enrolment::MAX_ENROLMENT_BYTES;
+use congruent_protocol::key::PublicKey;
 use data_encoding::{BASE64, HEXLOWER};
 use rcgen::SubjectPublicKeyInfo;
 use sha2::{Digest, Sha256};
@@ -30,7 +31,7 @@ pub(crate) enum ProofError {
 #[derive(Debug, Clone)]
 pub(crate) struct ProvenKey {
     spki: SubjectPublicKeyInfo,
-    der: Vec<u8>,
+    public: PublicKey,
     fingerprint: String,
 }
 
@@ -54,7 +55,8 @@ impl ProvenKey {
         }
         parsed.verify_signature().map_err(|_| ProofError::Signature)?;
         let spki = SubjectPublicKeyInfo::from_der(key.raw).map_err(|_| ProofError::Algorithm)?;
-        Ok(Self { spki, der: key.raw.to_vec(), fingerprint: fingerprint(key.raw) })
+        let public = PublicKey::from_spki(key.raw).map_err(|_| ProofError::Algorithm)?;
+        Ok(Self { spki, public, fingerprint: fingerprint(key.raw) })
     }
 
     /// The key, as certificates hold it.
@@ -62,9 +64,9 @@ impl ProvenKey {
         &self.spki
     }
 
-    /// The key, as SPKI in DER.
-    pub(crate) fn der(&self) -> &[u8] {
-        &self.der
+    /// The key itself.
+    pub(crate) fn public(&self) -> &PublicKey {
+        &self.public
     }
 
     /// Its fingerprint, as [`KeyId`](congruent_protocol::key::KeyId) has it.

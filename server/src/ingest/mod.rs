@@ -30,11 +30,11 @@ use tokio::sync::Notify;
 use tracing::{Instrument, info, info_span, warn};
 
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, Node};
+use crate::liveness::{Liveness, Twins};
 use crate::store::{NewReport, PackedBytes, Store, StoreError, Tx, View};
 
 pub(crate) use check::{Standing, not_accepted, shorten};
-pub(crate) use open::Sender;
 pub(crate) use refused::Refused;
 
 use chain::{End, Known, Link, Place};
@@ -58,6 +58,7 @@ pub(crate) struct Ingest {
 pub(crate) struct Arrived {
     seals: Seals,
     staged: Staged,
+    pub(crate) liveness: Arc<Liveness>,
 }
 
 /// A report that has been read and held to what can be known without the store.
@@ -69,6 +70,10 @@ struct Checked {
     findings_digest: Digest,
     /// The JSON of its findings; none where the store has it, or there are none.
     set: Option<PackedBytes>,
+    /// The first values that its node was held to.
+    ledger: Ledger,
+    /// The version of the group that it was held to.
+    group: (String, Option<u64>),
 }
 
 /// What the store knows that a report builds on.
@@ -83,14 +88,19 @@ struct Grounds {
 
 /// What a transaction made of a report.
 enum Stored {
-    Answer(Acknowledgement),
-    Conflict { newest: u64 },
+    /// The answer, and how many first values there are of the node.
+    Answer(Acknowledgement, u64),
+    Conflict {
+        newest: u64,
+    },
+    /// The node's group is another than the one that it was held to.
+    Stale(Box<Checked>),
 }
 
 impl Ingest {
-    /// Takes the bytes that `sender` sent as a report.
-    pub(crate) async fn take(&self, sender: Sender, body: Vec<u8>) -> Result<Acknowledgement, Refused> {
-        let node = sender.node.clone();
+    /// Takes the bytes that a node sent as a report.
+    pub(crate) async fn take(&self, sender: Arc<Node>, body: Vec<u8>) -> Result<Acknowledgement, Refused> {
+        let node = sender.id.clone();
         let span = info_span!("report", node);
         let taking = async {
             let taken = self.try_take(sender, body).await;
@@ -105,6 +115,13 @@ impl Ingest {
             taken
         };
         taking.instrument(span).await
+    }
+
+    /// Takes a sign of life. A node that is two is put on record, with the boots of both.
+    pub(crate) async fn hear(&self, node: &str, boot: &str) {
+        let now = (self.clock)();
+        let Some(Twins { one, other }) = self.arrived.liveness.hear(node, boot, now) else { return };
+        self.note_refusal(node, &Refused::Cloned { one, other }).await;
     }
 
     /// Takes a page that goes ahead of a report.
@@ -135,7 +152,7 @@ impl Ingest {
         }
     }
 
-    async fn try_take(&self, sender: Sender, body: Vec<u8>) -> Result<Acknowledgement, Refused> {
+    async fn try_take(&self, sender: Arc<Node>, body: Vec<u8>) -> Result<Acknowledgement, Refused> {
         let arrived = Arc::clone(&self.arrived);
         // Parsing megabytes and hashing a tree would hold up other requests.
         let opening = tokio::task::spawn_blocking(move || open::open(&sender, &arrived.seals, body));
@@ -143,23 +160,39 @@ impl Ingest {
         if let Some(answer) = self.look_up(&opened).await? {
             return Ok(answer);
         }
-        let node = opened.report.node.clone();
+        let (node, boot) = (opened.report.node.clone(), opened.report.boot.clone());
         let (grounds, pages) = (self.grounds(&opened.report).await?, self.arrived.staged.of(&node));
         let (config, now) = (Arc::clone(&self.config), (self.clock)());
+        let sequence = opened.report.sequence;
         let checking =
             tokio::task::spawn_blocking(move || check_whole(&config, opened, grounds, &pages, now));
-        let checked = checking.await.map_err(|_| Refused::Failed)??;
-        let sequence = checked.report.sequence;
-        let writing = self.store.write("store a report", move |tx| store(tx, &checked, now));
-        let stored = writing.await.map_err(Refused::Store)?;
-        self.arrived.staged.forget(&node);
-        match stored {
-            Stored::Conflict { newest } => Err(Refused::Conflict { sequence, newest }),
-            Stored::Answer(answer) => {
-                self.judge.notify_one();
-                Ok(answer)
-            }
+        let mut checked = checking.await.map_err(|_| Refused::Failed)??;
+        loop {
+            let config = Arc::clone(&self.config);
+            let writing =
+                self.store.write("store a report", move |tx| store_current(tx, checked, &config, now));
+            checked = match writing.await.map_err(Refused::Store)? {
+                Stored::Conflict { newest } => return Err(Refused::Conflict { sequence, newest }),
+                Stored::Answer(answer, first_values) => {
+                    self.arrived.staged.forget(&node);
+                    self.hear(&node, &boot).await;
+                    self.arrived.liveness.note_first_values(&node, first_values);
+                    self.judge.notify_one();
+                    return Ok(answer);
+                }
+                Stored::Stale(stale) => self.hold_again(*stale, now).await?,
+            };
         }
+    }
+
+    /// Holds a report to its node's group as that stands now.
+    async fn hold_again(&self, checked: Checked, now: Timestamp) -> Result<Checked, Refused> {
+        let config = Arc::clone(&self.config);
+        let holding = tokio::task::spawn_blocking(move || {
+            let (standing, group) = hold(&checked.report, &config, &checked.ledger, now)?;
+            Ok(Checked { standing, group, ..checked })
+        });
+        holding.await.map_err(|_| Refused::Failed)?
     }
 
     /// Reads what a report builds on.
@@ -217,8 +250,7 @@ fn check_whole(
     let is_known = set.is_some();
     let report = report.try_map(|change| whole_set(change, set, base, pages))?;
     check::check_paths(&report)?;
-    let group = config.group_of(&report.node).ok_or(Refused::Failed)?;
-    let standing = check::stand(&report, group, &ledger, now)?;
+    let (standing, group) = hold(&report, config, &ledger, now)?;
     let body = PackedBytes::of(&body).map_err(|_| Refused::Failed)?;
     let findings_digest = findings_digest(report.findings());
     let set = if is_known || report.findings().is_empty() {
@@ -227,7 +259,7 @@ fn check_whole(
         let json = serde_json::to_vec(report.findings()).expect("findings always serialise");
         Some(PackedBytes::of(&json).map_err(|_| Refused::Failed)?)
     };
-    Ok(Checked { report, digest, body, standing, findings_digest, set })
+    Ok(Checked { report, digest, body, standing, findings_digest, set, ledger, group })
 }
 
 /// The set that a report names: known whole, sent ahead whole, or worked out from the
@@ -249,6 +281,33 @@ fn whole_set(
     change.apply(base, |name| pages.get(name).map(|page| page.to_vec())).map_err(Refused::Change)
 }
 
+/// Holds a report to its node's group; gives with it the group's version.
+fn hold(
+    report: &Report,
+    config: &Config,
+    ledger: &Ledger,
+    now: Timestamp,
+) -> Result<(Standing, (String, Option<u64>)), Refused> {
+    let group = config.group_of(&report.node).ok_or(Refused::NoGroup)?;
+    let standing = check::stand(report, &group, ledger, now)?;
+    Ok((standing, (group.name.clone(), group.version)))
+}
+
+/// Stores a report, unless its node's group was changed since it was held to it:
+/// then what it would be stored as is not so any more.
+fn store_current(
+    tx: &Tx<'_>,
+    checked: Checked,
+    config: &Config,
+    now: Timestamp,
+) -> Result<Stored, StoreError> {
+    let group = config.group_of(&checked.report.node);
+    if group.is_some_and(|group| (&group.name, group.version) != (&checked.group.0, checked.group.1)) {
+        return Ok(Stored::Stale(Box::new(checked)));
+    }
+    store(tx, &checked, now)
+}
+
 /// Stores a report, and what follows from it for its node.
 fn store(tx: &Tx<'_>, checked: &Checked, now: Timestamp) -> Result<Stored, StoreError> {
     let Checked { report, digest, body, standing: Standing { state, note, .. }, .. } = checked;
@@ -259,7 +318,8 @@ fn store(tx: &Tx<'_>, checked: &Checked, now: Timestamp) -> Result<Stored, Store
             Place::Conflict { newest } => return Ok(Stored::Conflict { newest }),
             Place::Duplicate => {
                 let standing = standing(tx, node)?;
-                return Ok(Stored::Answer(acknowledge(report.sequence, *digest, true, standing)));
+                let answer = acknowledge(report.sequence, *digest, true, standing);
+                return Ok(Stored::Answer(answer, first_values(tx, report)?));
             }
             Place::Late { chain } => (chain, true, None),
             Place::Newest { chain, note } => (chain, false, note),
@@ -274,7 +334,8 @@ fn store(tx: &Tx<'_>, checked: &Checked, now: Timestamp) -> Result<Stored, Store
     if late {
         let (state, _) = standing(tx, node)?;
         let note = "a later report of this node is known; this one is kept and changes nothing".to_owned();
-        return Ok(Stored::Answer(acknowledge(report.sequence, *digest, false, (state, Some(note)))));
+        let answer = acknowledge(report.sequence, *digest, false, (state, Some(note)));
+        return Ok(Stored::Answer(answer, first_values(tx, report)?));
     }
     if tx.node(node)?.is_none() {
         tx.insert_node(node, now, NEVER_REPORTED)?;
@@ -287,7 +348,16 @@ fn store(tx: &Tx<'_>, checked: &Checked, now: Timestamp) -> Result<Stored, Store
         let (root, values) = (verification.baked_root, &verification.coverage.first_seen);
         tx.record_first_values(&report.chain, &root, values, (id, now))?;
     }
-    Ok(Stored::Answer(acknowledge(report.sequence, *digest, false, (*state, note.clone()))))
+    let answer = acknowledge(report.sequence, *digest, false, (*state, note.clone()));
+    Ok(Stored::Answer(answer, first_values(tx, report)?))
+}
+
+/// How many first values are recorded of a node, as its report has it run.
+fn first_values(view: &View<'_>, report: &Report) -> Result<u64, StoreError> {
+    match &report.outcome {
+        Outcome::Verified(verification) => view.first_values_count(&report.chain, &verification.baked_root),
+        Outcome::NoManifest(_) | Outcome::Withheld(_) => Ok(0),
+    }
 }
 
 /// The note of a node of which nothing was heard.

@@ -61,6 +61,12 @@ pub(crate) enum Refused {
     UnknownLedger(u64),
     #[error("the body is {0}; send zstd, or nothing compressed")]
     Encoding(String),
+    #[error(
+        "two machines use this node's enrolment, which the boots {} and {} show: its disk was cloned; revoke it, and \
+         enrol each",
+        escape(.one.as_bytes()), escape(.other.as_bytes())
+    )]
+    Cloned { one: String, other: String },
     #[error("the collector has too much to do; try again later")]
     Busy,
     #[error("{0}")]
@@ -102,6 +108,7 @@ impl Refused {
             Self::Change(_) => "findings-refused",
             Self::OtherPage(_) | Self::Encoding(_) => "malformed",
             Self::UnknownLedger(_) => "unknown-ledger",
+            Self::Cloned { .. } => "cloned",
             Self::Busy => "busy",
             Self::Finding(_) => "finding-refused",
             Self::Manifest { .. } => "manifest-unavailable",
@@ -123,6 +130,7 @@ impl Refused {
             Self::WrongNode { .. } | Self::WrongChain { .. } => 403,
             Self::Change(ChangeError::UnknownBase(_) | ChangeError::MissingPages(_)) => 409,
             Self::Busy => 429,
+            Self::Cloned { .. } => 409,
             Self::Conflict { .. } => 409,
             Self::OtherManifest { .. }
             | Self::Stack(_)

@@ -1,6 +1,7 @@
 //! Which nodes are enrolled, and which were.
 
 use congruent_protocol::enrolment::SealKey;
+use congruent_protocol::key::PublicKey;
 use jiff::Timestamp;
 use rusqlite::types::{FromSqlError, Type};
 use rusqlite::{Row, params};
@@ -16,8 +17,7 @@ pub(crate) struct EnrolmentRow {
     pub(crate) group: String,
     /// The key's fingerprint.
     pub(crate) key: String,
-    /// The key, as SPKI in DER.
-    pub(crate) public_key: Vec<u8>,
+    pub(crate) public_key: PublicKey,
     pub(crate) seal_key: SealKey,
     pub(crate) enrolled_at: Timestamp,
     /// The join token's id.
@@ -35,13 +35,16 @@ impl EnrolmentRow {
             let wrong = FromSqlError::other(std::io::Error::other("a seal key has 32 bytes"));
             rusqlite::Error::FromSqlConversionFailure(0, Type::Blob, Box::new(wrong))
         })?;
+        let public_key: Vec<u8> = row.get("public_key")?;
+        let public_key = PublicKey::from_spki(&public_key)
+            .map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, Type::Blob, Box::new(error)))?;
         let time = |column| row.get::<_, Option<Micros>>(column).map(|time| time.map(|time| time.0));
         Ok(Self {
             id: row.get("id")?,
             node: row.get("node")?,
             group: row.get("group_name")?,
             key: row.get("key")?,
-            public_key: row.get("public_key")?,
+            public_key,
             seal_key: SealKey::new(seal_key),
             enrolled_at: row.get::<_, Micros>("enrolled_at")?.0,
             admitted_by: row.get("admitted_by")?,
@@ -89,7 +92,7 @@ impl Tx<'_> {
             row.node,
             row.group,
             row.key,
-            row.public_key,
+            row.public_key.to_spki(),
             row.seal_key.as_bytes(),
             Micros(row.enrolled_at),
             row.admitted_by,

@@ -2,6 +2,7 @@
 
 use congruent_protocol::digest::Digest;
 use congruent_protocol::ledger::{FirstValue, Ledger};
+use congruent_protocol::report::Outcome;
 use jiff::Timestamp;
 use rusqlite::params;
 
@@ -14,6 +15,15 @@ impl View<'_> {
         let sql = "SELECT count(*) FROM first_values WHERE chain_id = ?1 AND root = ?2";
         let count = self.row("count first values", sql, params![chain_id, Word(root)], |row| row.get(0))?;
         Ok(count.unwrap_or(0))
+    }
+
+    /// The root of the stack that a node was held to last.
+    pub(crate) fn root_of(&self, node: &str) -> Result<Option<Digest>, StoreError> {
+        let Some(id) = self.node(node)?.and_then(|node| node.report_id) else { return Ok(None) };
+        Ok(match self.report_body(id)?.outcome {
+            Outcome::Verified(verification) => Some(verification.baked_root),
+            Outcome::NoManifest(_) | Outcome::Withheld(_) => None,
+        })
     }
 
     /// The ledger of an instance as it was when it had `count` values.

@@ -109,6 +109,15 @@ impl Tx<'_> {
         self.execute("note a node's newest report", sql, values).map(drop)
     }
 
+    /// Notes when nodes were heard of, which changes no state.
+    pub(crate) fn note_heard(&self, heard: &[(String, Timestamp)]) -> Result<(), StoreError> {
+        let sql = "UPDATE nodes SET last_seen = max(coalesce(last_seen, 0), ?2) WHERE node = ?1";
+        for (node, at) in heard {
+            self.execute("note a sign of life", sql, params![node, Micros(*at)])?;
+        }
+        Ok(())
+    }
+
     /// Gives a node a state, such as `silent`, which no report brings.
     pub(crate) fn change_state(
         &self,

@@ -1,0 +1,58 @@
+//! Signs of life, what nodes are advised, and their ledgers.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::{Extension, Json};
+use congruent_protocol::report::{Advice, Heartbeat, HeartbeatAnswer, Limits};
+
+use super::answer::Problem;
+use super::auth::Sender;
+use super::{Api, body};
+use crate::config::Node;
+use crate::ingest::Refused;
+
+/// The longest sign of life, in bytes.
+const MAX_HEARTBEAT_BYTES: usize = 4096;
+
+/// Takes a sign of life. It writes nothing.
+pub(super) async fn take(
+    State(api): State<Arc<Api>>,
+    Extension(Sender(node)): Extension<Sender>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<HeartbeatAnswer>, Problem> {
+    let arrived = body::read(&headers, body, MAX_HEARTBEAT_BYTES, &api.heartbeats).await?;
+    let heartbeat: Heartbeat = serde_json::from_slice(&arrived.bytes).map_err(Refused::Malformed)?;
+    api.ingest.hear(&node.id, &heartbeat.boot).await;
+    Ok(Json(HeartbeatAnswer { advice: api.advice(&node) }))
+}
+
+/// Gives a node its ledger, as it runs now.
+pub(super) async fn ledger(
+    State(api): State<Arc<Api>>,
+    Extension(Sender(node)): Extension<Sender>,
+) -> Result<Vec<u8>, Problem> {
+    let reading = api.store.read("read a ledger", move |view| {
+        let Some(root) = view.root_of(&node.id)? else { return Ok(None) };
+        view.ledger(&node.enrolment, root, u64::MAX >> 1).map(Some)
+    });
+    let ledger = reading.await?.ok_or_else(|| Problem::not_found("ledger of this node"))?;
+    Ok(ledger.to_json())
+}
+
+impl Api {
+    /// What a node is to do from now on. It asks nothing but memory.
+    pub(super) fn advice(&self, node: &Node) -> Advice {
+        let limit = self.config.max_body_bytes as u64;
+        Advice {
+            time: Some((self.clock)()),
+            interval_seconds: self.config.interval.map(|interval| interval.as_secs()),
+            heartbeat_seconds: Some(self.config.heartbeat_interval.as_secs()),
+            first_values: self.ingest.arrived.liveness.first_values(&node.id),
+            limits: Some(Limits { body_bytes: limit, pages_bytes: limit }),
+        }
+    }
+}
