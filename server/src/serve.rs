@@ -71,6 +71,9 @@ pub(crate) struct Collector {
     agents_url: Option<String>,
     stop: watch::Sender<bool>,
     parts: JoinSet<()>,
+    /// What a test's node is answered from, without TLS.
+    #[cfg(test)]
+    pub(crate) api: Arc<Api>,
 }
 
 /// Sets what makes TLS, once for the process.
@@ -183,7 +186,14 @@ impl Collector {
             parts.spawn(port.serve(stopping));
         }
         info!(url, agents_url, "collector ready");
-        Ok(Self { url, agents_url, stop, parts })
+        Ok(Self {
+            url,
+            agents_url,
+            stop,
+            parts,
+            #[cfg(test)]
+            api,
+        })
     }
 
     /// Where it listens for operators and enrolment.

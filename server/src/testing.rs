@@ -1,6 +1,7 @@
 //! Fixtures for this crate's tests: trees, manifests, reports, a configured
 //! directory. Everything is real; nothing stands in for something else.
 
+use std::convert::Infallible;
 use std::io::Cursor;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 use congruent_protocol::contract::{Class, Contract, Terms};
 use congruent_protocol::digest::{Algorithm, Digest};
 use congruent_protocol::drift::Finding;
+use congruent_protocol::enrolment::SealKey as FirstSeal;
 use congruent_protocol::entry::{Entry, Node};
 use congruent_protocol::key::SecretKey;
 use congruent_protocol::ledger::Ledger;
@@ -19,7 +21,8 @@ use congruent_protocol::manifest::{
 };
 use congruent_protocol::path::TreePath;
 use congruent_protocol::recompute::recompute;
-use congruent_protocol::report::{Facts, Outcome, REPORT_SCHEMA, Report};
+use congruent_protocol::report::{Facts, Outcome, REPORT_SCHEMA, Report, SetChange, seal};
+use congruent_protocol::seal::SealKey;
 use congruent_protocol::tree::{Contribution, TreeHasher};
 use congruent_protocol::verification::{
     Coverage, Gap, ManifestId, Protected, State, SweepMode, VERIFICATION_SCHEMA, Verification,
@@ -28,6 +31,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::clock::Clock;
 use crate::config::{Config, Group, GroupDescription, ManifestRef, Mode, TrustDescription};
+use crate::store::EnrolmentRow;
 
 pub(crate) const WEBHOOK_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
@@ -181,9 +185,11 @@ pub(crate) fn report(node: &str, sequence: u64, outcome: Outcome) -> Report {
         schema_version: REPORT_SCHEMA,
         node: node.to_owned(),
         boot: "boot-1".to_owned(),
-        chain: "chain-1".to_owned(),
+        chain: format!("enr_{node}"),
         sequence,
         previous: None,
+        lost: 0,
+        first_values: 0,
         agent_version: "0.1.0".to_owned(),
         reported_at: time("2026-03-01T00:00:10Z"),
         outcome,
@@ -206,16 +212,15 @@ pub(crate) struct Fixture {
 }
 
 impl Fixture {
-    /// Nodes `web-1` and `web-2` with tokens `web-1-token` and `web-2-token` in
-    /// the group `web`, held to [`tree`]; operators have `operator-token`.
+    /// A group `web`, held to [`tree`], in which `web-1` and `web-2` are enrolled;
+    /// operators have `operator-token`. Who is enrolled where is told by comments in
+    /// `server.toml`, since nothing else there says so.
     pub(crate) fn new(mode: &str) -> Self {
         let fixture = Self { dir: tempfile::tempdir().unwrap() };
         let key = SecretKey::from_seed([1; 32]);
         fixture.write("web.manifest", &manifest("1.4.2", &key));
         fixture.write("pub.pem", key.public().to_pem().as_bytes());
-        for name in ["operator", "web-1", "web-2"] {
-            fixture.write(&format!("{name}.token"), format!("{name}-token\n").as_bytes());
-        }
+        fixture.write("operator.token", b"operator-token\n");
         fixture.write("platform.secret", WEBHOOK_SECRET.as_bytes());
         fixture.write("server.toml", server_toml(mode).as_bytes());
         fixture
@@ -231,8 +236,54 @@ impl Fixture {
     }
 
     pub(crate) fn config(&self) -> Config {
-        Config::load(&self.path("server.toml")).unwrap()
+        let config = Config::load(&self.path("server.toml")).unwrap();
+        let toml = std::fs::read_to_string(self.path("server.toml")).unwrap();
+        for line in toml.lines().filter_map(|line| line.strip_prefix("# node ")) {
+            let (node, group) = line.split_once(" in ").unwrap();
+            config.nodes.load(&[EnrolmentRow { group: group.to_owned(), ..enrolment(node) }]);
+        }
+        config
     }
+}
+
+/// What signs a node's reports.
+fn node_key(node: &str) -> SecretKey {
+    SecretKey::from_seed(*Algorithm::Blake3.digest(node.as_bytes()).as_bytes())
+}
+
+/// What seals a node's first report.
+const FIRST_SEAL: [u8; 32] = [9; 32];
+
+/// The enrolment of a node in the group `web`, with the id `enr_NODE`.
+pub(crate) fn enrolment(node: &str) -> EnrolmentRow {
+    let public_key = node_key(node).public();
+    EnrolmentRow {
+        id: format!("enr_{node}"),
+        node: node.to_owned(),
+        group: "web".to_owned(),
+        key: public_key.id().to_string(),
+        public_key,
+        seal_key: FirstSeal::new(FIRST_SEAL),
+        enrolled_at: time("2026-01-01T00:00:00Z"),
+        admitted_by: "jt_1".to_owned(),
+        agent_version: "0.1.0".to_owned(),
+        revoked_at: None,
+        revoked_by: None,
+        revoked_why: None,
+    }
+}
+
+/// A report as its node sends it, its set of findings whole.
+pub(crate) fn sealed(report: &Report) -> Vec<u8> {
+    let Ok(told) = report.clone().try_map(|set| Ok::<_, Infallible>(SetChange::between(None, &set).0));
+    sealed_by(&report.node, report.sequence, &serde_json::to_vec(&told).unwrap())
+}
+
+/// A payload that `node` signed, and sealed as number `sequence`.
+pub(crate) fn sealed_by(node: &str, sequence: u64, payload: &[u8]) -> Vec<u8> {
+    let mut seal_key = SealKey::new(1, FIRST_SEAL);
+    seal_key.advance_to(sequence.clamp(1, 1000)).unwrap();
+    seal(payload, &node_key(node), &seal_key)
 }
 
 /// A version of the group `fleet`, as it would stand in the store: it accepts the
@@ -279,15 +330,8 @@ manifests = ["web.manifest"]
 trust = ["pub.pem"]
 webhook = "platform"
 
-[[node]]
-id = "web-1"
-group = "web"
-token-file = "web-1.token"
-
-[[node]]
-id = "web-2"
-group = "web"
-token-file = "web-2.token"
+# node web-1 in web
+# node web-2 in web
 
 [[webhook]]
 name = "platform"

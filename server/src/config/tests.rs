@@ -6,7 +6,7 @@ use congruent_protocol::key::SecretKey;
 fn refusal(fixture: &Fixture, change: impl FnOnce(String) -> String) -> String {
     fixture.write("server.toml", change(server_toml("replace")).as_bytes());
     let loaded = Config::load(&fixture.path("server.toml"));
-    let error = loaded.and_then(|config| config.check_nodes()).unwrap_err();
+    let error = loaded.unwrap_err();
     let mut chain = error.to_string();
     let mut cause = std::error::Error::source(&error);
     while let Some(source) = cause {
@@ -27,8 +27,7 @@ fn a_good_configuration_is_loaded_whole() {
     assert_eq!(accepted.id().signed_by, [SecretKey::from_seed([1; 32]).public().id().to_string()]);
     // Of eight entries those at /proc and /tmp may be hidden by mounts.
     assert_eq!(accepted.protected(), crate::testing::PROTECTED);
-    assert_eq!(config.nodes.of_token(&TokenHash::of("web-2-token")).unwrap().id, "web-2");
-    assert!(config.nodes.of_token(&TokenHash::of("operator-token")).is_none());
+    assert_eq!((config.interval, config.heartbeat_interval), (None, Duration::from_mins(1)));
     assert_eq!(config.retry_schedule.len(), 2);
 }
 
@@ -48,10 +47,11 @@ fn refusals_name_thing_and_mend() {
         ("silent-after", "silent-afer", "did you mean `silent-after`?"),
         ("[\"0s\", \"10ms\"]", "[]", "`retry-schedule` is empty"),
         ("[\"0s\", \"10ms\"]", "[\"-1s\"]", "none negative"),
+        ("\"operator.token\"", "\"none.token\"", "cannot read the secret file"),
+        ("retry-schedule", "interval = \"10ms\"\nretry-schedule", "`interval` is 10ms"),
+        ("retry-schedule", "heartbeat-interval = \"999h\"\nretry-schedule", "`heartbeat-interval` is"),
         ("retry-schedule", "max-body-bytes = 3\nretry-schedule", "`max-body-bytes` is 3"),
-        ("group = \"web\"", "group = \"wob\"", "group \"wob\", which does not exist; known are web"),
-        ("id = \"web-2\"", "id = \"web-1\"", "node \"web-1\" stands twice"),
-        ("id = \"web-2\"", "id = \"web/2\"", "printable characters"),
+        ("name = \"web\"", "name = \"we/b\"", "printable characters"),
         ("webhook = \"platform\"\n", "", "no webhook that takes its orders"),
         ("webhook = \"platform\"", "webhook = \"other\"", "webhook \"other\", which does not exist"),
         ("http://127", "ftp://127", "begins with http:// or https://"),
@@ -60,13 +60,10 @@ fn refusals_name_thing_and_mend() {
         ("trust = [", "trust-config = \"t\"\ntrust = [", "both trust and trust-config"),
         ("trust = [\"pub.pem\"]", "trust-config = \"pub.pem\"", "pub.pem is not valid"),
         ("webhook = \"platform\"", "add-ons = [\"web.manifest\"]\nwebhook = \"platform\"", "is a base"),
-        ("\"pub.pem\"", "\"web-1.token\"", "which is no key"),
+        ("\"pub.pem\"", "\"operator.token\"", "which is no key"),
         ("\"web.manifest\"", "\"none.manifest\"", "cannot open the manifest"),
         ("\"web.manifest\"", "\"pub.pem\"", "not a congruent manifest"),
-        ("\"web-2.token\"", "\"web-1.token\"", "have the same token"),
-        ("\"web-2.token\"", "\"operator.token\"", "have the same token"),
-        ("\"web-2.token\"", "\"none.token\"", "cannot read the secret file"),
-        ("\"platform.secret\"", "\"web-1.token\"", "openssl rand"),
+        ("\"platform.secret\"", "\"operator.token\"", "openssl rand"),
         ("mode = \"replace\"", "mode = \"replce\"", "did you mean `replace`?"),
     ] {
         let error = refusal(&fixture, |toml| toml.replacen(from, to, 1));

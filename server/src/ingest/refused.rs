@@ -28,7 +28,7 @@ pub(crate) enum Refused {
         "the report is of schema version {found}; this collector reads version {known}: upgrade the older of the two"
     )]
     Version { found: u64, known: u32 },
-    #[error("the report is of node \"{}\", the token of node \"{}\"", escape(.claimed.as_bytes()), escape(.owner.as_bytes()))]
+    #[error("the report is of node \"{}\", the enrolment of node \"{}\"", escape(.claimed.as_bytes()), escape(.owner.as_bytes()))]
     WrongNode { claimed: String, owner: String },
     #[error(
         "report {sequence} was received before with other content; the newest is {newest}, so the next is {next}",
@@ -105,7 +105,7 @@ impl Refused {
             Self::WrongChain { .. } => "wrong-chain",
             Self::Change(ChangeError::UnknownBase(_)) => "unknown-base",
             Self::Change(ChangeError::MissingPages(_)) => "missing-pages",
-            Self::Change(_) => "findings-refused",
+            Self::Change(_) => "finding-refused",
             Self::OtherPage(_) | Self::Encoding(_) => "malformed",
             Self::UnknownLedger(_) => "unknown-ledger",
             Self::Cloned { .. } => "cloned",

@@ -1,13 +1,17 @@
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use congruent_protocol::contract::Class;
+use congruent_protocol::digest::Algorithm;
 use congruent_protocol::drift::Finding;
 use congruent_protocol::verification::{Hidden, Mount, MountTreatment, SweepMode, Verification};
 
 use super::*;
 use crate::config::Mode;
+use crate::store::EnrolmentRow;
 use crate::testing::{
-    Fixture, StandingClock, added, fleet, path, report, root_of, server_toml, sweep, tampered, tree, verified,
+    Fixture, StandingClock, added, enrolment, fleet, path, report, root_of, sealed_by, server_toml, sweep,
+    tampered, tree, verified,
 };
 
 struct Bench {
@@ -22,16 +26,23 @@ impl Bench {
         let clock = StandingClock::at("2026-03-01T00:00:20Z");
         let config = Arc::new(fixture.config());
         let store = Store::open(&config.database).unwrap();
-        let ingest = Ingest { config, store, clock: clock.clock(), judge: Arc::default() };
+        let ingest =
+            Ingest { config, store, clock: clock.clock(), judge: Arc::default(), arrived: Arc::default() };
         Self { ingest, clock, _fixture: fixture }
     }
 
-    async fn bytes(&self, body: impl Into<Vec<u8>>) -> Result<Acknowledgement, Refused> {
-        self.ingest.take(&self.ingest.config.nodes.get("web-1").unwrap(), body.into()).await
+    async fn body(&self, body: Vec<u8>) -> Result<Acknowledgement, Refused> {
+        self.ingest.take(self.ingest.config.nodes.get("web-1").unwrap(), body).await
+    }
+
+    /// Sends what `web-1` signed and sealed as its first report.
+    async fn bytes(&self, payload: &str) -> Result<Acknowledgement, Refused> {
+        self.body(sealed_by("web-1", 1, payload.as_bytes())).await
     }
 
     async fn send(&self, report: &Report) -> Result<Acknowledgement, Refused> {
-        self.bytes(serde_json::to_vec(report).unwrap()).await
+        let Ok(told) = report.clone().try_map(|set| Ok::<_, Infallible>(SetChange::between(None, &set).0));
+        self.body(sealed_by("web-1", report.sequence, &serde_json::to_vec(&told).unwrap())).await
     }
 
     async fn node(&self) -> Option<crate::store::NodeRow> {
@@ -42,6 +53,10 @@ impl Bench {
         let notes = self.ingest.store.read("read notes", |view| view.chain_notes("web-1", 9)).await.unwrap();
         notes.into_iter().map(|note| note.note).collect()
     }
+}
+
+fn no_ledger() -> Ledger {
+    Ledger::empty(root_of(&[]))
 }
 
 /// An honest verification, changed.
@@ -82,7 +97,7 @@ async fn reports_that_do_not_hold_are_refused_recorded_and_no_sign_of_life() {
             Report { node: "web-2".to_owned(), ..changed(|_| {}) },
             "wrong-node",
             403,
-            "the token of node \"web-1\"",
+            "the enrolment of node \"web-1\"",
         ),
         (Report { schema_version: 2, ..changed(|_| {}) }, "unsupported-version", 400, "schema version 2"),
         (changed(|v| v.schema_version = 7), "unsupported-version", 400, "schema version 7"),
@@ -221,10 +236,14 @@ async fn a_replaced_node_begins_a_new_chain() {
     for sequence in 1..=3 {
         bench.send(&sweep("web-1", sequence, tampered())).await.unwrap();
     }
-    let reborn = Report { chain: "chain-2".to_owned(), ..sweep("web-1", 1, vec![]) };
+    let reenrolled = EnrolmentRow { id: "enr_2".to_owned(), ..enrolment("web-1") };
+    bench.ingest.config.nodes.admit(Node::enrolled(&reenrolled));
+    let stale = bench.send(&sweep("web-1", 4, tampered())).await.unwrap_err();
+    assert_eq!((stale.code(), stale.status()), ("wrong-chain", 403));
+    let reborn = Report { chain: "enr_2".to_owned(), ..sweep("web-1", 1, vec![]) };
     assert_eq!(bench.send(&reborn).await.unwrap().state, State::Congruent);
     assert_eq!(bench.node().await.unwrap().state, State::Congruent);
-    let second = Report { chain: "chain-2".to_owned(), ..sweep("web-1", 2, vec![]) };
+    let second = Report { chain: "enr_2".to_owned(), ..sweep("web-1", 2, vec![]) };
     assert!(!bench.send(&second).await.unwrap().duplicate);
     assert!(bench.chain_notes().await.iter().any(|note| note.contains("new chain")));
 }
@@ -247,10 +266,10 @@ fn without_findings_the_root_is_the_baked_one() {
     let config = fixture.config();
     let group = config.groups.get("web").unwrap();
     let accepted = &group.manifests[0];
-    assert_eq!(accepted.recompute(&[]).unwrap(), accepted.root());
+    assert_eq!(accepted.recompute(&[], &no_ledger()).unwrap(), accepted.root());
     assert_eq!(accepted.root(), root_of(&[]));
     assert_eq!(accepted.entries_count(), tree().len() as u64);
-    assert_eq!(accepted.recompute(&tampered()).unwrap(), root_of(&tampered()));
+    assert_eq!(accepted.recompute(&tampered(), &no_ledger()).unwrap(), root_of(&tampered()));
 }
 
 /// Nothing is read in reserved places, and that is no gap.
@@ -267,6 +286,7 @@ fn a_program_in_a_reserved_place_is_taken_for_what_it_is() {
     let standing = check::stand(
         &report,
         &config.groups.get("web").unwrap(),
+        &no_ledger(),
         crate::testing::time("2026-03-01T00:00:00Z"),
     );
     assert_eq!(standing.unwrap().state, State::Divergent);
@@ -282,7 +302,7 @@ fn the_accepted_manifest_is_the_one_that_was_verified() {
     fixture.write("web.manifest", b"another");
     let group = config.groups.get("web").unwrap();
     let accepted = &group.manifests[0];
-    assert_eq!(accepted.recompute(&tampered()).unwrap(), root_of(&tampered()));
+    assert_eq!(accepted.recompute(&tampered(), &no_ledger()).unwrap(), root_of(&tampered()));
 }
 
 /// What can no longer be read is our trouble and not the agent's: 503, no evidence.
@@ -296,6 +316,7 @@ fn a_manifest_that_cannot_be_read_is_no_verdict() {
     let refused = check::stand(
         &report,
         &config.groups.get("web").unwrap(),
+        &no_ledger(),
         crate::testing::time("2026-03-01T00:00:00Z"),
     )
     .unwrap_err();
@@ -306,7 +327,7 @@ fn a_manifest_that_cannot_be_read_is_no_verdict() {
 #[tokio::test]
 async fn a_report_is_stored_as_the_group_that_stands_has_it() {
     let fixture = Fixture::new("report-only");
-    let toml = server_toml("report-only").replacen("group = \"web\"", "group = \"fleet\"", 1);
+    let toml = server_toml("report-only").replacen("in web", "in fleet", 1);
     fixture.write("server.toml", toml.as_bytes());
     let config = Arc::new(fixture.config());
     let store = Store::open(&config.database).unwrap();
@@ -316,10 +337,11 @@ async fn a_report_is_stored_as_the_group_that_stands_has_it() {
         store,
         clock: StandingClock::at("2026-03-01T00:00:20Z").clock(),
         judge: Arc::default(),
+        arrived: Arc::default(),
     };
     config.groups.put(fleet(&fixture, &config, 1, false, Mode::ReportOnly));
     let report = sweep("web-1", 1, vec![]);
-    let (standing, group) = hold(&report, &config, now).unwrap();
+    let (standing, group) = hold(&report, &config, &no_ledger(), now).unwrap();
     assert_eq!(standing.state, State::Unknown);
     let body = serde_json::to_vec(&report).unwrap();
     let checked = Checked {
@@ -327,6 +349,8 @@ async fn a_report_is_stored_as_the_group_that_stands_has_it() {
         body: PackedBytes::of(&body).unwrap(),
         findings_digest: findings_digest(&[]),
         report,
+        set: None,
+        ledger: no_ledger(),
         standing,
         group,
     };
@@ -340,5 +364,5 @@ async fn a_report_is_stored_as_the_group_that_stands_has_it() {
     // An older version that comes late does not come back.
     config.groups.put(fleet(&fixture, &config, 1, false, Mode::ReportOnly));
     let stored = ingest.store.write("store", move |tx| store_current(tx, held, &config, now)).await;
-    assert!(matches!(stored, Ok(Stored::Answer(answer)) if answer.state == State::Congruent));
+    assert!(matches!(stored, Ok(Stored::Answer(answer, 0)) if answer.state == State::Congruent));
 }

@@ -26,9 +26,9 @@ use tracing::{Instrument, error, info, info_span};
 use crate::clock::Clock;
 use crate::config::{Config, Mode};
 use crate::ingest::{NEVER_REPORTED, chain_of};
+use crate::liveness::Liveness;
 use crate::policy::Policy;
 use crate::serve::stopped;
-use crate::liveness::Liveness;
 use crate::silence::{falls_silent, silent_for};
 use crate::store::{NodeRow, Store, StoreError};
 
@@ -162,7 +162,8 @@ impl Judge {
             let is_quiet = |node: &NodeRow| {
                 // A node that has just enrolled is given time for its first report.
                 let Some(known) = config.nodes.get(&node.node) else { return false };
-                let quiet = silent_for(now, known.heard_at(node.last_seen).max(liveness.last(&node.node)), ready);
+                let quiet =
+                    silent_for(now, known.heard_at(node.last_seen).max(liveness.last(&node.node)), ready);
                 falls_silent(node.state, quiet, config.silent_after)
             };
             Ok(view.nodes()?.into_iter().filter(is_quiet).collect::<Vec<_>>())

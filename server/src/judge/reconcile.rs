@@ -22,7 +22,7 @@ pub(crate) fn reconcile(tx: &Tx<'_>, config: &Config, now: Timestamp) -> Result<
     }
     for action in tx.pending_actions()? {
         if !config.nodes.contains(&action.node) {
-            withdraw(tx, &action, "the node is not configured any more".to_owned(), now)?;
+            withdraw(tx, &action, "the node is not enrolled any more".to_owned(), now)?;
         }
     }
     Ok(())

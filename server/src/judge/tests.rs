@@ -11,7 +11,7 @@ use crate::ingest::Ingest;
 use crate::policy::PolicyInput;
 use crate::record::{ActionRecord, DecisionRecord};
 use crate::store::{ActionFilter, DueDelivery};
-use crate::testing::{Fixture, StandingClock, added, server_toml, sweep, tampered, wait_for};
+use crate::testing::{Fixture, StandingClock, added, sealed, server_toml, sweep, tampered, wait_for};
 
 /// Replaces what is divergent, but not in `dev`; fails in `broken`, and on
 /// `web-2` where it has two findings.
@@ -80,8 +80,10 @@ impl Bench {
             new_id: || format!("act_{}", uuid::Uuid::new_v4().simple()),
             ready,
             signals: Signals::default(),
+            liveness: Arc::default(),
         };
-        let ingest = Ingest { config, store, clock: clock.clock(), judge: Arc::default() };
+        let ingest =
+            Ingest { config, store, clock: clock.clock(), judge: Arc::default(), arrived: Arc::default() };
         Self { judge, ingest, clock, fixture }
     }
 
@@ -94,8 +96,8 @@ impl Bench {
     }
 
     async fn store_only(&self, report: &Report) {
-        let node = &self.ingest.config.nodes.get(&report.node).unwrap();
-        self.ingest.take(node, serde_json::to_vec(report).unwrap()).await.unwrap();
+        let node = self.ingest.config.nodes.get(&report.node).unwrap();
+        self.ingest.take(node, sealed(report)).await.unwrap();
     }
 
     async fn sweep(&self, node: &str, sequence: u64, findings: Vec<Finding>) {

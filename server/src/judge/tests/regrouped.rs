@@ -11,7 +11,7 @@ async fn bench(mode: Mode) -> Bench {
     let fixture = Fixture::new("replace");
     std::fs::create_dir(fixture.path("policy")).unwrap();
     fixture.write("policy/rules.rego", RULES.as_bytes());
-    let toml = server_toml("replace").replace("group = \"web\"", "group = \"fleet\"");
+    let toml = server_toml("replace").replace("in web", "in fleet");
     fixture.write("server.toml", toml.as_bytes());
     let bench = Bench::start(fixture).await;
     bench.put(1, true, mode);

@@ -7,9 +7,9 @@ use crate::serve::Collector;
 /// The configuration with `web-1` in a group of its own.
 fn web_1_apart(mode: &str) -> String {
     let toml = server_toml(mode);
-    let group = &toml[toml.find("[[group]]").unwrap()..toml.find("[[node]]").unwrap()];
+    let group = &toml[toml.find("[[group]]").unwrap()..toml.find("# node").unwrap()];
     let apart = group.replace("name = \"web\"", "name = \"apart\"");
-    toml.replacen("group = \"web\"", "group = \"apart\"", 1) + &apart
+    toml.replacen("in web", "in apart", 1) + &apart
 }
 
 /// What becomes of an order that waits, or was on its way, at a restart with
@@ -29,7 +29,6 @@ async fn check_restart(toml: &str, on_its_way: bool, expected: &str) {
 #[tokio::test]
 async fn an_order_that_is_not_called_for_after_a_restart_is_not_sent() {
     let replace = server_toml("replace");
-    let web_1 = &replace[replace.find("[[node]]").unwrap()..replace.rfind("[[node]]").unwrap()];
     let known = "; the platform may have the order: it had confirmed none of 1 tries";
     for (toml, expected) in [
         (server_toml("report-only"), "web-1 held: group web is report-only"),
@@ -46,7 +45,7 @@ async fn an_order_that_is_not_called_for_after_a_restart_is_not_sent() {
             replace.replace("environment = \"prod\"", "environment = \"broken\""),
             "web-1 held: policy fails, and nothing is ordered without it",
         ),
-        (replace.replace(web_1, ""), "web-1 withdrawn: the node is not configured any more"),
+        (replace.replace("# node web-1 in web", ""), "web-1 withdrawn: the node is not enrolled any more"),
     ] {
         check_restart(&toml, false, expected).await;
         check_restart(&toml, true, &format!("{expected}{known}")).await;
@@ -89,9 +88,8 @@ async fn the_budget_is_that_of_the_group_that_a_node_is_in() {
     // Renamed: the order still takes the budget.
     let bench = Bench::with_order().await;
     let id = bench.actions().await.remove(0).id;
-    let renamed = server_toml("replace")
-        .replace("name = \"web\"", "name = \"www\"")
-        .replace("group = \"web\"", "group = \"www\"");
+    let renamed =
+        server_toml("replace").replace("name = \"web\"", "name = \"www\"").replace("in web", "in www");
     let bench = bench.restart_with(&renamed).await;
     bench.sweep("web-2", 1, tampered()).await;
     bench.sweep("web-2", 2, tampered()).await;
