@@ -1,12 +1,15 @@
 //! Who asks. Tokens are hashed first, then looked up or compared.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use axum::body::to_bytes;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use congruent_protocol::enrolment::{RENEW_PATH, code};
+use tokio::time::timeout;
 
 use super::Api;
 use super::answer::Problem;
@@ -47,6 +50,16 @@ pub(super) async fn require_node_token(
     Ok(next.run(request).await)
 }
 
+/// How much of the body of a refused request is read and dropped, and for how
+/// long: over HTTP/2 some clients lose an answer that comes before they have sent.
+const DROPPED_BYTES: usize = 64 << 10;
+const DROPPED_FOR: Duration = Duration::from_secs(2);
+
+async fn refuse(request: Request, refusal: Problem) -> Problem {
+    let _ = timeout(DROPPED_FOR, to_bytes(request.into_body(), DROPPED_BYTES)).await;
+    refusal
+}
+
 /// Lets nodes through whose enrolment stands, by their certificates, also those
 /// whose certificate is over. Asked at each request, so that whoever is revoked
 /// is out at once, connected or not.
@@ -55,11 +68,24 @@ pub(super) async fn require_enrolled(
     mut request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
+    match identify(&api, &request) {
+        Ok((peer, node)) => {
+            request.extensions_mut().insert(Sender(node));
+            request.extensions_mut().insert(peer);
+            Ok(next.run(request).await)
+        }
+        Err(refusal) => Err(refuse(request, refusal).await),
+    }
+}
+
+/// Who sends a request, by the certificate that its connection was made with.
+fn identify(api: &Api, request: &Request) -> Result<(Arc<Peer>, Arc<Node>), Problem> {
     let peer = request.extensions().get::<Connection>().and_then(|connection| connection.peer.clone());
     let peer = peer.ok_or_else(|| {
         let message = "this needs the certificate of an enrolled node; `congruent enroll` gets one";
         Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", message)
     })?;
+    let forbidden = |code, message| Problem::new(StatusCode::FORBIDDEN, code, message);
     let node = match api.config.nodes.standing(&peer.node, &peer.key) {
         Standing::Enrolled(node) => node,
         Standing::Revoked => {
@@ -68,7 +94,7 @@ pub(super) async fn require_enrolled(
                  use a new token",
                 peer.node
             );
-            return Err(Problem::new(StatusCode::FORBIDDEN, code::REVOKED, message));
+            return Err(forbidden(code::REVOKED, message));
         }
         Standing::Unknown => {
             let message = format!(
@@ -76,17 +102,14 @@ pub(super) async fn require_enrolled(
                  database restored from a time before?",
                 peer.node
             );
-            return Err(Problem::new(StatusCode::FORBIDDEN, code::NOT_ENROLLED, message));
+            return Err(forbidden(code::NOT_ENROLLED, message));
         }
     };
     let now = (api.clock)();
     if now < peer.not_before {
-        let early = EnrolError::NotYet { from: peer.not_before, server: now };
-        return Err(early.into());
+        return Err(EnrolError::NotYet { from: peer.not_before, server: now }.into());
     }
-    request.extensions_mut().insert(Sender(node));
-    request.extensions_mut().insert(peer);
-    Ok(next.run(request).await)
+    Ok((peer, node))
 }
 
 /// Lets nodes through whose certificate is not over.
@@ -101,7 +124,8 @@ pub(super) async fn require_current(
         _ => {
             let message =
                 format!("the node's certificate is over and serves for POST {RENEW_PATH} only; renew it");
-            Err(Problem::new(StatusCode::FORBIDDEN, code::CERTIFICATE_EXPIRED, message))
+            let refusal = Problem::new(StatusCode::FORBIDDEN, code::CERTIFICATE_EXPIRED, message);
+            Err(refuse(request, refusal).await)
         }
     }
 }
