@@ -10,8 +10,9 @@ use crate::config::Config;
 use crate::policy::Policy;
 use crate::report::{Edge, Period};
 use crate::serve::{self, Collector};
+use crate::store::{self, GroupRow, StoreError};
 use crate::telemetry::{self, LogFormat};
-use crate::{clock, init, report};
+use crate::{client, clock, groups, init, report};
 
 /// Collects the reports of a fleet, asks policy what is to happen, and orders
 /// replacements.
@@ -28,6 +29,12 @@ enum Command {
     Serve(ServeArgs),
     Report(ReportArgs),
     CheckConfig(CheckConfigArgs),
+    Operator(client::OperatorArgs),
+    Audit(client::AuditArgs),
+    Manifest(client::ManifestArgs),
+    Group(client::GroupArgs),
+    Token(client::TokenArgs),
+    Node(client::NodeArgs),
 }
 
 /// Makes a new installation: a certificate authority, an operator's token and a
@@ -109,6 +116,12 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Serve(args) => run_serve(&args),
         Command::Report(args) => run_report(&args),
         Command::CheckConfig(args) => run_check_config(&args),
+        Command::Operator(args) => client::operator(&args),
+        Command::Audit(args) => client::audit(&args),
+        Command::Manifest(args) => client::manifest(&args),
+        Command::Group(args) => client::group(&args),
+        Command::Token(args) => client::token(&args),
+        Command::Node(args) => client::node(&args),
     }
 }
 
@@ -145,13 +158,27 @@ fn run_report(args: &ReportArgs) -> anyhow::Result<()> {
 fn run_check_config(args: &CheckConfigArgs) -> anyhow::Result<()> {
     let config = Config::load(&args.config)?;
     let policy: Policy = serve::load_policy(&config)?;
+    groups::load(&stored_groups(&config)?, &config)?;
+    config.check_nodes()?;
     say(&format!(
         "the configuration is valid: {} groups, {} nodes, {} webhooks, policy {}",
-        config.groups.len(),
+        config.groups.all().len(),
         config.nodes.len(),
         config.webhooks.len(),
         policy.digest()
     ))
+}
+
+/// The groups in the store, as far as there is one yet.
+fn stored_groups(config: &Config) -> Result<Vec<GroupRow>, StoreError> {
+    if !config.database.exists() {
+        return Ok(Vec::new());
+    }
+    match store::read_only(&config.database, "read the groups", groups::stored) {
+        // It is brought up to date when the collector starts, and has none.
+        Err(StoreError::Older { .. }) => Ok(Vec::new()),
+        read => read,
+    }
 }
 
 /// Says a line to whoever waits for it, at once.

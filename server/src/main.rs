@@ -4,15 +4,18 @@
 
 mod api;
 mod cli;
+mod client;
 mod clock;
 mod cmdb;
 mod config;
 mod dispatch;
+mod groups;
 mod identity;
 mod ingest;
 mod init;
 mod judge;
 mod listener;
+mod manifests;
 mod plan;
 mod policy;
 mod record;

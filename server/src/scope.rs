@@ -1,6 +1,9 @@
 //! What the collector is configured with, as evidence: recorded at start,
 //! whenever it changed, so that the auditor's report needs the database alone.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use congruent_protocol::digest::Digest;
 use congruent_protocol::verification::{ManifestId, Protected};
 use serde::{Deserialize, Serialize};
@@ -49,13 +52,13 @@ impl ScopeNode {
 }
 
 impl Scope {
-    /// The scope of a configuration and a policy.
-    pub(crate) fn of(config: &Config, policy: &Policy) -> Self {
+    /// The scope of a configuration, groups and a policy.
+    pub(crate) fn of(config: &Config, groups: &BTreeMap<String, Arc<Group>>, policy: &Policy) -> Self {
         Self {
             policy_digest: policy.digest(),
             engine: policy.engine().to_owned(),
             silent_after_seconds: config.silent_after.as_secs(),
-            groups: config.groups.values().map(group).collect(),
+            groups: groups.values().map(|known| group(known)).collect(),
             nodes: config.nodes.all().iter().map(|node| ScopeNode::of(node)).collect(),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,12 +15,14 @@ use tracing::{info, warn};
 
 use crate::api::Api;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::dispatch::{Outbox, WebhookDriver};
+use crate::groups::{self, GroupEditor};
 use crate::identity::{Authority, AuthorityError, Enroller, JoinTokens, Tls, TlsError};
 use crate::ingest::Ingest;
 use crate::judge::{Judge, Signals, reconcile};
 use crate::listener::Port;
+use crate::manifests;
 use crate::policy::{Policy, PolicyError};
 use crate::scope::Scope;
 use crate::store::{Store, StoreError};
@@ -45,6 +48,14 @@ pub(crate) enum ServeError {
     Tls(#[source] TlsError),
     #[error("cannot use the store")]
     Store(#[source] StoreError),
+    #[error("the groups and nodes cannot be used")]
+    Groups(#[source] ConfigError),
+    #[error("cannot clear the folder of manifests {}", .folder.display())]
+    Manifests {
+        folder: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
     #[error("cannot make an HTTP client for webhooks")]
     Client(#[source] reqwest::Error),
     #[error("cannot wait for signals")]
@@ -101,6 +112,7 @@ impl Collector {
         let policy = Arc::new(load_policy(&config)?);
         let driver = Arc::new(WebhookDriver::new(Arc::clone(&config)).map_err(ServeError::Client)?);
         let store = Store::open(&config.database).map_err(ServeError::Store)?;
+        load_groups(&store, &config).await?;
         prepare(&store, &config, &policy, &clock).await.map_err(ServeError::Store)?;
         let authority = load_authority(&store, &config, &clock).await?;
         let (listener, address) = bind("listen", config.listen).await?;
@@ -131,7 +143,7 @@ impl Collector {
         let judge = Judge {
             config: Arc::clone(&config),
             store: store.clone(),
-            policy,
+            policy: Arc::clone(&policy),
             clock: Arc::clone(&clock),
             new_id: new_action_id,
             ready,
@@ -145,9 +157,16 @@ impl Collector {
             random,
             signals: signals.clone(),
         });
+        let groups = GroupEditor {
+            config: Arc::clone(&config),
+            store: store.clone(),
+            clock: Arc::clone(&clock),
+            policy,
+            signals: signals.clone(),
+        };
         let speaks_tls = config.identity.tls;
         let ingest = Ingest { config, store, clock, judge: signals.report };
-        let api = Arc::new(Api::new(ingest, enroller, signals.budget, stopping.clone()));
+        let api = Arc::new(Api::new(ingest, groups, enroller, signals.budget, stopping.clone()));
         let operators_tls = tls.as_ref().filter(|_| speaks_tls).map(|tls| Arc::clone(&tls.operators));
         let port = Port { listener, tls: operators_tls, router: api.router() };
         let mut parts = JoinSet::new();
@@ -190,6 +209,19 @@ impl Collector {
     }
 }
 
+/// Puts the groups of the store beside those of the configuration, and holds the
+/// nodes to both.
+async fn load_groups(store: &Store, config: &Arc<Config>) -> Result<(), ServeError> {
+    let folder = &config.manifests;
+    let clear = |source| ServeError::Manifests { folder: folder.clone(), source };
+    manifests::clear_incoming(folder).map_err(clear)?;
+    let rows = store.read("read the groups", groups::stored).await.map_err(ServeError::Store)?;
+    let loading = Arc::clone(config);
+    let loaded = tokio::task::spawn_blocking(move || groups::load(&rows, &loading));
+    let loaded = loaded.await.map_err(|_| ServeError::Ended)?;
+    loaded.and_then(|()| config.check_nodes()).map_err(ServeError::Groups)
+}
+
 /// What must be so before the first request: what is configured is on record,
 /// every node is known, and deliveries that were cut off are due again.
 async fn prepare(
@@ -199,7 +231,7 @@ async fn prepare(
     clock: &Clock,
 ) -> Result<(), StoreError> {
     config.nodes.load(&store.read("read the enrolments", |view| view.enrolments()).await?);
-    let (scope, config, now) = (Scope::of(config, policy), Arc::clone(config), clock());
+    let (scope, config, now) = (Scope::of(config, &config.groups.all(), policy), Arc::clone(config), clock());
     let preparing = store.write("prepare the store", move |tx| {
         tx.record_scope(now, &scope)?;
         tx.resume_deliveries(now)?;

@@ -27,6 +27,8 @@ mod lint;
 #[cfg(test)]
 mod mutation;
 #[cfg(test)]
+mod operators;
+#[cfg(test)]
 mod output_formats;
 #[cfg(test)]
 mod policy_schemas;

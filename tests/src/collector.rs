@@ -107,7 +107,8 @@ impl Collector {
     pub fn ask(&self, method: &str, path: &str, body: &str) -> Result<Response> {
         let url = format!("{}{path}", self.url);
         if self.url.starts_with("https:") {
-            return Curl::new(&self.authority).token(&self.operator_token).ask(method, &url, body);
+            let curl = Curl::new(&self.authority).token(&self.operator_token);
+            return curl.with("--header").with("congruent-reason: a test").ask(method, &url, body);
         }
         request(method, &url, Some(&self.operator_token), Some("application/json"), body.as_bytes())
     }

@@ -13,6 +13,7 @@ mod fixture;
 pub mod http;
 pub mod mounts;
 pub mod narrate;
+pub mod operator;
 pub mod peer;
 pub mod program;
 pub mod receiver;

@@ -144,10 +144,10 @@ impl Site {
         let webhook = settings.webhook.as_ref().map(|_| format!("webhook = {TARGET:?}\n"));
         let mut toml = format!(
             "listen = \"127.0.0.1:{port}\"\n\
-             tls = {tls}\n\
              database = \"congruent.db\"\n\
              operator-token-file = \"operator.token\"\n\
-             silent-after = {silent_after:?}\n{}{more}\n\
+             silent-after = {silent_after:?}\n\
+             tls = {tls}\n{}{more}\n\
              [[group]]\n\
              name = {GROUP:?}\n\
              environment = {environment:?}\n\

@@ -1,6 +1,7 @@
 //! Answers: JSON, also where something is wrong.
 
 use axum::Json;
+use axum::extract::rejection::JsonRejection;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use congruent_protocol::report::Refusal;
@@ -15,7 +16,7 @@ pub(super) const API_SCHEMA: u32 = 1;
 
 /// What is wrong with a request, or with us.
 #[derive(Debug)]
-pub(super) struct Problem {
+pub(crate) struct Problem {
     status: StatusCode,
     refusal: Refusal,
 }
@@ -32,6 +33,14 @@ impl Problem {
     pub(super) fn not_found(what: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not-found", format!("there is no such {what}"))
     }
+}
+
+/// Takes a body of JSON, or says what is wrong with it.
+pub(super) fn body<T>(body: Result<Json<T>, JsonRejection>) -> Result<T, Problem> {
+    let refuse = |rejection: JsonRejection| {
+        Problem::new(rejection.status(), "bad-body", shorten(&rejection.body_text()))
+    };
+    body.map(|Json(value)| value).map_err(refuse)
 }
 
 impl From<StoreError> for Problem {

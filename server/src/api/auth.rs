@@ -1,11 +1,14 @@
-//! Who asks. Tokens are hashed first, then looked up or compared.
+//! Who asks, and whether they may. Tokens are hashed first, then looked up or
+//! compared. Each route states the role that it needs; who has less is refused,
+//! and that is put on record.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::to_bytes;
-use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::{FromRequestParts, MatchedPath, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use congruent_protocol::enrolment::{RENEW_PATH, code};
@@ -14,21 +17,78 @@ use tokio::time::timeout;
 use super::Api;
 use super::answer::Problem;
 use crate::config::{Node, Standing, TokenHash};
-use crate::identity::{EnrolError, Peer};
+use crate::identity::{Author, EnrolError, Operator, Peer, ReasonError, Role};
 use crate::listener::Connection;
 
-/// Lets operators through and nobody else.
-pub(super) async fn require_operator(
-    State(api): State<Arc<Api>>,
-    request: Request,
+/// The header that says why something is changed.
+const REASON: &str = "congruent-reason";
+
+/// A route's state: the API, and the role that the route needs.
+pub(super) type Needs = (Arc<Api>, Role);
+
+/// Lets operators through who have the role that a route needs. Handlers find
+/// the [`Operator`] in the request's extensions.
+pub(super) async fn require(
+    State((api, needed)): State<Needs>,
+    mut request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    let is_operator = bearer(request.headers()).is_some_and(|token| token.matches(&api.config.operator));
-    if !is_operator {
-        let message = "this needs the operators' token: `Authorization: Bearer TOKEN`";
-        return Err(Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", message));
+    let operator = operator(&api, request.headers()).await?;
+    if operator.role < needed {
+        let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+        let route = format!("{} {route}", request.method());
+        return Err(refuse(&api, &operator, route, needed).await);
     }
+    request.extensions_mut().insert(operator);
     Ok(next.run(request).await)
+}
+
+/// Puts on record that an operator's role does not suffice; gives the answer.
+pub(super) async fn refuse(api: &Api, operator: &Operator, route: String, needed: Role) -> Problem {
+    let message = format!(
+        "this needs the role {needed}, and operator {:?} has the role {}; ask an admin",
+        operator.name, operator.role
+    );
+    let (operator, now) = (operator.clone(), (api.clock)());
+    let recording =
+        api.store.write("record a refused call", move |tx| tx.audit_refusal(&operator, now, &route, needed));
+    match recording.await {
+        Ok(()) => Problem::new(StatusCode::FORBIDDEN, "role-too-low", message),
+        Err(error) => error.into(),
+    }
+}
+
+/// The operator whose token a request carries.
+async fn operator(api: &Api, headers: &HeaderMap) -> Result<Operator, Problem> {
+    let refuse = |message: String| Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", message);
+    let unknown = || refuse("this needs the token of an operator: `Authorization: Bearer TOKEN`".to_owned());
+    let token = bearer(headers).ok_or_else(unknown)?;
+    if token.matches(&api.config.operator) {
+        return Ok(Operator::configured());
+    }
+    let looking = api.store.read("look up an operator", move |view| view.operator_by_token(&token));
+    let known = looking.await?.ok_or_else(unknown)?;
+    known.admit((api.clock)()).map_err(|lapsed| refuse(lapsed.to_string()))
+}
+
+/// Who makes a change, and why: the operator, and the reason in the header.
+impl FromRequestParts<Arc<Api>> for Author {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<Api>) -> Result<Self, Problem> {
+        let operator = parts.extensions.get::<Operator>().cloned().ok_or_else(|| {
+            let message = "the route states no role; this is a bug";
+            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal-error", message)
+        })?;
+        let reason = parts.headers.get(REASON).map(HeaderValue::as_bytes);
+        Self::new(operator, reason).map_err(|error| {
+            let code = match error {
+                ReasonError::Missing => "reason-missing",
+                ReasonError::Unfit => "reason-unfit",
+            };
+            Problem::new(StatusCode::BAD_REQUEST, code, error.to_string())
+        })
+    }
 }
 
 /// The node that sends a request: by its token, or by its certificate.
@@ -55,7 +115,8 @@ pub(super) async fn require_node_token(
 const DROPPED_BYTES: usize = 64 << 10;
 const DROPPED_FOR: Duration = Duration::from_secs(2);
 
-async fn refuse(request: Request, refusal: Problem) -> Problem {
+/// Gives the answer, once what is under way has arrived.
+async fn turn_away(request: Request, refusal: Problem) -> Problem {
     let _ = timeout(DROPPED_FOR, to_bytes(request.into_body(), DROPPED_BYTES)).await;
     refusal
 }
@@ -74,7 +135,7 @@ pub(super) async fn require_enrolled(
             request.extensions_mut().insert(peer);
             Ok(next.run(request).await)
         }
-        Err(refusal) => Err(refuse(request, refusal).await),
+        Err(refusal) => Err(turn_away(request, refusal).await),
     }
 }
 
@@ -125,7 +186,7 @@ pub(super) async fn require_current(
             let message =
                 format!("the node's certificate is over and serves for POST {RENEW_PATH} only; renew it");
             let refusal = Problem::new(StatusCode::FORBIDDEN, code::CERTIFICATE_EXPIRED, message);
-            Err(refuse(request, refusal).await)
+            Err(turn_away(request, refusal).await)
         }
     }
 }

@@ -26,13 +26,28 @@ pub(super) struct ListQuery {
 impl ListQuery {
     /// Takes a query, or says what is wrong with it; gives the limit with it.
     pub(super) fn check(query: Result<Query<Self>, QueryRejection>) -> Result<(Self, usize), Problem> {
-        let refuse = |message: String| Problem::new(StatusCode::BAD_REQUEST, "bad-query", message);
-        let Query(query) = query.map_err(|rejection| refuse(rejection.body_text()))?;
-        match query.limit.unwrap_or(DEFAULT_LIMIT) {
-            limit @ 1..=MAX_LIMIT => Ok((query, limit)),
-            limit => Err(refuse(format!("limit is {limit}; it goes from 1 to {MAX_LIMIT}"))),
-        }
+        let query = check_query(query)?;
+        let limit = check_limit(query.limit)?;
+        Ok((query, limit))
     }
+}
+
+/// Takes a query, or says what is wrong with it.
+pub(super) fn check_query<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, Problem> {
+    let Query(query) = query.map_err(|rejection| refuse(rejection.body_text()))?;
+    Ok(query)
+}
+
+/// How many items a list is to have.
+pub(super) fn check_limit(limit: Option<usize>) -> Result<usize, Problem> {
+    match limit.unwrap_or(DEFAULT_LIMIT) {
+        limit @ 1..=MAX_LIMIT => Ok(limit),
+        limit => Err(refuse(format!("limit is {limit}; it goes from 1 to {MAX_LIMIT}"))),
+    }
+}
+
+fn refuse(message: String) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "bad-query", message)
 }
 
 /// Cuts a list that was read one item over its limit; says whether it was longer.

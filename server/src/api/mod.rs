@@ -1,18 +1,22 @@
-//! HTTP: nodes join and post reports, operators read. One file per resource, one
-//! router for each port.
+//! HTTP: nodes join and post reports, operators read and change. One file per
+//! resource, one router for each port.
 //!
 //! Errors are [`Refusal`](congruent_protocol::report::Refusal) JSON, also for
 //! routes and methods that do not exist. Who asks is known before a body is read.
 
 mod actions;
 mod answer;
+mod audit;
 mod auth;
 mod cmdb;
 mod decisions;
 mod enroll;
+mod groups;
 mod health;
 mod list;
+mod manifests;
 mod nodes;
+mod operators;
 mod reports;
 #[cfg(test)]
 mod tests;
@@ -24,14 +28,15 @@ use std::sync::{Arc, Mutex};
 use axum::Router;
 use axum::http::StatusCode;
 use axum::middleware;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post, put};
 use congruent_protocol::enrolment::{ENROLL_PATH, RENEW_PATH};
 use congruent_protocol::report::REPORTS_PATH;
 use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::identity::Enroller;
+use crate::groups::GroupEditor;
+use crate::identity::{Enroller, Role};
 use crate::ingest::Ingest;
 use crate::store::Store;
 use answer::Problem;
@@ -39,6 +44,8 @@ use answer::Problem;
 /// How many reports are read and checked at once. Each may take the largest
 /// body several times over in memory.
 const REPORTS_AT_ONCE: usize = 8;
+/// How many manifests are imported at once. Each is hashed whole.
+const IMPORTS_AT_ONCE: usize = 2;
 
 /// What requests are answered from.
 pub(crate) struct Api {
@@ -50,7 +57,10 @@ pub(crate) struct Api {
     budget: Arc<Notify>,
     /// None where the collector takes no enrolments.
     enroller: Option<Enroller>,
+    groups: GroupEditor,
     room: Semaphore,
+    /// For manifests that are being imported.
+    imports: Semaphore,
     /// The nodes whose report is being taken. Each gets one place, so that none
     /// keeps the others out by sending slowly.
     senders: Mutex<HashSet<String>>,
@@ -62,6 +72,7 @@ impl Api {
     /// The API of a collector.
     pub(crate) fn new(
         ingest: Ingest,
+        groups: GroupEditor,
         enroller: Option<Enroller>,
         budget: Arc<Notify>,
         stop: watch::Receiver<bool>,
@@ -73,7 +84,9 @@ impl Api {
             ingest,
             budget,
             enroller,
+            groups,
             room: Semaphore::new(REPORTS_AT_ONCE),
+            imports: Semaphore::new(IMPORTS_AT_ONCE),
             senders: Mutex::default(),
             stop,
         }
@@ -82,7 +95,8 @@ impl Api {
     /// Every route for operators, and for nodes that are not enrolled.
     pub(crate) fn router(self: &Arc<Self>) -> Router {
         let api = self;
-        let operators = Router::new()
+        let needs = |role| middleware::from_fn_with_state((Arc::clone(api), role), auth::require);
+        let viewers = Router::new()
             .route("/v1/nodes", get(nodes::list))
             .route("/v1/nodes/{id}", get(nodes::one))
             .route("/v1/decisions", get(decisions::list))
@@ -90,15 +104,34 @@ impl Api {
             .route("/v1/actions", get(actions::list))
             .route("/v1/actions/{id}", get(actions::one))
             .route("/v1/cmdb/items", get(cmdb::items))
+            .route("/v1/groups", get(groups::list))
+            .route("/v1/groups/{name}", get(groups::one))
+            .route("/v1/groups/{name}/history", get(groups::history))
+            .route("/v1/manifests", get(manifests::list))
+            .route("/v1/manifests/{root}", get(manifests::one))
+            .route("/v1/manifests/{root}/content", get(manifests::content))
+            .route("/v1/operators", get(operators::list))
+            .route("/v1/tokens", get(tokens::list))
+            .route("/v1/audit", get(audit::list))
+            .route_layer(needs(Role::Viewer));
+        let operators = Router::new()
+            .route("/v1/groups/{name}", put(groups::put))
+            .route("/v1/manifests/{root}", put(manifests::import).delete(manifests::withdraw))
             .route("/v1/nodes/{id}/revoke", post(enroll::revoke))
-            .route("/v1/tokens", get(tokens::list).post(tokens::create))
-            .route("/v1/tokens/{id}/revoke", post(tokens::revoke))
-            .route_layer(middleware::from_fn_with_state(Arc::clone(api), auth::require_operator));
+            .route("/v1/tokens", post(tokens::create))
+            .route("/v1/tokens/{id}", delete(tokens::revoke))
+            .route_layer(needs(Role::Operator));
+        let admins = Router::new()
+            .route("/v1/operators", post(operators::create))
+            .route("/v1/operators/{name}", delete(operators::revoke))
+            .route_layer(needs(Role::Admin));
         let nodes = Router::new()
             .route(REPORTS_PATH, post(reports::take))
             .route_layer(middleware::from_fn_with_state(Arc::clone(api), auth::require_node_token));
         let routes = Router::new()
+            .merge(viewers)
             .merge(operators)
+            .merge(admins)
             .merge(nodes)
             .route(ENROLL_PATH, post(enroll::take))
             .route("/healthz", get(health::healthz))

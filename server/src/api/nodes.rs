@@ -125,6 +125,7 @@ fn summarise(
     report: Option<&ReportRow>,
 ) -> Result<NodeSummary, StoreError> {
     let group = config.group_of(id);
+    let group = group.as_deref();
     let verified = node.and_then(|node| node.verified_report_id);
     let verified = verified.map(|id| view.report(id)).transpose()?.flatten();
     let decision = node.and_then(|node| node.decision_id).map(|id| view.decision(id)).transpose()?.flatten();

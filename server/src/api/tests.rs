@@ -1,3 +1,6 @@
+mod groups;
+mod operators;
+
 use std::future::Future;
 
 use congruent_protocol::report::{Acknowledgement, Refusal};

@@ -88,10 +88,29 @@ pub(crate) enum ConfigError {
         #[source]
         source: KeyError,
     },
-    #[error("group {group:?} cannot accept {}", .path.display())]
+    #[error("group {0:?} has keys to trust that its trust configuration does not name: {names}", names = .1.join(", "))]
+    IdleKeys(String, Vec<String>),
+    #[error("the trust configuration of group {group:?} is not valid")]
+    TrustText {
+        group: String,
+        #[source]
+        source: TomlError,
+    },
+    #[error(
+        "the trust configuration of group {group:?} names the key {key:?}, which is not among the keys given with it"
+    )]
+    KeyNotGiven { group: String, key: String },
+    #[error(
+        "group {0:?} is declared in the configuration, and stands in the store too; take one of that name out of \
+         the configuration, or give it another name there"
+    )]
+    DeclaredTwice(String),
+    #[error("group {group:?} accepts over {limit} {what}; let it accept fewer")]
+    TooMany { group: String, what: &'static str, limit: usize },
+    #[error("group {group:?} cannot accept {manifest}")]
     Manifest {
         group: String,
-        path: PathBuf,
+        manifest: String,
         #[source]
         source: Box<AcceptError>,
     },

@@ -32,7 +32,10 @@ pub(super) struct ConfigFile {
     pub(super) ca: Option<CaTable>,
     /// The SQLite database; made where there is none.
     pub(super) database: PathBuf,
-    /// The bearer token for every `GET /v1/…`.
+    /// Where imported manifests are kept; `manifests` beside the database unless
+    /// said otherwise.
+    pub(super) manifest_directory: Option<PathBuf>,
+    /// The token of the operator `config`, who is an admin.
     pub(super) operator_token_file: PathBuf,
     /// After how long without a report a node is silent, such as `"15m"`.
     pub(super) silent_after: SignedDuration,

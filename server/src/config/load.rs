@@ -2,18 +2,18 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::time::Duration;
 
 use congruent_protocol::key::PublicKey;
+use congruent_protocol::path::plain;
 use congruent_protocol::report::MAX_REPORT_BYTES;
 use congruent_protocol::trust::{Trust, TrustError, TrustFile};
 use jiff::{SignedDuration, Timestamp};
 
-use super::accepted::{Accepted, Verified};
 use super::file::{ConfigFile, GroupTable, NodeTable, WebhookTable};
+use super::group::{GroupParts, ManifestFile};
 use super::secrets::{TokenHash, WebhookSecret};
-use super::{Config, ConfigError, Group, Mode, Node, Nodes, Webhook, identity};
+use super::{Config, ConfigError, Group, Groups, MAX_NAME_CHARS, Node, Nodes, Webhook, identity};
 use crate::dispatch::STANDARD_SCHEDULE;
 
 /// The range that makes sense: a small report is some KiB, and one of over a
@@ -29,8 +29,7 @@ pub(super) fn config(path: &Path) -> Result<Config, ConfigError> {
     let groups = by_name("group", file.group, |table| table.name.clone(), |t| group(t, &webhooks, &beside))?;
     let operator = token("the operators' token", "operator-token-file", &beside(&file.operator_token_file))?;
     let mut tokens = HashMap::from([(operator, "the operators".to_owned())]);
-    let nodes =
-        by_name("node", file.node, |table| table.id.clone(), |t| node(t, &groups, &mut tokens, &beside))?;
+    let nodes = by_name("node", file.node, |table| table.id.clone(), |t| node(t, &mut tokens, &beside))?;
     tokens.remove(&operator);
     Ok(Config {
         listen: identity::listen(&file.listen, identity.tls)?,
@@ -41,7 +40,8 @@ pub(super) fn config(path: &Path) -> Result<Config, ConfigError> {
         max_body_bytes: max_body_bytes(file.max_body_bytes.unwrap_or(MAX_REPORT_BYTES))?,
         policy: file.policy.as_deref().map(beside),
         retry_schedule: retry_schedule(file.retry_schedule)?,
-        groups,
+        manifests: beside(file.manifest_directory.as_deref().unwrap_or(&default_manifests(&file.database))),
+        groups: Groups::declared(groups),
         nodes: Nodes::configured(nodes, tokens),
         webhooks,
     })
@@ -50,6 +50,11 @@ pub(super) fn config(path: &Path) -> Result<Config, ConfigError> {
 /// A path in the file at `config`, taken from its directory.
 pub(super) fn beside(config: &Path, relative: &Path) -> PathBuf {
     config.parent().unwrap_or(Path::new("")).join(relative)
+}
+
+/// Imported manifests lie beside the database, unless said otherwise.
+fn default_manifests(database: &Path) -> PathBuf {
+    database.with_file_name("manifests")
 }
 
 fn silent_after(duration: SignedDuration) -> Result<SignedDuration, ConfigError> {
@@ -101,8 +106,13 @@ fn by_name<T, V>(
     Ok(built)
 }
 
-fn check_name(what: &'static str, name: String) -> Result<String, ConfigError> {
-    super::check_name(name).map_err(|name| ConfigError::Name { what, name })
+/// Holds a name to what a URL's path, a log line and a table cell bear.
+pub(crate) fn check_name(what: &'static str, name: String) -> Result<String, ConfigError> {
+    let fits = (1..=MAX_NAME_CHARS).contains(&name.chars().count());
+    if fits && plain(name.as_bytes()).is_some() && !name.contains('/') {
+        return Ok(name);
+    }
+    Err(ConfigError::Name { what, name })
 }
 
 fn webhook(table: WebhookTable, beside: &impl Fn(&Path) -> PathBuf) -> Result<Webhook, ConfigError> {
@@ -127,47 +137,15 @@ fn group(
     beside: &impl Fn(&Path) -> PathBuf,
 ) -> Result<Group, ConfigError> {
     let GroupTable { name, environment, mode, manifests, add_ons, trust, trust_config, webhook } = table;
-    let environment = check_name("environment", environment)?;
-    match &webhook {
-        None if mode == Mode::Replace => return Err(ConfigError::ReplaceWithoutWebhook(name)),
-        Some(webhook) if !webhooks.contains_key(webhook) => {
-            let known = webhooks.keys().cloned().collect();
-            return Err(ConfigError::UnknownWebhook { group: name, webhook: webhook.clone(), known });
-        }
-        _ => {}
-    }
-    let trust = trusted(&name, &trust, trust_config.as_deref(), !manifests.is_empty(), beside)?;
-    let now = Timestamp::now();
-    let refused = |path: PathBuf| {
-        let group = name.clone();
-        move |source| ConfigError::Manifest { group, path, source: Box::new(source) }
+    let trust = trusted(&name, &trust, trust_config.as_deref(), beside)?;
+    let file = |path: &PathBuf| {
+        let path = beside(path);
+        ManifestFile { called: path.display().to_string(), path }
     };
-    let open = |paths: &[PathBuf]| {
-        paths
-            .iter()
-            .map(|path| beside(path))
-            .map(|path| Verified::open(&path, &trust, now).map_err(refused(path)))
-            .collect::<Result<Vec<_>, _>>()
-    };
-    let (bases, given) = (open(&manifests)?, open(&add_ons)?);
-    for (add_on, path) in given.iter().zip(&add_ons) {
-        add_on.check_add_on().map_err(refused(beside(path)))?;
-    }
-    check_versions(&name, bases.iter().chain(&given))?;
-    let stack = |(base, path): (&Verified, &PathBuf)| {
-        Accepted::new(base.clone(), Vec::new()).map_err(refused(beside(path)))
-    };
-    let accepted = bases.iter().zip(&manifests).map(stack).collect::<Result<_, _>>()?;
-    Ok(Group {
-        name: name.clone(),
-        environment,
-        mode,
-        manifests: accepted,
-        add_ons: given,
-        bases,
-        stacks: Mutex::default(),
-        webhook,
-    })
+    let manifests = manifests.iter().map(file).collect();
+    let add_ons = add_ons.iter().map(file).collect();
+    let parts = GroupParts { name, version: None, environment, mode, manifests, add_ons, trust, webhook };
+    parts.build(webhooks, Timestamp::now())
 }
 
 /// Whom a group trusts, by its keys or by its trust configuration.
@@ -175,16 +153,15 @@ fn trusted(
     group: &str,
     keys: &[PathBuf],
     config: Option<&Path>,
-    is_needed: bool,
     beside: &impl Fn(&Path) -> PathBuf,
-) -> Result<Trust, ConfigError> {
+) -> Result<Option<Trust>, ConfigError> {
     match config {
         Some(_) if !keys.is_empty() => Err(ConfigError::TrustTwice(group.to_owned())),
-        Some(path) => trust_config(group, &beside(path)),
-        None if keys.is_empty() && is_needed => Err(ConfigError::NoTrust(group.to_owned())),
+        Some(path) => trust_config(group, &beside(path)).map(Some),
+        None if keys.is_empty() => Ok(None),
         None => {
             let keys = keys.iter().map(|path| public_key(group, beside(path))).collect::<Result<_, _>>()?;
-            Ok(Trust::any_of(keys))
+            Ok(Some(Trust::any_of(keys)))
         }
     }
 }
@@ -203,23 +180,6 @@ fn trust_config(group: &str, path: &Path) -> Result<Trust, ConfigError> {
     }
 }
 
-/// One name and version has one root, or nobody knows what it means.
-fn check_versions<'a>(group: &str, manifests: impl Iterator<Item = &'a Verified>) -> Result<(), ConfigError> {
-    let mut known = HashMap::new();
-    for id in manifests.map(Verified::id) {
-        let (name, version) = (id.name, id.version);
-        if let Some(other) = known.insert((name.clone(), version.clone()), id.root) {
-            if other == id.root {
-                let name = format!("{name} {version}");
-                return Err(ConfigError::Duplicate { what: "manifest", name });
-            }
-            let group = group.to_owned();
-            return Err(ConfigError::TwoRoots { group, name, version, roots: Box::new([other, id.root]) });
-        }
-    }
-    Ok(())
-}
-
 fn public_key(group: &str, path: PathBuf) -> Result<PublicKey, ConfigError> {
     let group = group.to_owned();
     match std::fs::read_to_string(&path) {
@@ -230,15 +190,10 @@ fn public_key(group: &str, path: PathBuf) -> Result<PublicKey, ConfigError> {
 
 fn node(
     table: NodeTable,
-    groups: &BTreeMap<String, Group>,
     tokens: &mut HashMap<TokenHash, String>,
     beside: &impl Fn(&Path) -> PathBuf,
 ) -> Result<Node, ConfigError> {
     let NodeTable { id, group, token_file } = table;
-    if !groups.contains_key(&group) {
-        let known = groups.keys().cloned().collect();
-        return Err(ConfigError::UnknownGroup { node: id, group, known });
-    }
     let hash = token("node", &id, &beside(&token_file))?;
     if let Some(first) = tokens.insert(hash, id.clone()) {
         return Err(ConfigError::SharedToken { first, second: id });

@@ -2,8 +2,11 @@
 //! and manifest loaded. What cannot be used is refused here, not later.
 
 mod accepted;
+mod description;
 mod error;
 mod file;
+mod group;
+mod groups;
 mod identity;
 mod load;
 mod nodes;
@@ -11,27 +14,24 @@ mod secrets;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use congruent_protocol::digest::Digest;
-use congruent_protocol::path::plain;
-use congruent_protocol::stack::MAX_ADD_ONS;
-use congruent_protocol::verification::ManifestId;
 use jiff::SignedDuration;
-use serde::{Deserialize, Serialize};
 
-pub(crate) use accepted::{AcceptError, Accepted, Verified};
+pub(crate) use accepted::{AcceptError, Accepted};
+pub(crate) use description::{GroupDescription, ManifestRef, TrustDescription};
 pub(crate) use error::ConfigError;
+pub(crate) use group::{Group, Mode};
+pub(crate) use groups::Groups;
 pub(crate) use identity::IdentitySettings;
+pub(crate) use load::check_name;
 pub(crate) use nodes::{Node, Nodes, Standing};
-pub(crate) use secrets::{TokenHash, WebhookSecret};
+pub(crate) use secrets::{SecretError, TokenHash, WebhookSecret, read_secret};
 
-/// How many stacks with add-ons are kept ready for each group.
-const MAX_STACKS: usize = 64;
 /// The longest name of a node, group, environment or webhook.
 const MAX_NAME_CHARS: usize = 200;
 
@@ -55,44 +55,25 @@ pub(crate) struct Config {
     /// How long after the order, and then after each failed delivery, the next
     /// is tried.
     pub(crate) retry_schedule: Vec<Duration>,
-    /// By name.
-    pub(crate) groups: BTreeMap<String, Group>,
+    /// The folder of the manifests that were imported.
+    pub(crate) manifests: PathBuf,
+    /// As declared here and in the store; they change while the collector runs.
+    pub(crate) groups: Groups,
     /// The nodes that there are now: those configured here, and those enrolled.
     pub(crate) nodes: Nodes,
     /// By name.
     pub(crate) webhooks: BTreeMap<String, Webhook>,
 }
 
-/// Nodes that are copies of each other.
+/// How operators on the collector's own machine reach it.
 #[derive(Debug)]
-pub(crate) struct Group {
-    /// Its name.
-    pub(crate) name: String,
-    /// Such as `prod`; for policy.
-    pub(crate) environment: String,
-    /// Whether it orders anything.
-    pub(crate) mode: Mode,
-    /// What its nodes may be held to.
-    pub(crate) manifests: Vec<Accepted>,
-    /// What its nodes may have beside one of these.
-    pub(crate) add_ons: Vec<Verified>,
-    /// The bases, to make stacks of.
-    bases: Vec<Verified>,
-    /// Stacks with add-ons that nodes have reported, by their roots.
-    stacks: Mutex<HashMap<Vec<Digest>, Arc<Accepted>>>,
-    /// Who takes its orders.
-    pub(crate) webhook: Option<String>,
-}
-
-/// Whether a group orders anything.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Mode {
-    /// It shows and records what would be ordered.
-    #[default]
-    ReportOnly,
-    /// It orders.
-    Replace,
+pub(crate) struct ClientDefaults {
+    /// Its address.
+    pub(crate) url: String,
+    /// The file of the operators' token.
+    pub(crate) token_file: PathBuf,
+    /// The certificate of its authority, where it speaks TLS.
+    pub(crate) authority: Option<PathBuf>,
 }
 
 /// A target for orders.
@@ -118,57 +99,36 @@ impl Config {
         Ok(load::beside(path, &file.database))
     }
 
+    /// How the collector of the configuration at `path` is reached. Loads no
+    /// secrets.
+    pub(crate) fn client_defaults(path: &Path) -> Result<ClientDefaults, ConfigError> {
+        let file = file::ConfigFile::read(path)?;
+        let beside = |relative: &Path| load::beside(path, relative);
+        let identity = identity::settings(&file, &beside(&file.database), &beside)?;
+        let listen = identity::listen(&file.listen, identity.tls)?;
+        Ok(ClientDefaults {
+            url: identity.url_of_operators(listen),
+            token_file: beside(&file.operator_token_file),
+            authority: identity.tls.then_some(identity.authority.certificate),
+        })
+    }
+
     /// The group of a node that is configured or enrolled.
-    pub(crate) fn group_of(&self, node: &str) -> Option<&Group> {
+    pub(crate) fn group_of(&self, node: &str) -> Option<Arc<Group>> {
         self.groups.get(&self.nodes.get(node)?.group)
     }
-}
 
-impl Group {
-    /// The accepted manifest with this tree root; of several, the one of this name
-    /// and version.
-    pub(crate) fn accepted(&self, id: &ManifestId) -> Option<&Accepted> {
-        // One tree may be baked under two contracts, and then has one root.
-        let is_same =
-            |own: &ManifestId| (&own.name, &own.version, own.root) == (&id.name, &id.version, id.root);
-        let exact = self.manifests.iter().find(|accepted| is_same(&accepted.id()));
-        exact.or_else(|| self.manifests.iter().find(|accepted| accepted.root() == id.root))
+    /// Holds the configured nodes to the groups, once those of the store are known too.
+    pub(crate) fn check_nodes(&self) -> Result<(), ConfigError> {
+        let groups = self.groups.all();
+        let is_lost = |node: &Arc<Node>| node.membership.is_none() && !groups.contains_key(&node.group);
+        match self.nodes.all().into_iter().find(is_lost) {
+            None => Ok(()),
+            Some(node) => Err(ConfigError::UnknownGroup {
+                node: node.id.clone(),
+                group: node.group.clone(),
+                known: groups.keys().cloned().collect(),
+            }),
+        }
     }
-
-    /// The stack of the base with this root and the add-ons with those, if the
-    /// group accepts each of them.
-    pub(crate) fn accepted_stack(
-        &self,
-        base: &ManifestId,
-        add_ons: &[Digest],
-    ) -> Option<Result<Arc<Accepted>, AcceptError>> {
-        if add_ons.len() > MAX_ADD_ONS {
-            return None;
-        }
-        let mut add_ons = add_ons.to_vec();
-        add_ons.sort();
-        let roots: Vec<Digest> = [base.root].into_iter().chain(add_ons.iter().copied()).collect();
-        let mut stacks = self.stacks.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = stacks.get(&roots) {
-            return Some(Ok(known.clone()));
-        }
-        let base = self.bases.iter().find(|verified| verified.id() == *base)?.clone();
-        let find = |root: &Digest| self.add_ons.iter().find(|verified| verified.id().root == *root).cloned();
-        let add_ons = add_ons.iter().map(find).collect::<Option<Vec<_>>>()?;
-        let made = Accepted::new(base, add_ons).map(Arc::new);
-        if let Ok(made) = &made {
-            if stacks.len() >= MAX_STACKS {
-                stacks.clear();
-            }
-            stacks.insert(roots, made.clone());
-        }
-        Some(made)
-    }
-}
-
-/// Holds a name to what a URL's path, a log line and a table cell bear; gives it
-/// back where it is none.
-pub(crate) fn check_name(name: String) -> Result<String, String> {
-    let fits = (1..=MAX_NAME_CHARS).contains(&name.chars().count());
-    if fits && plain(name.as_bytes()).is_some() && !name.contains('/') { Ok(name) } else { Err(name) }
 }

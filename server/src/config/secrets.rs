@@ -59,14 +59,14 @@ impl TokenHash {
         Self(bytes)
     }
 
-    /// The bytes to keep.
-    pub(crate) fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-
     /// Whether both are of the same token, in constant time.
     pub(crate) fn matches(&self, other: &Self) -> bool {
         self.0.ct_eq(&other.0).into()
+    }
+
+    /// Its bytes, to be stored and looked up.
+    pub(crate) fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
     }
 
     /// The hash of the token in the file at `path`.
@@ -111,7 +111,7 @@ impl fmt::Debug for WebhookSecret {
 }
 
 /// Reads a file that holds one word; permissions are those of the open file.
-fn read_secret(path: &Path) -> Result<String, SecretError> {
+pub(crate) fn read_secret(path: &Path) -> Result<String, SecretError> {
     let path = path.to_owned();
     let read = |source| SecretError::Read { path: path.clone(), source };
     let file = File::open(&path).map_err(read)?;

@@ -70,14 +70,14 @@ impl Enroller {
         check_version(request.schema_version)?;
         let now = (self.clock)();
         check_skew(request.sent_at, now)?;
-        let node = check_name(request.node).map_err(EnrolError::Name)?;
+        let node = check_name("node", request.node.clone()).map_err(|_| EnrolError::Name(request.node))?;
         if self.config.nodes.get(&node).is_some_and(|node| node.membership.is_none()) {
             return Err(EnrolError::Configured(node));
         }
         let key = ProvenKey::of_request(&request.csr).map_err(EnrolError::Proof)?;
         let applicant = Applicant { node, key: key.fingerprint().to_owned(), address };
         let admission = self.join.admit(&request.evidence, &applicant).await.map_err(EnrolError::Join)?;
-        if !self.config.groups.contains_key(&admission.group) {
+        if self.config.groups.get(&admission.group).is_none() {
             return Err(EnrolError::NoGroup(admission.group));
         }
         let candidate = Candidate {

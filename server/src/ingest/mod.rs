@@ -45,12 +45,18 @@ struct Checked {
     body: PackedBytes,
     standing: Standing,
     findings_digest: Digest,
+    /// The version of the group that it was held to.
+    group: (String, Option<u64>),
 }
 
 /// What a transaction made of a report.
 enum Stored {
     Answer(Acknowledgement),
-    Conflict { newest: u64 },
+    Conflict {
+        newest: u64,
+    },
+    /// The node's group is another than the one that it was held to.
+    Stale(Box<Checked>),
 }
 
 impl Ingest {
@@ -96,23 +102,37 @@ impl Ingest {
             return Ok(answer);
         }
         let now = (self.clock)();
+        let sequence = report.sequence;
         let holding = tokio::task::spawn_blocking(move || {
-            let group = config.group_of(&report.node).ok_or(Refused::NoGroup)?;
-            let standing = check::stand(&report, group, now)?;
+            let (standing, group) = hold(&report, &config, now)?;
             let body = PackedBytes::of(&body).map_err(|_| Refused::Failed)?;
             let findings_digest = findings_digest(report.findings());
-            Ok(Checked { report, digest, body, standing, findings_digest })
+            Ok(Checked { report, digest, body, standing, findings_digest, group })
         });
-        let checked = holding.await.map_err(|_| Refused::Failed)??;
-        let sequence = checked.report.sequence;
-        let writing = self.store.write("store a report", move |tx| store(tx, &checked, now));
-        match writing.await.map_err(Refused::Store)? {
-            Stored::Conflict { newest } => Err(Refused::Conflict { sequence, newest }),
-            Stored::Answer(answer) => {
-                self.judge.notify_one();
-                Ok(answer)
-            }
+        let mut checked = holding.await.map_err(|_| Refused::Failed)??;
+        loop {
+            let config = Arc::clone(&self.config);
+            let writing =
+                self.store.write("store a report", move |tx| store_current(tx, checked, &config, now));
+            checked = match writing.await.map_err(Refused::Store)? {
+                Stored::Conflict { newest } => return Err(Refused::Conflict { sequence, newest }),
+                Stored::Answer(answer) => {
+                    self.judge.notify_one();
+                    return Ok(answer);
+                }
+                Stored::Stale(stale) => self.hold_again(*stale, now).await?,
+            };
         }
+    }
+
+    /// Holds a report to its node's group as that stands now.
+    async fn hold_again(&self, checked: Checked, now: Timestamp) -> Result<Checked, Refused> {
+        let config = Arc::clone(&self.config);
+        let holding = tokio::task::spawn_blocking(move || {
+            let (standing, group) = hold(&checked.report, &config, now)?;
+            Ok(Checked { standing, group, ..checked })
+        });
+        holding.await.map_err(|_| Refused::Failed)?
     }
 
     /// Answers what was sent before, so that it is not held to the manifest
@@ -132,6 +152,32 @@ impl Ingest {
             Place::Late { .. } | Place::Newest { .. } => Ok(None),
         }
     }
+}
+
+/// Holds a report to its node's group; gives with it the group's version.
+fn hold(
+    report: &Report,
+    config: &Config,
+    now: Timestamp,
+) -> Result<(Standing, (String, Option<u64>)), Refused> {
+    let group = config.group_of(&report.node).ok_or(Refused::NoGroup)?;
+    let standing = check::stand(report, &group, now)?;
+    Ok((standing, (group.name.clone(), group.version)))
+}
+
+/// Stores a report, unless its node's group was changed since it was held to it:
+/// then what it would be stored as is not so any more.
+fn store_current(
+    tx: &Tx<'_>,
+    checked: Checked,
+    config: &Config,
+    now: Timestamp,
+) -> Result<Stored, StoreError> {
+    let group = config.group_of(&checked.report.node);
+    if group.is_some_and(|group| (&group.name, group.version) != (&checked.group.0, checked.group.1)) {
+        return Ok(Stored::Stale(Box::new(checked)));
+    }
+    store(tx, &checked, now)
 }
 
 /// Reads a body as a report of `owner`.

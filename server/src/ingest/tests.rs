@@ -242,7 +242,8 @@ async fn quick_sweeps_verify_nothing_for_the_cmdb() {
 fn without_findings_the_root_is_the_baked_one() {
     let fixture = Fixture::new("report-only");
     let config = fixture.config();
-    let accepted = &config.groups["web"].manifests[0];
+    let group = config.groups.get("web").unwrap();
+    let accepted = &group.manifests[0];
     assert_eq!(accepted.recompute(&[]).unwrap(), accepted.root());
     assert_eq!(accepted.root(), root_of(&[]));
     assert_eq!(accepted.entries_count(), tree().len() as u64);
@@ -260,7 +261,11 @@ fn a_program_in_a_reserved_place_is_taken_for_what_it_is() {
         v.findings = vec![Finding::added(&place, Class::Reserved, (&program).into())];
         v.observed_root = root_of(&[]);
     });
-    let standing = check::stand(&report, &config.groups["web"], crate::testing::time("2026-03-01T00:00:00Z"));
+    let standing = check::stand(
+        &report,
+        &config.groups.get("web").unwrap(),
+        crate::testing::time("2026-03-01T00:00:00Z"),
+    );
     assert_eq!(standing.unwrap().state, State::Divergent);
 }
 
@@ -272,7 +277,8 @@ fn the_accepted_manifest_is_the_one_that_was_verified() {
     let config = fixture.config();
     std::fs::remove_file(fixture.path("web.manifest")).unwrap();
     fixture.write("web.manifest", b"another");
-    let accepted = &config.groups["web"].manifests[0];
+    let group = config.groups.get("web").unwrap();
+    let accepted = &group.manifests[0];
     assert_eq!(accepted.recompute(&tampered()).unwrap(), root_of(&tampered()));
 }
 
@@ -284,8 +290,12 @@ fn a_manifest_that_cannot_be_read_is_no_verdict() {
     let file = std::fs::OpenOptions::new().write(true).open(fixture.path("web.manifest")).unwrap();
     file.set_len(700).unwrap();
     let report = changed(|_| {});
-    let refused = check::stand(&report, &config.groups["web"], crate::testing::time("2026-03-01T00:00:00Z"))
-        .unwrap_err();
+    let refused = check::stand(
+        &report,
+        &config.groups.get("web").unwrap(),
+        crate::testing::time("2026-03-01T00:00:00Z"),
+    )
+    .unwrap_err();
     assert_eq!((refused.code(), refused.status()), ("manifest-unavailable", 503));
     assert!(!refused.is_evidence());
 }

@@ -138,11 +138,11 @@ pub(super) fn withdraw(
     Ok(reason)
 }
 
-/// Holds the order of a node that cannot be judged.
-pub(super) fn hold_unjudged(tx: &Tx<'_>, node: &str, now: Timestamp) -> Result<(), StoreError> {
+/// Holds the order of a node, unless it is being delivered.
+pub(super) fn hold_order(tx: &Tx<'_>, node: &str, reason: &str, now: Timestamp) -> Result<(), StoreError> {
     let waits = |action: &ActionRow| action.state == ActionState::Proposed && !action.in_flight;
     let Some(live) = tx.newest_action(node)?.filter(waits) else { return Ok(()) };
-    let reason = admit(tx, &live, "the node cannot be judged".to_owned())?;
+    let reason = admit(tx, &live, reason.to_owned())?;
     tx.move_action(&live.id, ActionState::Held, &reason, now)
 }
 

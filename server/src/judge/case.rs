@@ -43,7 +43,7 @@ impl Case {
         let row = node.report_id.map(|id| view.report(id)).transpose()?.flatten();
         let pending = view.newest_action(&node.node)?.is_some_and(|action| !is_settled(action.state));
         let key = Key { state: node.state, note: node.note.as_deref(), report: row.as_ref() };
-        if node.decision_key.as_deref() == Some(&key.to_text(group, policy)) && !pending {
+        if node.decision_key.as_deref() == Some(&key.to_text(&group, policy)) && !pending {
             return Ok(None);
         }
         let report = row.map(|row| view.report_body(row.id).map(|body| (row, body))).transpose()?;

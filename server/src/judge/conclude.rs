@@ -62,10 +62,16 @@ pub(super) fn conclude(
     context: &Context<'_>,
 ) -> Result<Conclusion, StoreError> {
     let id = &judgement.node.node;
+    let group = context.config.group_of(id);
+    // The group was changed meanwhile: the report is read again, and its nodes
+    // are judged anew in any case.
+    if group.as_ref().is_some_and(|group| !judgement.was_in(group)) {
+        return Ok(Conclusion::default());
+    }
     if let Some(report) = judgement.judged_report() {
         tx.mark_judged(report, judgement.verdict())?;
     }
-    let (Some(node), Some(group)) = (tx.node(id)?, context.config.group_of(id)) else {
+    let (Some(node), Some(group)) = (tx.node(id)?, group.as_deref()) else {
         return Ok(Conclusion::default());
     };
     // Whatever came in between is judged on its own, and that is planned from.

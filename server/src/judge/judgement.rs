@@ -22,6 +22,8 @@ pub(super) struct Judgement {
     pub(super) report: Option<ReportRow>,
     /// Whether the case is about that report, not about the node as it stands.
     pub(super) is_about_report: bool,
+    /// The group that it was judged in, and that group's version.
+    group: (String, Option<u64>),
     pub(super) state: State,
     pub(super) outcome: Result<Decision, String>,
     /// What the decision depends on.
@@ -56,6 +58,7 @@ impl Judgement {
             policy_digest: policy.digest(),
             engine: policy.engine(),
             is_about_report: case.is_about_report,
+            group: (group.name.clone(), group.version),
             report: case.report.map(|(row, _)| row),
             node: case.node,
         }
@@ -70,6 +73,11 @@ impl Judgement {
     /// that another had already come after.
     pub(super) fn was_current(&self) -> bool {
         self.state == self.node.state && self.report.as_ref().map(|row| row.id) == self.node.report_id
+    }
+
+    /// Whether it was reached in this group, and in this version of it.
+    pub(super) fn was_in(&self, group: &Group) -> bool {
+        (&self.group.0, self.group.1) == (&group.name, group.version)
     }
 
     /// What policy called for; none where it failed.

@@ -31,7 +31,7 @@ use crate::serve::stopped;
 use crate::silence::{falls_silent, silent_for};
 use crate::store::{NodeRow, Store, StoreError};
 
-pub(crate) use reconcile::{reconcile, retire};
+pub(crate) use reconcile::{reconcile, reconcile_group, retire};
 
 use case::Case;
 use conclude::Context;
@@ -60,6 +60,8 @@ pub(crate) struct Signals {
     pub(crate) report: Arc<Notify>,
     /// An action is over: those that were held for it may go ahead.
     pub(crate) budget: Arc<Notify>,
+    /// A group was changed: its nodes are to be judged anew.
+    pub(crate) group: Arc<Notify>,
     /// All was planned anew since the start: orders that stand may go out.
     pub(crate) planned: Arc<Notify>,
     /// An order waits to be delivered.
@@ -82,11 +84,25 @@ impl Judge {
             tokio::select! {
                 () = stopped(&mut stop) => return,
                 () = self.signals.report.notified() => {}
+                () = self.signals.group.notified() => {}
                 () = self.signals.budget.notified() => log(self.judge_held().await),
                 _ = ticks.tick() => log(self.find_silent().await),
             }
+            log(self.judge_changed().await);
             log(self.judge_reports().await);
         }
+    }
+
+    /// Judges the nodes of groups that were changed. What could not be judged
+    /// now is tried again with the next tick.
+    pub(crate) async fn judge_changed(&self) -> Result<(), StoreError> {
+        let changed = self.config.groups.take_changed();
+        let nodes = self.config.nodes.all().into_iter().filter(|node| changed.contains(&node.group));
+        let judged = self.judge_nodes(nodes.map(|node| node.id.clone()).collect()).await;
+        if judged.is_err() {
+            changed.iter().for_each(|group| self.config.groups.mark_changed(group));
+        }
+        judged
     }
 
     /// At start: judges the reports that nobody judged, then every node, since
@@ -183,7 +199,7 @@ impl Judge {
         let judging = tokio::task::spawn_blocking(move || {
             let group = config.group_of(&case.node.node)?;
             let silence = silent_for(now, case.node.last_seen, ready);
-            Some(Judgement::reach(case, group, &policy, silence))
+            Some(Judgement::reach(case, &group, &policy, silence))
         });
         let Ok(Some(judgement)) = judging.await else {
             // The node is not configured any more, or evaluation panicked.
@@ -212,7 +228,7 @@ impl Judge {
         error!("cannot judge the node: it is not configured, or evaluation panicked");
         let skipping = self.store.write("skip a node's reports", move |tx| {
             tx.skip_reports(&id)?;
-            act::hold_unjudged(tx, &id, now)
+            act::hold_order(tx, &id, "the node cannot be judged", now)
         });
         skipping.await
     }

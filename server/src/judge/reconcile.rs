@@ -1,11 +1,11 @@
-//! At start: takes the configuration's word on which nodes there are, and on
-//! what they may be held to.
+//! At start, and when a group changes: takes their word on which nodes there
+//! are, and on what they may be held to.
 
 use congruent_protocol::verification::State;
 use jiff::Timestamp;
 
-use super::act::withdraw;
-use crate::config::Config;
+use super::act::{hold_order, withdraw};
+use crate::config::{Config, Group};
 use crate::ingest::{NEVER_REPORTED, not_accepted};
 use crate::store::{StoreError, Tx};
 
@@ -14,18 +14,10 @@ use crate::store::{StoreError, Tx};
 /// the other way round, the next report tells.
 pub(crate) fn reconcile(tx: &Tx<'_>, config: &Config, now: Timestamp) -> Result<(), StoreError> {
     for id in &config.nodes.ids() {
-        let Some(node) = tx.node(id)? else {
+        if tx.node(id)?.is_none() {
             tx.insert_node(id, now, NEVER_REPORTED)?;
-            continue;
-        };
-        let (Some(group), Some(report_id)) = (config.group_of(id), node.report_id) else { continue };
-        let manifest = tx.report(report_id)?.and_then(|report| report.report.manifest);
-        if let Some(manifest) = manifest
-            && !matches!(node.state, State::Unknown | State::Silent)
-            && group.accepted(&manifest).is_none()
-        {
-            let note = not_accepted(&manifest, group);
-            tx.change_state(id, State::Unknown, Some(&note), now, None)?;
+        } else if let Some(group) = config.group_of(id) {
+            hold_to(tx, id, &group, now)?;
         }
     }
     for action in tx.pending_actions()? {
@@ -40,6 +32,37 @@ pub(crate) fn reconcile(tx: &Tx<'_>, config: &Config, now: Timestamp) -> Result<
 pub(crate) fn retire(tx: &Tx<'_>, node: &str, now: Timestamp) -> Result<(), StoreError> {
     for action in tx.pending_actions()?.iter().filter(|action| action.node == node) {
         withdraw(tx, action, "the node's enrolment was revoked".to_owned(), now)?;
+    }
+    Ok(())
+}
+
+/// Holds the nodes of a group to a new version of it. Their orders wait until
+/// they are judged anew: what was planned under the old version may not be
+/// called for any more.
+pub(crate) fn reconcile_group(
+    tx: &Tx<'_>,
+    config: &Config,
+    group: &Group,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let reason = format!("the group {} was changed; the node is being judged anew", group.name);
+    for node in config.nodes.all().iter().filter(|node| node.group == group.name) {
+        hold_to(tx, &node.id, group, now)?;
+        hold_order(tx, &node.id, &reason, now)?;
+    }
+    Ok(())
+}
+
+/// A node that stands on a manifest that its group does not accept is `unknown`.
+fn hold_to(tx: &Tx<'_>, id: &str, group: &Group, now: Timestamp) -> Result<(), StoreError> {
+    let Some(node) = tx.node(id)? else { return Ok(()) };
+    let report = node.report_id.map(|report| tx.report(report)).transpose()?.flatten();
+    if let Some(manifest) = report.and_then(|report| report.report.manifest)
+        && !matches!(node.state, State::Unknown | State::Silent)
+        && group.accepted(&manifest).is_none()
+    {
+        let note = not_accepted(&manifest, group);
+        tx.change_state(id, State::Unknown, Some(&note), now, None)?;
     }
     Ok(())
 }

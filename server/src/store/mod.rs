@@ -7,12 +7,16 @@
 //! closures, so that what belongs together is one transaction.
 
 mod actions;
+mod audit;
 mod columns;
 mod decisions;
 mod enrolments;
 mod error;
+mod groups;
 mod join_tokens;
+mod manifests;
 mod nodes;
+mod operators;
 mod outbox;
 mod period;
 mod reports;
@@ -32,12 +36,16 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use actions::{ActionFilter, ActionRow, NewAction, StepRow};
+pub(crate) use audit::AuditRow;
 pub(crate) use columns::PackedBytes;
 pub(crate) use decisions::{DecisionRow, NewDecision};
 pub(crate) use enrolments::EnrolmentRow;
 pub(crate) use error::StoreError;
+pub(crate) use groups::GroupRow;
 pub(crate) use join_tokens::{JoinTokenRow, JoinUses};
+pub(crate) use manifests::ManifestRow;
 pub(crate) use nodes::{NodeRow, StateRow};
+pub(crate) use operators::OperatorRow;
 pub(crate) use outbox::{DeliveryRow, DueDelivery};
 pub(crate) use period::SweepTimes;
 pub(crate) use reports::{NewReport, ReportRow};
@@ -87,10 +95,30 @@ impl Store {
         T: Send + 'static,
         F: FnOnce(&Tx<'_>) -> Result<T, StoreError> + Send + 'static,
     {
+        self.write_then(action, work, |_| ()).await
+    }
+
+    /// As [`Store::write`]; and `then`, once that is committed and before the
+    /// next write begins: what it sets, every later write finds.
+    pub(crate) async fn write_then<T, F, G>(
+        &self,
+        action: &'static str,
+        work: F,
+        then: G,
+    ) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Tx<'_>) -> Result<T, StoreError> + Send + 'static,
+        G: FnOnce(&T) + Send + 'static,
+    {
         let (answer, answered) = oneshot::channel();
         let write: Write = Box::new(move |connection| {
+            let written = transact(connection, action, work);
+            if let Ok(value) = &written {
+                then(value);
+            }
             // Nobody waits any more when the sender has gone; the write counts.
-            let _ = answer.send(transact(connection, action, work));
+            let _ = answer.send(written);
         });
         let stopped = || StoreError::Stopped { action };
         self.writes.send(write).await.map_err(|_| stopped())?;

@@ -9,8 +9,12 @@ use super::error::to;
 
 /// The migration from version `n` to `n + 1` stands at index `n`. Those that
 /// were released never change.
-const MIGRATIONS: [&str; 2] =
-    [include_str!("migrations/0001_initial.sql"), include_str!("migrations/0002_identity.sql")];
+const MIGRATIONS: [&str; 4] = [
+    include_str!("migrations/0001_initial.sql"),
+    include_str!("migrations/0002_identity.sql"),
+    include_str!("migrations/0003_operators.sql"),
+    include_str!("migrations/0004_groups.sql"),
+];
 
 /// The version that this program reads and writes.
 pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;

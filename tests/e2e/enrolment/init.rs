@@ -4,12 +4,11 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use congruent_tests::binaries;
 use congruent_tests::collector::Collector;
 use congruent_tests::program::run;
 use congruent_tests::site::Site;
-use serde_json::json;
 
 use super::{Place, fingerprint};
 
@@ -44,9 +43,11 @@ fn from_nothing_to_a_congruent_node() -> Result<()> {
     let agents_url = collector.agents_url()?;
     assert!(agents_url.starts_with("https://localhost:"), "{agents_url}");
 
-    let wanted = json!({ "group": "default", "reason": "the first node" }).to_string();
-    let token: serde_json::Value = collector.ask("POST", "/v1/tokens", &wanted)?.json()?;
-    let token = token["token"].as_str().context("no token")?.to_owned();
+    let mut command = Command::new(binaries::path("congruent-server")?);
+    command.args(["token", "create", "--group", "default", "--reason", "the first node"]);
+    let created = run(command.args(["--server", collector.url(), "--config"]).arg(&config))?;
+    assert_eq!(created.code, Some(0), "{}", created.stderr);
+    let token = created.text().trim().to_owned();
     congruent_tests::tree::copy(&site.sandbox.path("baked"), &site.root("web-1"))?;
     site.write_agent("web-1", None)?;
     let place = Place { site, collector, agents_url };

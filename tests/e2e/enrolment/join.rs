@@ -61,14 +61,14 @@ fn what_can_go_wrong_is_said_with_its_mend() -> Result<()> {
 #[test]
 fn a_reusable_token_is_bound_to_a_rate_and_a_network() -> Result<()> {
     let place = Place::new(&["web-1", "web-2", "web-3"], AGENTS)?;
-    let here = json!({ "group": GROUP, "reusable": true, "max_per_minute": 2, "from": ["127.0.0.0/8"], "reason": "a template" });
+    let here = ["--reusable", "--max-per-minute", "2", "--from", "127.0.0.0/8"];
     let token = place.token_with(&here)?;
     for node in ["web-1", "web-2", "web-1"] {
         let ended = place.enroll(node, &token)?;
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     }
     check_refused(&place.enroll("web-3", &token)?, &["within a minute", "try again later"]);
-    let there = json!({ "group": GROUP, "reusable": true, "from": ["10.0.0.0/8"], "reason": "a template" });
+    let there = ["--reusable", "--from", "10.0.0.0/8"];
     check_refused(&place.enroll("web-3", &place.token_with(&there)?)?, &["bound to 10.0.0.0/8", "127.0.0.1"]);
     let listed = place.collector.json("/v1/tokens")?;
     let listed = listed["tokens"].as_array().context("no list")?.clone();
@@ -77,12 +77,20 @@ fn a_reusable_token_is_bound_to_a_rate_and_a_network() -> Result<()> {
     };
     assert!(counts(2, 1) && counts(0, 1), "{listed:?}");
     assert!(listed.iter().all(|token| token.get("token").is_none()), "a token is shown once");
-    let refused =
-        place.collector.ask("POST", "/v1/tokens", &json!({ "group": "none", "reason": "x" }).to_string())?;
-    assert!(refused.status == 400 && refused.text().contains("known are web"), "{}", refused.text());
-    let refused =
-        place.collector.ask("POST", "/v1/tokens", &json!({ "group": GROUP, "reason": " " }).to_string())?;
-    assert!(refused.status == 400 && refused.text().contains("say why"), "{}", refused.text());
+    for (more, says) in [
+        (["--group", "none"], "known are web"),
+        (["--ttl", "9000d"], "to a year"),
+        (["--from", "here"], "such as 10.0.0.0/8"),
+    ] {
+        let mut command = place.operator(&["token", "create"])?;
+        if more[0] != "--group" {
+            command.args(["--group", GROUP]);
+        }
+        check_refused(&run(command.args(more))?, &[says]);
+    }
+    let audit = place.collector.json("/v1/audit")?;
+    let row = &audit["audit"][0];
+    assert_eq!((&row["action"], &row["operator"]), (&"join-token-created".into(), &"config".into()), "{row}");
     Ok(())
 }
 

@@ -17,9 +17,9 @@ use congruent_tests::collector::Collector;
 use congruent_tests::curl::Curl;
 use congruent_tests::program::{Ended, run};
 use congruent_tests::site::{GROUP, Settings, Site, token};
-use congruent_tests::{agent, tree};
+use congruent_tests::{agent, binaries, tree};
 use data_encoding::HEXLOWER;
-use serde_json::{Value, json};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 /// An installation whose nodes are not configured, and its running collector.
@@ -75,15 +75,27 @@ impl Place {
 
     /// A join token as an operator makes one, in a file.
     fn token(&self) -> Result<PathBuf> {
-        self.token_with(&json!({ "group": GROUP, "ttl": "15m", "reason": "a test" }))
+        self.token_with(&["--ttl", "15m"])
     }
 
-    fn token_with(&self, wanted: &Value) -> Result<PathBuf> {
-        let answer = self.collector.ask("POST", "/v1/tokens", &wanted.to_string())?;
-        ensure!(answer.status == 200, "{}", answer.text());
-        let answer: Value = answer.json()?;
-        let name = format!("{}.join", answer["id"].as_str().context("no id")?);
-        self.site.sandbox.write(name, answer["token"].as_str().context("no token")?)
+    fn token_with(&self, more: &[&str]) -> Result<PathBuf> {
+        let tokens = self.site.sandbox.listing()?.iter().filter(|name| name.ends_with(".join")).count();
+        let file = self.site.sandbox.path(format!("{tokens}.join"));
+        let ended = run(self
+            .operator(&["token", "create", "--group", GROUP])?
+            .args(more)
+            .arg("--output")
+            .arg(&file))?;
+        ensure!(ended.code == Some(0), "{}", ended.stderr);
+        Ok(file)
+    }
+
+    /// An operator on the collector's machine, who changes something.
+    fn operator(&self, arguments: &[&str]) -> Result<Command> {
+        let mut command = Command::new(binaries::path("congruent-server")?);
+        command.args(arguments).args(["--reason", "a test", "--server", self.collector.url(), "--config"]);
+        command.arg(self.site.sandbox.path("server.toml"));
+        Ok(command)
     }
 
     /// `congruent enroll` for a node.
@@ -112,9 +124,8 @@ impl Place {
     }
 
     fn revoke(&self, node: &str) -> Result<()> {
-        let reason = json!({ "reason": "a test" }).to_string();
-        let answer = self.collector.ask("POST", &format!("/v1/nodes/{node}/revoke"), &reason)?;
-        ensure!(answer.status == 200, "{}", answer.text());
+        let ended = run(&mut self.operator(&["node", "revoke", node])?)?;
+        ensure!(ended.code == Some(0), "{}", ended.stderr);
         Ok(())
     }
 }

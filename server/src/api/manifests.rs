@@ -1,0 +1,341 @@
+//! `GET /v1/manifests`; `PUT`, `GET` and `DELETE /v1/manifests/{root}`;
+//! `GET /v1/manifests/{root}/content`.
+//!
+//! What is imported is known; whether nodes may be held to it is for groups to
+//! say. Instead of a root, all but PUT take the digest of a file too.
+
+use std::fs::File;
+use std::future::poll_fn;
+use std::io::Read;
+use std::path::Path as FsPath;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use congruent_protocol::digest::Digest;
+use congruent_protocol::manifest::ManifestKind;
+use futures_util::stream::{self, Stream};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::Api;
+use super::answer::{API_SCHEMA, Problem};
+use super::list::{check_limit, check_query, cut};
+use crate::groups::accepting;
+use crate::identity::Author;
+use crate::ingest::{chain_of, shorten};
+use crate::manifests::{ImportError, Incoming, MAX_MANIFEST_BYTES, Whole, path_of};
+use crate::store::{ManifestRow, Tx};
+
+/// How long a manifest may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_mins(15);
+/// How much of one that is refused is read and dropped, so that its sender comes
+/// to read the answer.
+const DROPPED_BYTES: usize = 256 << 20;
+/// Pieces that wait to be written.
+const PIECES_WAITING: usize = 8;
+/// How much of a file is read at once.
+const PIECE_BYTES: u64 = 256 << 10;
+
+#[derive(Serialize)]
+pub(super) struct Manifests {
+    schema_version: u32,
+    manifests: Vec<ManifestRecord>,
+    truncated: bool,
+}
+
+#[derive(Serialize)]
+pub(super) struct OneManifest {
+    schema_version: u32,
+    #[serde(flatten)]
+    manifest: ManifestRecord,
+    /// The files with the same root and another contract or other signatures.
+    others: Vec<Digest>,
+}
+
+/// An imported manifest.
+#[derive(Serialize)]
+struct ManifestRecord {
+    root: Digest,
+    /// Of the file.
+    digest: Digest,
+    name: String,
+    version: String,
+    kind: ManifestKind,
+    bytes: u64,
+    entries: u64,
+    /// The keys that its signatures name. Nobody checked them: groups do.
+    claimed: Vec<String>,
+    baked_at: Timestamp,
+    expires_at: Option<Timestamp>,
+    imported_at: Timestamp,
+    imported_by: String,
+    withdrawn_at: Option<Timestamp>,
+    withdrawn_by: Option<String>,
+}
+
+impl From<ManifestRow> for ManifestRecord {
+    fn from(row: ManifestRow) -> Self {
+        Self {
+            root: row.root,
+            digest: row.digest,
+            name: row.name,
+            version: row.version,
+            kind: row.kind,
+            bytes: row.bytes,
+            entries: row.entries,
+            claimed: row.claimed,
+            baked_at: row.baked_at,
+            expires_at: row.expires_at,
+            imported_at: row.imported_at,
+            imported_by: row.imported_by,
+            withdrawn_at: row.withdrawn_at,
+            withdrawn_by: row.withdrawn_by,
+        }
+    }
+}
+
+/// What of the manifests is asked for.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ManifestsQuery {
+    limit: Option<usize>,
+}
+
+pub(super) async fn list(
+    State(api): State<Arc<Api>>,
+    query: Result<Query<ManifestsQuery>, QueryRejection>,
+) -> Result<Json<Manifests>, Problem> {
+    let limit = check_limit(check_query(query)?.limit)?;
+    let mut rows = api.store.read("read the manifests", move |view| view.manifests(limit + 1)).await?;
+    let truncated = cut(&mut rows, limit);
+    let manifests = rows.into_iter().map(ManifestRecord::from).collect();
+    Ok(Json(Manifests { schema_version: API_SCHEMA, manifests, truncated }))
+}
+
+pub(super) async fn one(
+    State(api): State<Arc<Api>>,
+    Path(id): Path<String>,
+) -> Result<Json<OneManifest>, Problem> {
+    Ok(Json(find(&api, &id).await?.show()))
+}
+
+/// The manifest of this digest or, of those with this root, the newest.
+async fn find(api: &Api, id: &str) -> Result<Found, Problem> {
+    let id = parse(id)?;
+    let looking = api.store.read("look up a manifest", move |view| {
+        let rows = view.manifests_named(&id)?;
+        let exact = rows.iter().find(|row| row.digest == id).or(rows.first()).cloned();
+        let Some(row) = exact else { return Ok(None) };
+        let mut others = view.manifests_named(&row.root)?;
+        others.retain(|other| other.digest != row.digest);
+        Ok(Some(Found { row, others }))
+    });
+    looking.await?.ok_or_else(|| Problem::not_found("manifest"))
+}
+
+/// A manifest, and the others with its root.
+struct Found {
+    row: ManifestRow,
+    others: Vec<ManifestRow>,
+}
+
+impl Found {
+    fn show(self) -> OneManifest {
+        let others = self.others.iter().map(|row| row.digest).collect();
+        OneManifest { schema_version: API_SCHEMA, manifest: self.row.into(), others }
+    }
+}
+
+fn parse(id: &str) -> Result<Digest, Problem> {
+    let refuse = |why: &dyn std::fmt::Display| {
+        Problem::new(StatusCode::BAD_REQUEST, "bad-digest", shorten(&why.to_string()))
+    };
+    let digest: Digest = id.parse().map_err(|error| refuse(&error))?;
+    if digest.is_keyed() { Err(refuse(&"a root is no keyed digest")) } else { Ok(digest) }
+}
+
+/// Imports a manifest. Twice is as once; one that was withdrawn stands again.
+pub(super) async fn import(
+    State(api): State<Arc<Api>>,
+    author: Author,
+    Path(root): Path<String>,
+    body: Body,
+) -> Result<(StatusCode, Json<OneManifest>), Problem> {
+    let root = parse(&root)?;
+    let Ok(_room) = api.imports.acquire().await else {
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the collector is stopping"));
+    };
+    let folder = api.config.manifests.clone();
+    let (send, pieces) = mpsc::channel(PIECES_WAITING);
+    let receiving = tokio::task::spawn_blocking(move || receive(&folder, &root, pieces));
+    let arrived = timeout(BODY_TIMEOUT, pass_on(body, send)).await;
+    let whole = receiving.await.map_err(|_| failed())?;
+    if !matches!(arrived, Ok(Ok(()))) {
+        let message = "the manifest did not arrive whole; send it again";
+        return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "incomplete-body", message));
+    }
+    let whole = whole?;
+    let row = row(&whole, &author, (api.clock)());
+    tokio::task::spawn_blocking(move || whole.keep()).await.map_err(|_| failed())??;
+    let digest = row.digest;
+    let importing = api.store.write("import a manifest", move |tx| record(tx, &author, &row));
+    let status = if importing.await? { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, Json(find(&api, &digest.to_string()).await?.show())))
+}
+
+/// Writes down what arrives, and checks it once it is whole.
+fn receive(folder: &FsPath, root: &Digest, mut pieces: mpsc::Receiver<Bytes>) -> Result<Whole, ImportError> {
+    let mut incoming = Incoming::begin(folder, MAX_MANIFEST_BYTES)?;
+    while let Some(piece) = pieces.blocking_recv() {
+        incoming.take(&piece)?;
+    }
+    incoming.finish(root)
+}
+
+/// Passes a body on piece by piece, until nobody takes any more.
+async fn pass_on(mut body: Body, send: mpsc::Sender<Bytes>) -> Result<(), axum::Error> {
+    let mut dropped = 0;
+    while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+        let Ok(piece) = frame?.into_data() else { continue };
+        let bytes = piece.len();
+        if send.send(piece).await.is_err() {
+            dropped += bytes;
+            if dropped > DROPPED_BYTES {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn row(whole: &Whole, author: &Author, now: Timestamp) -> ManifestRow {
+    let predicate = whole.manifest.predicate();
+    ManifestRow {
+        digest: whole.digest,
+        root: predicate.root,
+        name: predicate.name.clone(),
+        version: predicate.version.clone(),
+        kind: predicate.kind,
+        bytes: whole.bytes,
+        entries: predicate.entries.count,
+        claimed: whole.manifest.signed_by().claimed.clone(),
+        baked_at: predicate.baked.at,
+        expires_at: predicate.expires,
+        imported_at: now,
+        imported_by: author.operator.name.clone(),
+        withdrawn_at: None,
+        withdrawn_by: None,
+    }
+}
+
+/// Records an import; says whether it changed anything.
+fn record(tx: &Tx<'_>, author: &Author, row: &ManifestRow) -> Result<bool, crate::store::StoreError> {
+    let detail = json!({ "digest": row.digest, "name": row.name, "version": row.version });
+    let action = match tx.manifest(&row.digest)? {
+        None => {
+            tx.insert_manifest(row)?;
+            "manifest-imported"
+        }
+        Some(known) if known.withdrawn_at.is_some() => {
+            tx.set_withdrawn(&row.digest, None)?;
+            "manifest-restored"
+        }
+        Some(_) => return Ok(false),
+    };
+    tx.audit_change(author, row.imported_at, action, &object(row), &detail)?;
+    Ok(true)
+}
+
+/// Withdraws a manifest: no group may accept it from then on. Its file stays, as
+/// evidence. Twice is as once.
+pub(super) async fn withdraw(
+    State(api): State<Arc<Api>>,
+    author: Author,
+    Path(id): Path<String>,
+) -> Result<Json<OneManifest>, Problem> {
+    let Found { row, others } = find(&api, &id).await?;
+    let others_stand = others.iter().any(|other| other.withdrawn_at.is_none());
+    if others_stand && row.digest.to_string() != id {
+        let message = "several manifests have this root; name one by its file's digest";
+        return Err(Problem::new(StatusCode::CONFLICT, "manifest-ambiguous", message));
+    }
+    let (digest, now) = (row.digest, (api.clock)());
+    let withdrawing = api.store.write("withdraw a manifest", move |tx| {
+        let groups = accepting(tx, &digest)?;
+        if groups.is_empty() && tx.manifest(&digest)?.is_some_and(|known| known.withdrawn_at.is_none()) {
+            tx.set_withdrawn(&digest, Some((now, &author.operator.name)))?;
+            let detail = json!({ "digest": row.digest, "name": row.name, "version": row.version });
+            tx.audit_change(&author, now, "manifest-withdrawn", &object(&row), &detail)?;
+        }
+        Ok(groups)
+    });
+    let groups = withdrawing.await?;
+    if !groups.is_empty() {
+        let message = format!("it is accepted by the group {}; edit that first", groups.join(", "));
+        return Err(Problem::new(StatusCode::CONFLICT, "manifest-in-use", message));
+    }
+    Ok(Json(find(&api, &digest.to_string()).await?.show()))
+}
+
+fn object(row: &ManifestRow) -> String {
+    format!("manifest {}", row.root)
+}
+
+/// The file, byte for byte.
+pub(super) async fn content(
+    State(api): State<Arc<Api>>,
+    Path(id): Path<String>,
+) -> Result<impl IntoResponse, Problem> {
+    let Found { row, .. } = find(&api, &id).await?;
+    let path = path_of(&api.config.manifests, &row.digest);
+    let opened = tokio::task::spawn_blocking(move || File::open(path)).await.map_err(|_| failed())?;
+    let file = opened.map_err(|error| {
+        let message = format!("the file of the manifest cannot be opened, restore it from a backup: {error}");
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "manifest-unavailable", message)
+    })?;
+    let headers = [
+        (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
+        (header::CONTENT_LENGTH, row.bytes.to_string()),
+        (header::ETAG, format!("\"{}\"", row.digest)),
+    ];
+    Ok((headers, Body::from_stream(pieces_of(file))))
+}
+
+/// Reads a file piece by piece, away from the tasks that answer others.
+fn pieces_of(file: File) -> impl Stream<Item = std::io::Result<Vec<u8>>> {
+    stream::try_unfold(file, |mut file| async move {
+        let reading = tokio::task::spawn_blocking(move || {
+            let mut piece = Vec::new();
+            (&mut file).take(PIECE_BYTES).read_to_end(&mut piece)?;
+            Ok::<_, std::io::Error>((piece, file))
+        });
+        let (piece, file) = reading.await.map_err(std::io::Error::other)??;
+        Ok((!piece.is_empty()).then_some((piece, file)))
+    })
+}
+
+fn failed() -> Problem {
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal-error", "the collector failed")
+}
+
+impl From<ImportError> for Problem {
+    fn from(error: ImportError) -> Self {
+        let (status, code) = match error {
+            ImportError::Keep { .. } => (StatusCode::SERVICE_UNAVAILABLE, "store-unavailable"),
+            ImportError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body-too-large"),
+            ImportError::Manifest(_) => (StatusCode::UNPROCESSABLE_ENTITY, "manifest-refused"),
+            ImportError::OtherRoot { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "root-mismatch"),
+        };
+        Self::new(status, code, shorten(&chain_of(&error)))
+    }
+}

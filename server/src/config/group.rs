@@ -1,0 +1,199 @@
+//! Groups: from what was declared of one, in `server.toml` or through the API,
+//! to what its nodes are held to. Both sources come to [`GroupParts`], and one
+//! set of rules makes a [`Group`] of them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use congruent_protocol::digest::Digest;
+use congruent_protocol::stack::MAX_ADD_ONS;
+use congruent_protocol::trust::Trust;
+use congruent_protocol::verification::ManifestId;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::accepted::{AcceptError, Accepted, Verified};
+use super::load::check_name;
+use super::{ConfigError, Webhook};
+
+/// How many stacks with add-ons are kept ready for each group.
+const MAX_STACKS: usize = 64;
+
+/// Whether a group orders anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Mode {
+    /// It shows and records what would be ordered.
+    #[default]
+    ReportOnly,
+    /// It orders.
+    Replace,
+}
+
+/// What was declared of a group, its keys read and its manifests found, but
+/// nothing held to anything yet.
+#[derive(Debug)]
+pub(super) struct GroupParts {
+    pub(super) name: String,
+    /// Its version in the store; none where the configuration declares it.
+    pub(super) version: Option<u64>,
+    pub(super) environment: String,
+    pub(super) mode: Mode,
+    pub(super) manifests: Vec<ManifestFile>,
+    pub(super) add_ons: Vec<ManifestFile>,
+    /// None where no key was named.
+    pub(super) trust: Option<Trust>,
+    pub(super) webhook: Option<String>,
+}
+
+/// A manifest's file, and what it was called where it was declared.
+#[derive(Debug, Clone)]
+pub(super) struct ManifestFile {
+    pub(super) called: String,
+    pub(super) path: PathBuf,
+}
+
+/// Nodes that are copies of each other.
+#[derive(Debug)]
+pub(crate) struct Group {
+    /// Its name.
+    pub(crate) name: String,
+    /// Its version in the store; none where the configuration declares it.
+    pub(crate) version: Option<u64>,
+    /// Such as `prod`; for policy.
+    pub(crate) environment: String,
+    /// Whether it orders anything.
+    pub(crate) mode: Mode,
+    /// What its nodes may be held to.
+    pub(crate) manifests: Vec<Accepted>,
+    /// What its nodes may have beside one of these.
+    pub(crate) add_ons: Vec<Verified>,
+    /// The bases, to make stacks of.
+    bases: Vec<Verified>,
+    /// Stacks with add-ons that nodes have reported, by their roots.
+    stacks: Mutex<HashMap<Vec<Digest>, Arc<Accepted>>>,
+    /// Who takes its orders.
+    pub(crate) webhook: Option<String>,
+}
+
+impl GroupParts {
+    /// Holds all of it to the rules, as of `now`.
+    pub(super) fn build(
+        self,
+        webhooks: &BTreeMap<String, Webhook>,
+        now: Timestamp,
+    ) -> Result<Group, ConfigError> {
+        let Self { name, version, environment, mode, manifests, add_ons, trust, webhook } = self;
+        let environment = check_name("environment", environment)?;
+        check_webhook(&name, mode, webhook.as_ref(), webhooks)?;
+        let trust = match trust {
+            None if !manifests.is_empty() => return Err(ConfigError::NoTrust(name)),
+            trust => trust.unwrap_or_else(|| Trust::any_of(Vec::new())),
+        };
+        let refused = |file: &ManifestFile| {
+            let (group, manifest) = (name.clone(), file.called.clone());
+            move |source| ConfigError::Manifest { group, manifest, source: Box::new(source) }
+        };
+        let open = |files: &[ManifestFile]| {
+            let open = |file: &ManifestFile| Verified::open(&file.path, &trust, now).map_err(refused(file));
+            files.iter().map(open).collect::<Result<Vec<_>, _>>()
+        };
+        let (bases, given) = (open(&manifests)?, open(&add_ons)?);
+        for (add_on, file) in given.iter().zip(&add_ons) {
+            add_on.check_add_on().map_err(refused(file))?;
+        }
+        check_versions(&name, bases.iter().chain(&given))?;
+        let stack = |(base, file): (&Verified, &ManifestFile)| {
+            Accepted::new(base.clone(), Vec::new()).map_err(refused(file))
+        };
+        let accepted = bases.iter().zip(&manifests).map(stack).collect::<Result<_, _>>()?;
+        Ok(Group {
+            name: name.clone(),
+            version,
+            environment,
+            mode,
+            manifests: accepted,
+            add_ons: given,
+            bases,
+            stacks: Mutex::default(),
+            webhook,
+        })
+    }
+}
+
+fn check_webhook(
+    group: &str,
+    mode: Mode,
+    webhook: Option<&String>,
+    webhooks: &BTreeMap<String, Webhook>,
+) -> Result<(), ConfigError> {
+    let group = group.to_owned();
+    match webhook {
+        None if mode == Mode::Replace => Err(ConfigError::ReplaceWithoutWebhook(group)),
+        Some(webhook) if !webhooks.contains_key(webhook) => {
+            let known = webhooks.keys().cloned().collect();
+            Err(ConfigError::UnknownWebhook { group, webhook: webhook.clone(), known })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// One name and version has one root, or nobody knows what it means.
+fn check_versions<'a>(group: &str, manifests: impl Iterator<Item = &'a Verified>) -> Result<(), ConfigError> {
+    let mut known = HashMap::new();
+    for id in manifests.map(Verified::id) {
+        let (name, version) = (id.name, id.version);
+        if let Some(other) = known.insert((name.clone(), version.clone()), id.root) {
+            if other == id.root {
+                let name = format!("{name} {version}");
+                return Err(ConfigError::Duplicate { what: "manifest", name });
+            }
+            let group = group.to_owned();
+            return Err(ConfigError::TwoRoots { group, name, version, roots: Box::new([other, id.root]) });
+        }
+    }
+    Ok(())
+}
+
+impl Group {
+    /// The accepted manifest with this tree root; of several, the one of this name
+    /// and version.
+    pub(crate) fn accepted(&self, id: &ManifestId) -> Option<&Accepted> {
+        // One tree may be baked under two contracts, and then has one root.
+        let is_same =
+            |own: &ManifestId| (&own.name, &own.version, own.root) == (&id.name, &id.version, id.root);
+        let exact = self.manifests.iter().find(|accepted| is_same(&accepted.id()));
+        exact.or_else(|| self.manifests.iter().find(|accepted| accepted.root() == id.root))
+    }
+
+    /// The stack of the base with this root and the add-ons with those, if the
+    /// group accepts each of them.
+    pub(crate) fn accepted_stack(
+        &self,
+        base: &ManifestId,
+        add_ons: &[Digest],
+    ) -> Option<Result<Arc<Accepted>, AcceptError>> {
+        if add_ons.len() > MAX_ADD_ONS {
+            return None;
+        }
+        let mut add_ons = add_ons.to_vec();
+        add_ons.sort();
+        let roots: Vec<Digest> = [base.root].into_iter().chain(add_ons.iter().copied()).collect();
+        let mut stacks = self.stacks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = stacks.get(&roots) {
+            return Some(Ok(known.clone()));
+        }
+        let base = self.bases.iter().find(|verified| verified.id() == *base)?.clone();
+        let find = |root: &Digest| self.add_ons.iter().find(|verified| verified.id().root == *root).cloned();
+        let add_ons = add_ons.iter().map(find).collect::<Option<Vec<_>>>()?;
+        let made = Accepted::new(base, add_ons).map(Arc::new);
+        if let Ok(made) = &made {
+            if stacks.len() >= MAX_STACKS {
+                stacks.clear();
+            }
+            stacks.insert(roots, made.clone());
+        }
+        Some(made)
+    }
+}

@@ -1,0 +1,281 @@
+//! Editing groups: from what an operator wants to a version that stands, while
+//! the collector runs.
+//!
+//! A version is held to the rules before it is written, then written with its
+//! audit, with what follows for the group's nodes, and with the new scope, in one
+//! transaction. Every write after that finds the new version; reports and
+//! judgements that were held to the old one are held again.
+
+use std::sync::Arc;
+
+use congruent_protocol::digest::Digest;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::clock::Clock;
+use crate::config::{Config, ConfigError, Group, GroupDescription, ManifestRef, Mode, TrustDescription};
+use crate::identity::{Author, Role};
+use crate::judge::{Signals, reconcile_group};
+use crate::manifests;
+use crate::policy::Policy;
+use crate::scope::Scope;
+use crate::store::{GroupRow, Store, StoreError, Tx, View};
+
+/// What a group is to be.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct GroupRequest {
+    /// The version that this was made from, so that nobody overwrites what they
+    /// have not seen; 0 for a new group.
+    version: u64,
+    environment: String,
+    #[serde(default)]
+    mode: Mode,
+    /// By root or, where several files have it, by the digest of one.
+    #[serde(default)]
+    manifests: Vec<Digest>,
+    #[serde(default)]
+    add_ons: Vec<Digest>,
+    #[serde(default)]
+    trust: TrustDescription,
+    #[serde(default)]
+    webhook: Option<String>,
+}
+
+/// Why a group is not changed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum EditError {
+    #[error(
+        "the group {0:?} is declared in the configuration; change it there and restart the collector, or take it \
+         out of there and create it here"
+    )]
+    Declared(String),
+    #[error("there is no group {0:?} to change; version 0 makes a new one")]
+    Missing(String),
+    #[error("the group {name:?} is at version {at}, and this was made from version {from}; look at it again")]
+    Conflict { name: String, at: u64, from: u64 },
+    #[error("no manifest {0} was imported; import it, with its root or digest as given here")]
+    UnknownManifest(Digest),
+    #[error(
+        "{} manifests have the root {root}; name one by its file's digest, such as {}", .digests.len(), .digests[0]
+    )]
+    Ambiguous { root: Digest, digests: Vec<Digest> },
+    #[error("the manifest {0} was withdrawn; accept another, or import it again")]
+    Withdrawn(Digest),
+    #[error("the group cannot be so")]
+    Refused(#[source] ConfigError),
+    #[error("this needs the role {0}")]
+    Role(Role),
+    #[error("cannot use the store")]
+    Store(#[from] StoreError),
+    #[error("the collector failed")]
+    Failed,
+}
+
+/// Edits groups.
+pub(crate) struct GroupEditor {
+    pub(crate) config: Arc<Config>,
+    pub(crate) store: Store,
+    pub(crate) clock: Clock,
+    pub(crate) policy: Arc<Policy>,
+    pub(crate) signals: Signals,
+}
+
+impl GroupEditor {
+    /// Makes a group what `request` says, or makes a new one. What it already is
+    /// changes nothing. Gives the version that stands then.
+    pub(crate) async fn put(
+        &self,
+        author: Author,
+        name: String,
+        request: GroupRequest,
+    ) -> Result<GroupRow, EditError> {
+        if self.config.groups.get(&name).is_some_and(|group| group.version.is_none()) {
+            return Err(EditError::Declared(name));
+        }
+        let (from, known) = (request.version, name.clone());
+        let reading = self
+            .store
+            .read("read a group to change", move |view| Ok((view.group(&known)?, describe(view, request)?)));
+        let (current, description) = reading.await?;
+        let description = description?;
+        check_version(&name, current.as_ref(), from)?;
+        check_role(&author, current.as_ref(), &description)?;
+        match current {
+            Some(current) if current.description == description => Ok(current),
+            current => {
+                let row = GroupRow {
+                    name,
+                    version: from + 1,
+                    at: (self.clock)(),
+                    operator: author.operator.name.clone(),
+                    reason: author.reason.clone(),
+                    description,
+                };
+                let detail = changes(current.as_ref(), &row);
+                self.put_version(author, row, detail).await
+            }
+        }
+    }
+
+    async fn put_version(&self, author: Author, row: GroupRow, detail: Value) -> Result<GroupRow, EditError> {
+        let (config, building) = (Arc::clone(&self.config), row.clone());
+        // Reading manifests of megabytes would hold up other requests.
+        let built = tokio::task::spawn_blocking(move || build(&building, &config));
+        let group = built.await.map_err(|_| EditError::Failed)?.map_err(EditError::Refused)?;
+        let group = Arc::new(group);
+        let (config, policy) = (Arc::clone(&self.config), Arc::clone(&self.policy));
+        let (written, standing) = (row.clone(), Arc::clone(&group));
+        let work = move |tx: &Tx<'_>| {
+            if let Err(error) = check_again(tx, &written)? {
+                return Ok(Err(error));
+            }
+            let action = if written.version == 1 { "group-created" } else { "group-edited" };
+            let object = format!("group {}", written.name);
+            tx.insert_group_version(&written)?;
+            tx.audit_change(&author, written.at, action, &object, &detail)?;
+            let mut groups = (*config.groups.all()).clone();
+            groups.insert(written.name.clone(), Arc::clone(&group));
+            tx.record_scope(written.at, &Scope::of(&config, &groups, &policy))?;
+            reconcile_group(tx, &config, &group, written.at)?;
+            Ok(Ok(()))
+        };
+        let config = Arc::clone(&self.config);
+        let then = move |outcome: &Result<(), EditError>| {
+            if outcome.is_ok() {
+                config.groups.mark_changed(&standing.name);
+                config.groups.put(standing);
+            }
+        };
+        self.store.write_then("change a group", work, then).await??;
+        self.signals.group.notify_one();
+        Ok(row)
+    }
+}
+
+/// The groups of the store as they stand.
+pub(crate) fn stored(view: &View<'_>) -> Result<Vec<GroupRow>, StoreError> {
+    view.groups()
+}
+
+/// At start: puts the groups of the store beside those of the configuration.
+pub(crate) fn load(rows: &[GroupRow], config: &Config) -> Result<(), ConfigError> {
+    for row in rows {
+        if config.groups.get(&row.name).is_some() {
+            return Err(ConfigError::DeclaredTwice(row.name.clone()));
+        }
+        config.groups.put(Arc::new(build(row, config)?));
+    }
+    Ok(())
+}
+
+/// As of the time when it was written: what expired since is not accepted any
+/// more, and that is for each report to say.
+fn build(row: &GroupRow, config: &Config) -> Result<Group, ConfigError> {
+    let file_of = |digest: &Digest| manifests::path_of(&config.manifests, digest);
+    row.description.build((&row.name, row.version), &config.webhooks, file_of, row.at)
+}
+
+/// Finds the manifests of a request.
+fn describe(
+    view: &View<'_>,
+    request: GroupRequest,
+) -> Result<Result<GroupDescription, EditError>, StoreError> {
+    let GroupRequest { environment, mode, manifests, add_ons, trust, webhook, .. } = request;
+    let find = |ids: &[Digest]| ids.iter().map(|id| find(view, id)).collect::<Result<Result<Vec<_>, _>, _>>();
+    let (manifests, add_ons) = match (find(&manifests)?, find(&add_ons)?) {
+        (Ok(manifests), Ok(add_ons)) => (manifests, add_ons),
+        (Err(error), _) | (_, Err(error)) => return Ok(Err(error)),
+    };
+    Ok(Ok(GroupDescription { environment, mode, manifests, add_ons, trust, webhook }))
+}
+
+/// Finds a manifest by its root or its file's digest.
+fn find(view: &View<'_>, id: &Digest) -> Result<Result<ManifestRef, EditError>, StoreError> {
+    let rows = view.manifests_named(id)?;
+    if rows.is_empty() {
+        return Ok(Err(EditError::UnknownManifest(*id)));
+    }
+    let exact = rows.iter().any(|row| row.digest == *id);
+    let mut standing =
+        rows.into_iter().filter(|row| row.withdrawn_at.is_none() && (!exact || row.digest == *id));
+    let Some(row) = standing.next() else { return Ok(Err(EditError::Withdrawn(*id))) };
+    let others: Vec<Digest> = standing.map(|row| row.digest).collect();
+    if !others.is_empty() {
+        let digests = [row.digest].into_iter().chain(others).collect();
+        return Ok(Err(EditError::Ambiguous { root: *id, digests }));
+    }
+    Ok(Ok(ManifestRef { root: row.root, digest: row.digest, name: row.name, version: row.version }))
+}
+
+fn check_version(name: &str, current: Option<&GroupRow>, from: u64) -> Result<(), EditError> {
+    let name = name.to_owned();
+    match current.map_or(0, |current| current.version) {
+        at if at == from => Ok(()),
+        0 => Err(EditError::Missing(name)),
+        at => Err(EditError::Conflict { name, at, from }),
+    }
+}
+
+/// Operators say which manifests a group accepts, and whether it orders. Whom it
+/// trusts, how strict policy is with it and who takes its orders is for admins.
+fn check_role(
+    author: &Author,
+    current: Option<&GroupRow>,
+    wanted: &GroupDescription,
+) -> Result<(), EditError> {
+    let same = current.is_some_and(|GroupRow { description: now, .. }| {
+        (&now.environment, &now.trust, &now.webhook) == (&wanted.environment, &wanted.trust, &wanted.webhook)
+    });
+    let needed = if same { Role::Operator } else { Role::Admin };
+    if author.operator.role >= needed { Ok(()) } else { Err(EditError::Role(needed)) }
+}
+
+/// What may have come in between: another edit, or a withdrawal.
+fn check_again(tx: &Tx<'_>, row: &GroupRow) -> Result<Result<(), EditError>, StoreError> {
+    if let Err(error) = check_version(&row.name, tx.group(&row.name)?.as_ref(), row.version - 1) {
+        return Ok(Err(error));
+    }
+    for manifest in row.description.manifests.iter().chain(&row.description.add_ons) {
+        if tx.manifest(&manifest.digest)?.is_none_or(|known| known.withdrawn_at.is_some()) {
+            return Ok(Err(EditError::Withdrawn(manifest.digest)));
+        }
+    }
+    Ok(Ok(()))
+}
+
+/// What an edit changes, for the audit. Whom a group trusts is long; its history
+/// has it whole.
+fn changes(before: Option<&GroupRow>, after: &GroupRow) -> Value {
+    let parts = |description: &GroupDescription| {
+        let roots = |of: &[ManifestRef]| of.iter().map(|of| of.root.to_string()).collect::<Vec<_>>();
+        [
+            ("environment", json!(description.environment)),
+            ("mode", json!(description.mode)),
+            ("manifests", json!(roots(&description.manifests))),
+            ("add_ons", json!(roots(&description.add_ons))),
+            ("webhook", json!(description.webhook)),
+        ]
+    };
+    let mut detail = json!({ "version": after.version });
+    let old = before.map(|before| parts(&before.description));
+    for (at, (key, value)) in parts(&after.description).into_iter().enumerate() {
+        let was = old.as_ref().map_or(&Value::Null, |old| &old[at].1);
+        if *was != value {
+            detail[key] = json!({ "was": was, "is": value });
+        }
+    }
+    if before.is_none_or(|before| before.description.trust != after.description.trust) {
+        detail["trust"] = json!("changed");
+    }
+    detail
+}
+
+/// The groups of the store that accept the manifest with this file.
+pub(crate) fn accepting(view: &View<'_>, digest: &Digest) -> Result<Vec<String>, StoreError> {
+    let accepts = |GroupRow { name, description, .. }: GroupRow| {
+        let mut accepted = description.manifests.iter().chain(&description.add_ons);
+        accepted.any(|manifest| manifest.digest == *digest).then_some(name)
+    };
+    Ok(view.groups()?.into_iter().filter_map(accepts).collect())
+}

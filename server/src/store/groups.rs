@@ -1,0 +1,65 @@
+//! Every version of the groups that are not declared in the configuration.
+
+use jiff::Timestamp;
+use rusqlite::{Row, params};
+
+use super::columns::{Json, Micros};
+use super::{StoreError, Tx, View};
+use crate::config::GroupDescription;
+
+/// A version of a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct GroupRow {
+    pub(crate) name: String,
+    /// Counts up by one from 1.
+    pub(crate) version: u64,
+    pub(crate) at: Timestamp,
+    /// Who made it so, and why.
+    pub(crate) operator: String,
+    pub(crate) reason: String,
+    pub(crate) description: GroupDescription,
+}
+
+impl GroupRow {
+    fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            name: row.get("name")?,
+            version: row.get("version")?,
+            at: row.get::<_, Micros>("at")?.0,
+            operator: row.get("operator")?,
+            reason: row.get("reason")?,
+            description: row.get::<_, Json<_>>("description")?.0,
+        })
+    }
+}
+
+impl View<'_> {
+    /// The version of each group that stands, by name.
+    pub(crate) fn groups(&self) -> Result<Vec<GroupRow>, StoreError> {
+        let sql = "SELECT * FROM group_versions AS this WHERE version = \
+             (SELECT max(version) FROM group_versions WHERE name = this.name) ORDER BY name";
+        self.rows("read the groups", sql, [], GroupRow::from_row)
+    }
+
+    /// The newest versions of a group, the newest first.
+    pub(crate) fn group_versions(&self, name: &str, limit: usize) -> Result<Vec<GroupRow>, StoreError> {
+        let sql = "SELECT * FROM group_versions WHERE name = ?1 ORDER BY version DESC LIMIT ?2";
+        self.rows("read a group's versions", sql, params![name, limit], GroupRow::from_row)
+    }
+
+    /// The version of a group that stands.
+    pub(crate) fn group(&self, name: &str) -> Result<Option<GroupRow>, StoreError> {
+        Ok(self.group_versions(name, 1)?.into_iter().next())
+    }
+}
+
+impl Tx<'_> {
+    /// Puts in a group's next version.
+    pub(crate) fn insert_group_version(&self, row: &GroupRow) -> Result<(), StoreError> {
+        let sql = "INSERT INTO group_versions (name, version, at, operator, reason, description) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+        let values =
+            params![row.name, row.version, Micros(row.at), row.operator, row.reason, Json(&row.description)];
+        self.execute("put in a group's version", sql, values).map(drop)
+    }
+}
