@@ -25,7 +25,7 @@ use crate::listener::Port;
 use crate::manifests;
 use crate::policy::{Policy, PolicyError};
 use crate::scope::Scope;
-use crate::store::{Store, StoreError};
+use crate::store::{EnrolmentRow, Store, StoreError};
 
 /// How long requests and deliveries under way may take when the collector stops.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -230,7 +230,7 @@ async fn prepare(
     policy: &Policy,
     clock: &Clock,
 ) -> Result<(), StoreError> {
-    config.nodes.load(&store.read("read the enrolments", |view| view.enrolments()).await?);
+    config.nodes.load(&store.read("read the enrolments", EnrolmentRow::all).await?);
     let (scope, config, now) = (Scope::of(config, &config.groups.all(), policy), Arc::clone(config), clock());
     let preparing = store.write("prepare the store", move |tx| {
         tx.record_scope(now, &scope)?;
@@ -249,7 +249,7 @@ async fn load_authority(
     if !config.identity.needs_authority() {
         return Ok(None);
     }
-    let has_nodes = store.read("look for enrolments", |view| view.has_enrolments()).await;
+    let has_nodes = store.read("look for enrolments", EnrolmentRow::is_any).await;
     let has_nodes = has_nodes.map_err(ServeError::Store)?;
     let authority = Authority::load_or_make(&config.identity.authority, has_nodes, clock());
     let authority = authority.map_err(ServeError::Authority)?;

@@ -81,7 +81,7 @@ fn add_enrolled(
     let is_within = |row: &EnrolmentRow| {
         row.enrolled_at < period.to && row.revoked_at.is_none_or(|revoked| revoked >= period.from)
     };
-    for row in view.enrolments()?.into_iter().filter(is_within) {
+    for row in EnrolmentRow::all(view)?.into_iter().filter(is_within) {
         if !known.contains(&row.node) {
             last.nodes.push(ScopeNode { id: row.node, group: row.group });
         }
