@@ -44,7 +44,12 @@ fn a_release_is_accepted_without_a_restart_and_stays_so_after_one() -> Result<()
     let history = scene.admin().answer(&["group", "history", "fleet"])?;
     let roots = |at: usize| history["versions"][at]["manifests"][0]["root"].clone();
     assert_eq!((roots(0), roots(1)), (json!(null), json!(root)));
-    assert_eq!(scene.audit()?, ["group-edited", "group-edited", "manifest-imported", "group-created"]);
+    let words = ["group-edited", "group-edited", "manifest-imported", "group-created"];
+    assert_eq!(scene.audit()?, words);
+    let report = scene.auditors_report()?;
+    let audit = report["audit"].as_array().cloned().unwrap_or_default();
+    assert!(audit.iter().map(|row| &row["action"]).eq(words.iter().rev()), "{audit:?}");
+    assert_eq!(report["scope"].as_array().map(Vec::len), Some(5), "a scope for each start and change");
     Ok(())
 }
 
