@@ -4,6 +4,7 @@ use std::fs;
 
 use anyhow::Result;
 use congruent_protocol::action::ActionState;
+use congruent_tests::mounts::Mounted;
 use congruent_tests::receiver::{Answer, WebhookReceiver};
 use congruent_tests::signature::WebhookSecret;
 use congruent_tests::site::TARGET;
@@ -103,6 +104,27 @@ fn manifests_are_imported_whole_or_not_at_all() -> Result<()> {
     assert_eq!(folder.len(), 1, "{folder:?}");
     let kept = scene.collector().get(&format!("/v1/manifests/{root}/content"))?;
     assert!(kept.body == bytes, "another file is given than was imported");
+    assert_eq!(scene.audit()?, ["manifest-imported", "group-created"]);
+    Ok(())
+}
+
+#[test]
+fn a_full_disk_refuses_an_import_and_keeps_nothing_of_it() -> Result<()> {
+    let scene = Scene::new()?;
+    let folder = scene.site.sandbox.path("manifests");
+    let mounted = Mounted::new("tmpfs", "size=64k", "none".as_ref(), &folder)?;
+    let filler = mounted.path().join("filler");
+    // It ends where the disk does.
+    assert!(fs::write(&filler, vec![1; 1 << 20]).is_err());
+    let manifest = scene.site.manifest().to_string_lossy().into_owned();
+    let refused = scene.admin().run(&["manifest", "import", &manifest, "--reason", "x"])?;
+    assert_eq!(refused.code, Some(2));
+    assert!(refused.stderr.contains("cannot keep the manifest"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("No space left"), "{}", refused.stderr);
+    assert_eq!(scene.audit()?, ["group-created"]);
+    fs::remove_file(&filler)?;
+    assert_eq!(fs::read_dir(mounted.path())?.count(), 0, "half an import is left");
+    scene.import()?;
     assert_eq!(scene.audit()?, ["manifest-imported", "group-created"]);
     Ok(())
 }
