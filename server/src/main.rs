@@ -14,6 +14,7 @@ mod identity;
 mod ingest;
 mod judge;
 mod manifests;
+mod operators;
 mod plan;
 mod policy;
 mod record;

@@ -21,6 +21,7 @@ use crate::groups::{self, GroupEditor};
 use crate::ingest::Ingest;
 use crate::judge::{Judge, Signals, reconcile};
 use crate::manifests;
+use crate::operators::Operators;
 use crate::policy::{Policy, PolicyError};
 use crate::scope::Scope;
 use crate::store::{Store, StoreError};
@@ -105,6 +106,7 @@ impl Collector {
         let driver = Arc::new(WebhookDriver::new(Arc::clone(&config)).map_err(ServeError::Client)?);
         let store = Store::open(&config.database).map_err(ServeError::Store)?;
         load_groups(&store, &config).await?;
+        let operators = store.read("read the operators", Operators::load).await.map_err(ServeError::Store)?;
         prepare(&store, &config, &policy, &clock).await.map_err(ServeError::Store)?;
         let listen = |source| ServeError::Listen { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
@@ -137,7 +139,7 @@ impl Collector {
             signals: signals.clone(),
         };
         let ingest = Ingest { config, store, clock, judge: signals.report };
-        let api = Api::new(ingest, groups, stopping.clone());
+        let api = Api::new(ingest, groups, operators, stopping.clone());
         let mut parts = JoinSet::new();
         let (judge_stop, outbox_stop) = (stopping.clone(), stopping.clone());
         parts.spawn(async move { judge.run(judge_stop).await });

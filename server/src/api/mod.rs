@@ -34,6 +34,7 @@ use crate::config::Config;
 use crate::groups::GroupEditor;
 use crate::identity::Role;
 use crate::ingest::Ingest;
+use crate::operators::Operators;
 use crate::store::Store;
 use answer::Problem;
 
@@ -50,6 +51,7 @@ pub(crate) struct Api {
     clock: Clock,
     ingest: Ingest,
     groups: GroupEditor,
+    operators: Operators,
     room: Semaphore,
     /// For manifests that are being imported.
     imports: Semaphore,
@@ -62,13 +64,19 @@ pub(crate) struct Api {
 
 impl Api {
     /// The API of a collector.
-    pub(crate) fn new(ingest: Ingest, groups: GroupEditor, stop: watch::Receiver<bool>) -> Self {
+    pub(crate) fn new(
+        ingest: Ingest,
+        groups: GroupEditor,
+        operators: Operators,
+        stop: watch::Receiver<bool>,
+    ) -> Self {
         Self {
             config: Arc::clone(&ingest.config),
             store: ingest.store.clone(),
             clock: Arc::clone(&ingest.clock),
             ingest,
             groups,
+            operators,
             room: Semaphore::new(REPORTS_AT_ONCE),
             imports: Semaphore::new(IMPORTS_AT_ONCE),
             senders: Mutex::default(),
