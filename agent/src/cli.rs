@@ -505,7 +505,7 @@ pub(crate) struct Record {
 /// that is due, and completes what was interrupted.
 #[derive(Args)]
 pub(crate) struct Enroll {
-    /// The collector, such as https://collector.example:8440.
+    /// The collector: `https://`, the name or address that it has, and the port.
     #[arg(long, value_name = "URL")]
     pub(crate) server: String,
     /// The fingerprint of the collector's authority, as `congruent-server init`

@@ -33,6 +33,8 @@ enum Command {
     Audit(client::AuditArgs),
     Manifest(client::ManifestArgs),
     Group(client::GroupArgs),
+    Token(client::TokenArgs),
+    Node(client::NodeArgs),
 }
 
 /// Makes a new installation: a certificate authority, an operator's token and a
@@ -70,8 +72,8 @@ struct ServeArgs {
 /// Writes the auditor's report about a period.
 ///
 /// It has scope and coverage, every node with its state, findings with what was
-/// baked and what was there, decisions, actions, refusals, and what bears on each
-/// control. It reads the database alone, also while the collector runs. Times are
+/// baked and what was there, decisions, actions, refusals, what operators changed,
+/// and what bears on each control. It reads the database alone, also while the collector runs. Times are
 /// RFC 3339; dates are whole days in UTC, the last one included.
 #[derive(Debug, Args)]
 struct ReportArgs {
@@ -118,6 +120,8 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Audit(args) => client::audit(&args),
         Command::Manifest(args) => client::manifest(&args),
         Command::Group(args) => client::group(&args),
+        Command::Token(args) => client::token(&args),
+        Command::Node(args) => client::node(&args),
     }
 }
 

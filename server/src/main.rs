@@ -17,6 +17,7 @@ mod judge;
 mod listener;
 mod liveness;
 mod manifests;
+mod operators;
 mod plan;
 mod policy;
 mod record;

@@ -24,9 +24,10 @@ use crate::judge::{Judge, Signals, reconcile};
 use crate::listener::Port;
 use crate::liveness;
 use crate::manifests;
+use crate::operators::Operators;
 use crate::policy::{Policy, PolicyError};
 use crate::scope::Scope;
-use crate::store::{Store, StoreError};
+use crate::store::{EnrolmentRow, Store, StoreError};
 
 /// How long requests and deliveries under way may take when the collector stops.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -117,6 +118,7 @@ impl Collector {
         let driver = Arc::new(WebhookDriver::new(Arc::clone(&config)).map_err(ServeError::Client)?);
         let store = Store::open(&config.database).map_err(ServeError::Store)?;
         load_groups(&store, &config).await?;
+        let operators = store.read("read the operators", Operators::load).await.map_err(ServeError::Store)?;
         prepare(&store, &config, &policy, &clock).await.map_err(ServeError::Store)?;
         let authority = load_authority(&store, &config, &clock).await?;
         let (listener, address) = bind("listen", config.listen).await?;
@@ -162,7 +164,6 @@ impl Collector {
             random,
             signals: signals.clone(),
         });
-        let speaks_tls = config.identity.tls;
         let groups = GroupEditor {
             config: Arc::clone(&config),
             store: store.clone(),
@@ -170,9 +171,10 @@ impl Collector {
             policy,
             signals: signals.clone(),
         };
+        let speaks_tls = config.identity.tls;
         let flushing = liveness::flush(Arc::clone(&arrived.liveness), store.clone(), stopping.clone());
         let ingest = Ingest { config, store, clock, judge: signals.report, arrived };
-        let api = Arc::new(Api::new(ingest, enroller, groups, signals.budget, stopping.clone()));
+        let api = Arc::new(Api::new(ingest, groups, operators, enroller, signals.budget, stopping.clone()));
         let operators_tls = tls.as_ref().filter(|_| speaks_tls).map(|tls| Arc::clone(&tls.operators));
         let port = Port { listener, tls: operators_tls, router: api.router() };
         let mut parts = JoinSet::new();
@@ -243,7 +245,7 @@ async fn prepare(
     policy: &Policy,
     clock: &Clock,
 ) -> Result<(), StoreError> {
-    config.nodes.load(&store.read("read the enrolments", |view| view.enrolments()).await?);
+    config.nodes.load(&store.read("read the enrolments", EnrolmentRow::all).await?);
     let (scope, config, now) = (Scope::of(config, &config.groups.all(), policy), Arc::clone(config), clock());
     let preparing = store.write("prepare the store", move |tx| {
         tx.record_scope(now, &scope)?;
@@ -262,7 +264,7 @@ async fn load_authority(
     if !config.identity.needs_authority() {
         return Ok(None);
     }
-    let has_nodes = store.read("look for enrolments", |view| view.has_enrolments()).await;
+    let has_nodes = store.read("look for enrolments", EnrolmentRow::is_any).await;
     let has_nodes = has_nodes.map_err(ServeError::Store)?;
     let authority = Authority::load_or_make(&config.identity.authority, has_nodes, clock());
     let authority = authority.map_err(ServeError::Authority)?;

@@ -84,6 +84,16 @@ pub(crate) fn manifest(version: &str, key: &SecretKey) -> Vec<u8> {
 }
 
 pub(crate) fn manifest_of(tree: &[ListedEntry], version: &str, key: &SecretKey) -> Vec<u8> {
+    manifest_until(tree, version, key, None)
+}
+
+/// A manifest that expires.
+pub(crate) fn manifest_until(
+    tree: &[ListedEntry],
+    version: &str,
+    key: &SecretKey,
+    expires: Option<Timestamp>,
+) -> Vec<u8> {
     let mut hasher = TreeHasher::new(Algorithm::Blake3);
     let mut writer = EntriesWriter::new(Vec::new(), Algorithm::Blake3).unwrap();
     for listed in tree {
@@ -105,7 +115,7 @@ pub(crate) fn manifest_of(tree: &[ListedEntry], version: &str, key: &SecretKey) 
             on: "ci".to_owned(),
             with: "congruent 0.1.0".to_owned(),
         },
-        expires: None,
+        expires,
         origin: Origin::default(),
         packages: None,
         lint: None,
@@ -296,8 +306,13 @@ pub(crate) fn fleet(
     mode: Mode,
 ) -> Arc<Group> {
     let digest = Algorithm::Blake3.digest(b"the file is named by the closure below");
-    let manifest =
-        ManifestRef { root: root_of(&[]), digest, name: "web".to_owned(), version: "1.4.2".to_owned() };
+    let manifest = ManifestRef {
+        root: root_of(&[]),
+        digest,
+        name: "web".to_owned(),
+        version: "1.4.2".to_owned(),
+        accepted_at: time("2026-03-01T00:00:00Z"),
+    };
     let pem = SecretKey::from_seed([1; 32]).public().to_pem();
     let description = GroupDescription {
         environment: "prod".to_owned(),
@@ -308,8 +323,7 @@ pub(crate) fn fleet(
         webhook: Some("platform".to_owned()),
     };
     let file_of = |_: &Digest| fixture.path("web.manifest");
-    let now = time("2026-03-01T00:00:00Z");
-    Arc::new(description.build(("fleet", version), &config.webhooks, file_of, now).unwrap())
+    Arc::new(description.build(("fleet", version), &config.webhooks, file_of).unwrap())
 }
 
 pub(crate) fn server_toml(mode: &str) -> String {

@@ -3,13 +3,16 @@
 //! and that is put on record.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use axum::body::to_bytes;
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use congruent_protocol::enrolment::{RENEW_PATH, code};
+use tokio::time::timeout;
 
 use super::Api;
 use super::answer::Problem;
@@ -30,7 +33,7 @@ pub(super) async fn require(
     mut request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    let operator = operator(&api, request.headers()).await?;
+    let operator = operator(&api, request.headers())?;
     if operator.role < needed {
         let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
         let route = format!("{} {route}", request.method());
@@ -56,16 +59,15 @@ pub(super) async fn refuse(api: &Api, operator: &Operator, route: String, needed
 }
 
 /// The operator whose token a request carries.
-async fn operator(api: &Api, headers: &HeaderMap) -> Result<Operator, Problem> {
+fn operator(api: &Api, headers: &HeaderMap) -> Result<Operator, Problem> {
     let refuse = |message: String| Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", message);
     let unknown = || refuse("this needs the token of an operator: `Authorization: Bearer TOKEN`".to_owned());
     let token = bearer(headers).ok_or_else(unknown)?;
     if token.matches(&api.config.operator) {
         return Ok(Operator::configured());
     }
-    let looking = api.store.read("look up an operator", move |view| view.operator_by_token(&token));
-    let known = looking.await?.ok_or_else(unknown)?;
-    known.admit((api.clock)()).map_err(|lapsed| refuse(lapsed.to_string()))
+    let known = api.operators.admit(&token, (api.clock)()).ok_or_else(unknown)?;
+    known.map_err(|lapsed| refuse(lapsed.to_string()))
 }
 
 /// Who makes a change, and why: the operator, and the reason in the header.
@@ -92,6 +94,17 @@ impl FromRequestParts<Arc<Api>> for Author {
 #[derive(Debug, Clone)]
 pub(super) struct Sender(pub(super) Arc<Node>);
 
+/// How much of the body of a refused request is read and dropped, and for how
+/// long: over HTTP/2 some clients lose an answer that comes before they have sent.
+const DROPPED_BYTES: usize = 64 << 10;
+const DROPPED_FOR: Duration = Duration::from_secs(2);
+
+/// Gives the answer, once what is under way has arrived.
+async fn turn_away(request: Request, refusal: Problem) -> Problem {
+    let _ = timeout(DROPPED_FOR, to_bytes(request.into_body(), DROPPED_BYTES)).await;
+    refusal
+}
+
 /// Lets nodes through whose enrolment stands, by their certificates, also those
 /// whose certificate is over. Asked at each request, so that whoever is revoked
 /// is out at once, connected or not.
@@ -100,11 +113,24 @@ pub(super) async fn require_enrolled(
     mut request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
+    match identify(&api, &request) {
+        Ok((peer, node)) => {
+            request.extensions_mut().insert(Sender(node));
+            request.extensions_mut().insert(peer);
+            Ok(next.run(request).await)
+        }
+        Err(refusal) => Err(turn_away(request, refusal).await),
+    }
+}
+
+/// Who sends a request, by the certificate that its connection was made with.
+fn identify(api: &Api, request: &Request) -> Result<(Arc<Peer>, Arc<Node>), Problem> {
     let peer = request.extensions().get::<Connection>().and_then(|connection| connection.peer.clone());
     let peer = peer.ok_or_else(|| {
         let message = "this needs the certificate of an enrolled node; `congruent enroll` gets one";
         Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", message)
     })?;
+    let forbidden = |code, message| Problem::new(StatusCode::FORBIDDEN, code, message);
     let node = match api.config.nodes.standing(&peer.node, &peer.key) {
         Standing::Enrolled(node) => node,
         Standing::Revoked => {
@@ -113,7 +139,7 @@ pub(super) async fn require_enrolled(
                  use a new token",
                 peer.node
             );
-            return Err(Problem::new(StatusCode::FORBIDDEN, code::REVOKED, message));
+            return Err(forbidden(code::REVOKED, message));
         }
         Standing::Unknown => {
             let message = format!(
@@ -121,17 +147,14 @@ pub(super) async fn require_enrolled(
                  database restored from a time before?",
                 peer.node
             );
-            return Err(Problem::new(StatusCode::FORBIDDEN, code::NOT_ENROLLED, message));
+            return Err(forbidden(code::NOT_ENROLLED, message));
         }
     };
     let now = (api.clock)();
     if now < peer.not_before {
-        let early = EnrolError::NotYet { from: peer.not_before, server: now };
-        return Err(early.into());
+        return Err(EnrolError::NotYet { from: peer.not_before, server: now }.into());
     }
-    request.extensions_mut().insert(Sender(node));
-    request.extensions_mut().insert(peer);
-    Ok(next.run(request).await)
+    Ok((peer, node))
 }
 
 /// Lets nodes through whose certificate is not over.
@@ -146,7 +169,8 @@ pub(super) async fn require_current(
         _ => {
             let message =
                 format!("the node's certificate is over and serves for POST {RENEW_PATH} only; renew it");
-            Err(Problem::new(StatusCode::FORBIDDEN, code::CERTIFICATE_EXPIRED, message))
+            let refusal = Problem::new(StatusCode::FORBIDDEN, code::CERTIFICATE_EXPIRED, message);
+            Err(turn_away(request, refusal).await)
         }
     }
 }

@@ -9,15 +9,16 @@ use axum::http::StatusCode;
 use axum::{Extension, Json};
 use congruent_protocol::enrolment::{EnrollRequest, Enrolled, MAX_ENROLMENT_BYTES, RenewRequest, Renewed};
 use jiff::Timestamp;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde_json::json;
 use tokio::time::timeout;
 use tracing::warn;
 
 use super::Api;
 use super::answer::{API_SCHEMA, Problem};
 use super::auth::Sender;
-use crate::identity::{Enroller, Peer};
+use crate::identity::{Author, Enroller, Peer};
 use crate::judge::retire;
 use crate::listener::Connection;
 
@@ -46,13 +47,6 @@ pub(super) async fn renew(
     Ok(Json(enroller(&api)?.renew(&request, &peer)?))
 }
 
-/// Why a node is revoked.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Revocation {
-    reason: String,
-}
-
 #[derive(Debug, Serialize)]
 pub(super) struct Revoked {
     schema_version: u32,
@@ -63,16 +57,15 @@ pub(super) struct Revoked {
 /// Ends a node's enrolment, from its next request on.
 pub(super) async fn revoke(
     State(api): State<Arc<Api>>,
+    author: Author,
     Path(id): Path<String>,
-    body: Body,
 ) -> Result<Json<Revoked>, Problem> {
-    let Revocation { reason } = small_json(body).await?;
-    let reason = check_reason(reason)?;
     let now = (api.clock)();
     let (config, node) = (Arc::clone(&api.config), id.clone());
     let revoking = api.store.write("revoke a node", move |tx| {
-        let was_enrolled = tx.revoke_enrolment(&node, now, "operator", &reason)?;
+        let was_enrolled = tx.revoke_enrolment(&node, now, &author.operator.name, &author.reason)?;
         if was_enrolled {
+            tx.audit_change(&author, now, "node-revoked", &format!("node {node}"), &json!({}))?;
             // Here, so that enrolling and revoking come in one order.
             config.nodes.revoke(&node);
             retire(tx, &node, now)?;
@@ -88,18 +81,6 @@ pub(super) async fn revoke(
     Ok(Json(Revoked { schema_version: API_SCHEMA, node: id, revoked_at: now }))
 }
 
-/// The longest reason taken, in bytes.
-const MAX_REASON_BYTES: usize = 1000;
-
-/// Holds a reason to be one.
-pub(super) fn check_reason(reason: String) -> Result<String, Problem> {
-    if !reason.trim().is_empty() && reason.len() <= MAX_REASON_BYTES {
-        return Ok(reason);
-    }
-    let message = format!("say why: `reason` must have 1 to {MAX_REASON_BYTES} bytes");
-    Err(Problem::new(StatusCode::BAD_REQUEST, "reason-missing", message))
-}
-
 fn enroller(api: &Api) -> Result<&Enroller, Problem> {
     api.enroller.as_ref().ok_or_else(|| {
         let message = "this collector takes no enrolments; give `agents-listen` in its configuration";
@@ -108,7 +89,7 @@ fn enroller(api: &Api) -> Result<&Enroller, Problem> {
 }
 
 /// Reads a body that is small and quick, as JSON.
-pub(super) async fn small_json<T: DeserializeOwned>(body: Body) -> Result<T, Problem> {
+async fn small_json<T: DeserializeOwned>(body: Body) -> Result<T, Problem> {
     let refuse = |status, code: &str, message: String| Problem::new(status, code, message);
     let read = timeout(BODY_TIMEOUT, to_bytes(body, MAX_ENROLMENT_BYTES)).await.map_err(|_| {
         refuse(

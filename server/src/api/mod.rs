@@ -40,6 +40,7 @@ use crate::config::Config;
 use crate::groups::GroupEditor;
 use crate::identity::{Enroller, Role};
 use crate::ingest::Ingest;
+use crate::operators::Operators;
 use crate::store::Store;
 use answer::Problem;
 use body::Lane;
@@ -63,6 +64,7 @@ pub(crate) struct Api {
     /// None where the collector takes no enrolments.
     enroller: Option<Enroller>,
     groups: GroupEditor,
+    operators: Operators,
     /// For reports and their pages. Operators and heartbeats need no room in it.
     lane: Lane,
     /// For signs of life, which reports must not hold up.
@@ -80,8 +82,9 @@ impl Api {
     /// The API of a collector.
     pub(crate) fn new(
         ingest: Ingest,
-        enroller: Option<Enroller>,
         groups: GroupEditor,
+        operators: Operators,
+        enroller: Option<Enroller>,
         budget: Arc<Notify>,
         stop: watch::Receiver<bool>,
     ) -> Self {
@@ -92,6 +95,7 @@ impl Api {
             budget,
             enroller,
             groups,
+            operators,
             heartbeats: Lane::with_room_for(HEARTBEATS_BYTES),
             lane: Lane::with_room_for(REPORTS_BYTES + ingest.config.max_body_bytes),
             imports: Semaphore::new(IMPORTS_AT_ONCE),
@@ -119,15 +123,15 @@ impl Api {
             .route("/v1/manifests/{root}", get(manifests::one))
             .route("/v1/manifests/{root}/content", get(manifests::content))
             .route("/v1/operators", get(operators::list))
-            .route("/v1/audit", get(audit::list))
             .route("/v1/tokens", get(tokens::list))
+            .route("/v1/audit", get(audit::list))
             .route_layer(needs(Role::Viewer));
         let operators = Router::new()
             .route("/v1/groups/{name}", put(groups::put))
             .route("/v1/manifests/{root}", put(manifests::import).delete(manifests::withdraw))
             .route("/v1/nodes/{id}/revoke", post(enroll::revoke))
             .route("/v1/tokens", post(tokens::create))
-            .route("/v1/tokens/{id}/revoke", post(tokens::revoke))
+            .route("/v1/tokens/{id}", delete(tokens::revoke))
             .route_layer(needs(Role::Operator));
         let admins = Router::new()
             .route("/v1/operators", post(operators::create))

@@ -1,22 +1,21 @@
 //! `POST /v1/tokens`, which gives a join token once; `GET /v1/tokens`, which never
-//! does; and `POST /v1/tokens/{id}/revoke`.
+//! does; and `DELETE /v1/tokens/{id}`.
 
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::Body;
-use axum::extract::rejection::QueryRejection;
+use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use tracing::{info, warn};
 
 use super::Api;
-use super::answer::{API_SCHEMA, Problem};
-use super::enroll::{check_reason, small_json};
+use super::answer::{API_SCHEMA, Problem, body};
 use super::list::{ListQuery, cut};
-use crate::identity::{Networks, NewToken, new_join_token};
+use crate::identity::{Author, Networks, NewToken, new_join_token};
 use crate::store::JoinTokenRow;
 
 /// How long a token is good unless said otherwise, and at most.
@@ -34,7 +33,6 @@ pub(super) struct Wanted {
     max_per_minute: Option<u32>,
     #[serde(default)]
     from: Networks,
-    reason: String,
 }
 
 /// A token as it is shown.
@@ -90,21 +88,34 @@ impl From<JoinTokenRow> for Shown {
 }
 
 /// Makes a join token.
-pub(super) async fn create(State(api): State<Arc<Api>>, body: Body) -> Result<Json<Created>, Problem> {
-    let wanted: Wanted = small_json(body).await?;
-    let token = check(&api, wanted)?;
+pub(super) async fn create(
+    State(api): State<Arc<Api>>,
+    author: Author,
+    wanted: Result<Json<Wanted>, JsonRejection>,
+) -> Result<(StatusCode, Json<Created>), Problem> {
+    let token = check(&api, &author, body(wanted)?)?;
     let failed = |_| {
         let message = "the kernel gives no random numbers";
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal-error", message)
     };
-    let (token, row) = new_join_token(token, (api.clock)()).map_err(failed)?;
+    let now = (api.clock)();
+    let (token, row) = new_join_token(token, now).map_err(failed)?;
     let kept = row.clone();
-    api.store.write("keep a join token", move |tx| tx.insert_join_token(&kept)).await?;
+    let keeping = api.store.write("keep a join token", move |tx| {
+        tx.insert_join_token(&kept)?;
+        let detail = json!({
+            "group": kept.group, "expires_at": kept.expires_at, "reusable": kept.is_reusable,
+            "max_per_minute": kept.max_per_minute, "from": kept.networks
+        });
+        tx.audit_change(&author, now, "join-token-created", &object(&kept.id), &detail)
+    });
+    keeping.await?;
     info!(token = row.id, group = row.group, by = row.created_by, "made a join token");
-    Ok(Json(Created { schema_version: API_SCHEMA, token: token.reveal().to_owned(), shown: row.into() }))
+    let token = token.reveal().to_owned();
+    Ok((StatusCode::CREATED, Json(Created { schema_version: API_SCHEMA, token, shown: row.into() })))
 }
 
-fn check(api: &Api, wanted: Wanted) -> Result<NewToken, Problem> {
+fn check(api: &Api, author: &Author, wanted: Wanted) -> Result<NewToken, Problem> {
     let refuse = |code: &str, message: String| Problem::new(StatusCode::BAD_REQUEST, code, message);
     let groups = api.config.groups.all();
     if !groups.contains_key(&wanted.group) {
@@ -126,8 +137,8 @@ fn check(api: &Api, wanted: Wanted) -> Result<NewToken, Problem> {
         is_reusable: wanted.reusable,
         max_per_minute: wanted.max_per_minute,
         networks: wanted.from,
-        by: "operator".to_owned(),
-        reason: check_reason(wanted.reason)?,
+        by: author.operator.name.clone(),
+        reason: author.reason.clone(),
     })
 }
 
@@ -143,12 +154,6 @@ pub(super) async fn list(
     Ok(Json(Listed { schema_version: API_SCHEMA, tokens, truncated }))
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Revocation {
-    reason: String,
-}
-
 #[derive(Debug, Serialize)]
 pub(super) struct Revoked {
     schema_version: u32,
@@ -159,15 +164,24 @@ pub(super) struct Revoked {
 /// Ends a token; nodes that have joined with it stay.
 pub(super) async fn revoke(
     State(api): State<Arc<Api>>,
+    author: Author,
     Path(id): Path<String>,
-    body: Body,
 ) -> Result<Json<Revoked>, Problem> {
-    let Revocation { reason } = small_json(body).await?;
-    let reason = check_reason(reason)?;
     let (token, now) = (id.clone(), (api.clock)());
-    if !api.store.write("revoke a join token", move |tx| tx.revoke_join_token(&token, now)).await? {
+    let revoking = api.store.write("revoke a join token", move |tx| {
+        let was_good = tx.revoke_join_token(&token, now)?;
+        if was_good {
+            tx.audit_change(&author, now, "join-token-revoked", &object(&token), &json!({}))?;
+        }
+        Ok(was_good)
+    });
+    if !revoking.await? {
         return Err(Problem::not_found("join token that is not revoked"));
     }
-    warn!(token = id, reason = %congruent_protocol::path::escape(reason.as_bytes()), "the join token is revoked");
+    warn!(token = id, "the join token is revoked");
     Ok(Json(Revoked { schema_version: API_SCHEMA, id, revoked_at: now }))
+}
+
+fn object(id: &str) -> String {
+    format!("join-token {id}")
 }

@@ -4,10 +4,13 @@
 mod audit;
 mod connection;
 mod expiry;
+mod given_once;
 mod groups;
 mod manifests;
+mod nodes;
 mod operators;
 mod output;
+mod tokens;
 
 use std::path::PathBuf;
 
@@ -17,7 +20,9 @@ use clap::{Args, ValueEnum};
 pub(crate) use audit::{AuditArgs, run as audit};
 pub(crate) use groups::{GroupArgs, run as group};
 pub(crate) use manifests::{ManifestArgs, run as manifest};
+pub(crate) use nodes::{NodeArgs, run as node};
 pub(crate) use operators::{OperatorArgs, run as operator};
+pub(crate) use tokens::{TokenArgs, run as token};
 
 use connection::Connection;
 
@@ -25,8 +30,8 @@ use connection::Connection;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Collector")]
 pub(crate) struct ConnectionArgs {
-    /// The collector's address, such as https://collector.example:8440. With
-    /// http:// only on loopback. By default what --config says.
+    /// The collector's address, such as `https://collector.example:8440`; with
+    /// `http://` only on loopback. By default what --config says.
     #[arg(long, global = true, value_name = "URL", env = "CONGRUENT_SERVER")]
     server: Option<String>,
     /// The file with the operator's token. By default what --config says.

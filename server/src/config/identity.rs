@@ -54,6 +54,16 @@ impl IdentitySettings {
         names
     }
 
+    /// Where operators on this machine reach the port that is bound at `address`.
+    pub(crate) fn url_of_operators(&self, address: SocketAddr) -> String {
+        let scheme = if self.tls { "https" } else { "http" };
+        match address {
+            SocketAddr::V4(v4) if v4.ip().is_unspecified() => format!("{scheme}://127.0.0.1:{}", v4.port()),
+            SocketAddr::V6(v6) if v6.ip().is_unspecified() => format!("{scheme}://[::1]:{}", v6.port()),
+            address => format!("{scheme}://{address}"),
+        }
+    }
+
     /// Where nodes reach the port that is bound at `address`.
     pub(crate) fn url_of_agents(&self, address: SocketAddr) -> String {
         if let Some(url) = &self.agents_url {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use congruent_protocol::key::PublicKey;
+use congruent_protocol::path::plain;
 use congruent_protocol::report::MAX_REPORT_BYTES;
 use congruent_protocol::trust::{Trust, TrustError, TrustFile};
 use jiff::{SignedDuration, Timestamp};
@@ -12,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::file::{ConfigFile, GroupTable, WebhookTable};
 use super::group::{GroupParts, ManifestFile};
 use super::secrets::{TokenHash, WebhookSecret};
-use super::{Config, ConfigError, Group, Groups, Nodes, Webhook, identity};
+use super::{Config, ConfigError, Group, Groups, MAX_NAME_CHARS, Nodes, Webhook, identity};
 use crate::dispatch::STANDARD_SCHEDULE;
 
 /// The range that makes sense: a small report is some KiB, and one of over a
@@ -122,9 +123,13 @@ fn by_name<T, V>(
     Ok(built)
 }
 
-/// As [`super::check_name`], for what is called `what`.
+/// Holds a name to what a URL's path, a log line and a table cell bear.
 pub(crate) fn check_name(what: &'static str, name: String) -> Result<String, ConfigError> {
-    super::check_name(name).map_err(|name| ConfigError::Name { what, name })
+    let fits = (1..=MAX_NAME_CHARS).contains(&name.chars().count());
+    if fits && plain(name.as_bytes()).is_some() && !name.contains('/') {
+        return Ok(name);
+    }
+    Err(ConfigError::Name { what, name })
 }
 
 fn webhook(table: WebhookTable, beside: &impl Fn(&Path) -> PathBuf) -> Result<Webhook, ConfigError> {
@@ -150,14 +155,15 @@ fn group(
 ) -> Result<Group, ConfigError> {
     let GroupTable { name, environment, mode, manifests, add_ons, trust, trust_config, webhook } = table;
     let trust = trusted(&name, &trust, trust_config.as_deref(), beside)?;
+    let as_of = Timestamp::now();
     let file = |path: &PathBuf| {
         let path = beside(path);
-        ManifestFile { called: path.display().to_string(), path }
+        ManifestFile { called: path.display().to_string(), path, as_of }
     };
     let manifests = manifests.iter().map(file).collect();
     let add_ons = add_ons.iter().map(file).collect();
     let parts = GroupParts { name, version: None, environment, mode, manifests, add_ons, trust, webhook };
-    parts.build(webhooks, Timestamp::now())
+    parts.build(webhooks)
 }
 
 /// Whom a group trusts, by its keys or by its trust configuration.

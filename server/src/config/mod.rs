@@ -20,7 +20,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use congruent_protocol::path::plain;
 use jiff::SignedDuration;
 
 pub(crate) use accepted::{AcceptError, Accepted};
@@ -29,7 +28,7 @@ pub(crate) use error::ConfigError;
 pub(crate) use group::{Group, Mode};
 pub(crate) use groups::Groups;
 pub(crate) use identity::IdentitySettings;
-pub(crate) use load::check_name as check_name_of;
+pub(crate) use load::check_name;
 pub(crate) use nodes::{Node, Nodes, Standing};
 pub(crate) use secrets::{SecretError, TokenHash, WebhookSecret, read_secret};
 
@@ -71,6 +70,17 @@ pub(crate) struct Config {
     pub(crate) webhooks: BTreeMap<String, Webhook>,
 }
 
+/// How operators on the collector's own machine reach it.
+#[derive(Debug)]
+pub(crate) struct ClientDefaults {
+    /// Its address.
+    pub(crate) url: String,
+    /// The file of the operators' token.
+    pub(crate) token_file: PathBuf,
+    /// The certificate of its authority, where it speaks TLS.
+    pub(crate) authority: Option<PathBuf>,
+}
+
 /// A target for orders.
 #[derive(Debug)]
 pub(crate) struct Webhook {
@@ -94,23 +104,22 @@ impl Config {
         Ok(load::beside(path, &file.database))
     }
 
-    /// Where the collector of the configuration at `path` listens, whether by TLS, and
-    /// the file of its operators' token.
-    pub(crate) fn client_defaults(path: &Path) -> Result<(SocketAddr, PathBuf), ConfigError> {
+    /// How the collector of the configuration at `path` is reached. Loads no
+    /// secrets.
+    pub(crate) fn client_defaults(path: &Path) -> Result<ClientDefaults, ConfigError> {
         let file = file::ConfigFile::read(path)?;
-        let tls = file.tls.unwrap_or(true);
-        Ok((identity::listen(&file.listen, tls)?, load::beside(path, &file.operator_token_file)))
+        let beside = |relative: &Path| load::beside(path, relative);
+        let identity = identity::settings(&file, &beside(&file.database), &beside)?;
+        let listen = identity::listen(&file.listen, identity.tls)?;
+        Ok(ClientDefaults {
+            url: identity.url_of_operators(listen),
+            token_file: beside(&file.operator_token_file),
+            authority: identity.tls.then_some(identity.authority.certificate),
+        })
     }
 
     /// The group of an enrolled node.
     pub(crate) fn group_of(&self, node: &str) -> Option<Arc<Group>> {
         self.groups.get(&self.nodes.get(node)?.group)
     }
-}
-
-/// Holds a name to what a URL's path, a log line and a table cell bear; gives it
-/// back where it is none.
-pub(crate) fn check_name(name: String) -> Result<String, String> {
-    let fits = (1..=MAX_NAME_CHARS).contains(&name.chars().count());
-    if fits && plain(name.as_bytes()).is_some() && !name.contains('/') { Ok(name) } else { Err(name) }
 }

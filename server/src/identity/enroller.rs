@@ -71,11 +71,11 @@ impl Enroller {
         check_version(request.schema_version)?;
         let now = (self.clock)();
         check_skew(request.sent_at, now)?;
-        let node = check_name(request.node).map_err(EnrolError::Name)?;
+        let node = check_name("node", request.node.clone()).map_err(|_| EnrolError::Name(request.node))?;
         let key = ProvenKey::of_request(&request.csr).map_err(EnrolError::Proof)?;
         let applicant = Applicant { node, key: key.fingerprint().to_owned(), address };
         let admission = self.join.admit(&request.evidence, &applicant).await.map_err(EnrolError::Join)?;
-        if !self.config.groups.get(&admission.group).is_some() {
+        if self.config.groups.get(&admission.group).is_none() {
             return Err(EnrolError::NoGroup(admission.group));
         }
         let candidate = Candidate {

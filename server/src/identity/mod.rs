@@ -1,9 +1,9 @@
-//! Who may do what: nodes by their certificates, operators by their roles.
+//! Who acts on the collector: nodes and operators.
 //!
 //! A node makes its key itself and proves that it holds it. All else in its
 //! certificate is ours: the id, the group behind it, the time. What stands in a
-//! certificate is believed only as long as the enrolment behind it stands. Operators
-//! say why they change what they change.
+//! certificate is believed only as long as the enrolment behind it stands. An
+//! operator has a token and a role, and says why; `api/auth` finds out who asks.
 
 mod author;
 mod authority;

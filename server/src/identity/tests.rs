@@ -17,7 +17,7 @@ use super::server_certificate::ServerCertificate;
 use super::verifier::NodeVerifier;
 use super::*;
 use crate::config::{Config, Standing};
-use crate::store::Store;
+use crate::store::{EnrolmentRow, Store};
 use crate::testing::{Fixture, StandingClock, time};
 
 const NOON: &str = "2026-03-01T12:00:00Z";
@@ -283,7 +283,7 @@ async fn enrolling_twice_is_enrolling_once() {
     assert_eq!(third.enrolment, first.enrolment);
     // As after a restart.
     let again = bench._fixture.config();
-    let rows = bench.enroller.store.read("read", |view| view.enrolments()).await.unwrap();
+    let rows = bench.enroller.store.read("read", EnrolmentRow::all).await.unwrap();
     again.nodes.load(&rows);
     assert!(matches!(again.nodes.standing("web-9", &fingerprint), Standing::Enrolled(_)));
 }

@@ -29,6 +29,18 @@ pub(crate) struct EnrolmentRow {
 }
 
 impl EnrolmentRow {
+    /// Every enrolment, also those that were revoked.
+    pub(crate) fn all(view: &View<'_>) -> Result<Vec<Self>, StoreError> {
+        let sql = "SELECT * FROM enrolments ORDER BY node, enrolled_at";
+        view.rows("read the enrolments", sql, [], Self::from_row)
+    }
+
+    /// Whether any node ever enrolled.
+    pub(crate) fn is_any(view: &View<'_>) -> Result<bool, StoreError> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM enrolments)";
+        Ok(view.row("look for enrolments", sql, [], |row| row.get(0))?.unwrap_or(false))
+    }
+
     fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
         let seal_key: Vec<u8> = row.get("seal_key")?;
         let seal_key = seal_key.try_into().map_err(|_| {
@@ -57,18 +69,6 @@ impl EnrolmentRow {
 }
 
 impl View<'_> {
-    /// Every enrolment, also those that were revoked.
-    pub(crate) fn enrolments(&self) -> Result<Vec<EnrolmentRow>, StoreError> {
-        let sql = "SELECT * FROM enrolments ORDER BY node, enrolled_at";
-        self.rows("read the enrolments", sql, [], EnrolmentRow::from_row)
-    }
-
-    /// Whether any node ever enrolled.
-    pub(crate) fn has_enrolments(&self) -> Result<bool, StoreError> {
-        let sql = "SELECT EXISTS (SELECT 1 FROM enrolments)";
-        Ok(self.row("look for enrolments", sql, [], |row| row.get(0))?.unwrap_or(false))
-    }
-
     /// The live enrolment of a node.
     pub(crate) fn enrolment_of(&self, node: &str) -> Result<Option<EnrolmentRow>, StoreError> {
         let sql = "SELECT * FROM enrolments WHERE node = ?1 AND revoked_at IS NULL";

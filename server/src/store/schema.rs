@@ -11,9 +11,9 @@ use super::error::to;
 /// were released never change.
 const MIGRATIONS: [&str; 5] = [
     include_str!("migrations/0001_initial.sql"),
-    include_str!("migrations/0002_operators.sql"),
-    include_str!("migrations/0003_groups.sql"),
-    include_str!("migrations/0004_identity.sql"),
+    include_str!("migrations/0002_identity.sql"),
+    include_str!("migrations/0003_operators.sql"),
+    include_str!("migrations/0004_groups.sql"),
     include_str!("migrations/0005_sealed_reports.sql"),
 ];
 

@@ -3,13 +3,17 @@
 
 mod at_once;
 mod groups;
+mod killed;
 mod people;
 
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::Result;
+use congruent_tests::binaries;
 use congruent_tests::collector::Collector;
 use congruent_tests::operator::Operator;
+use congruent_tests::program::run;
 use congruent_tests::site::{Site, TARGET, token};
 use serde_json::Value;
 
@@ -42,7 +46,7 @@ impl Scene {
             assert_eq!(running.stop()?, Some(0));
         }
         let mut toml = "listen = \"127.0.0.1:0\"\ndatabase = \"congruent.db\"\n\
-             operator-token-file = \"operator.token\"\nsilent-after = \"15m\"\n"
+             operator-token-file = \"operator.token\"\nsilent-after = \"15m\"\ntls = false\n"
             .to_owned();
         if with_node {
             toml.push_str("[[node]]\nid = \"web-1\"\ngroup = \"fleet\"\ntoken-file = \"web-1.token\"\n");
@@ -85,6 +89,16 @@ impl Scene {
         let answer = self.admin().answer(&["audit", "list"])?;
         let rows = answer["audit"].as_array().cloned().unwrap_or_default();
         Ok(rows.iter().map(|row| row["action"].as_str().unwrap_or_default().to_owned()).collect())
+    }
+
+    /// The auditor's report about all that was.
+    fn auditors_report(&self) -> Result<Value> {
+        let config = self.site.sandbox.path("server.toml");
+        let mut command = Command::new(binaries::path("congruent-server")?);
+        command.args(["report", "--from", "2020-01-01", "--to", "2199-01-01", "--config"]).arg(config);
+        let ended = run(&mut command)?;
+        anyhow::ensure!(ended.code == Some(0), "{}", ended.stderr);
+        Ok(serde_json::from_slice(&ended.stdout)?)
     }
 
     /// The group as it stands.

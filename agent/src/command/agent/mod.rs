@@ -27,6 +27,7 @@ use super::look::{Looking, look, refuse_watched_state};
 use crate::cli::Agent as Args;
 use crate::client::Client;
 use crate::config::Config;
+use crate::deliver::DeliveryError;
 use crate::enrolment::{EnrolmentFiles, Renewal};
 use crate::reportable::reportable;
 use crate::spool::Spool;
@@ -63,11 +64,7 @@ async fn once(config: Config) -> anyhow::Result<Outcome> {
     let Look { state, made, .. } = looker.look(SweepMode::Full).await?;
     let (Some(courier), Some(made)) = (&mut courier, made) else { return Ok(Outcome::Looked(state)) };
     courier.take(made)?;
-    if let Some(mut renewal) = renewal.filter(Renewal::is_due) {
-        // What is wrong is logged; the certificate that is there may serve yet.
-        let _ = renewal.renew().await;
-    }
-    match courier.deliver_all().await {
+    match deliver_once(courier, renewal).await {
         Ok(Delivered::All) => Ok(Outcome::Looked(state)),
         Ok(Delivered::ButRefused) => Ok(Outcome::Undelivered),
         Err(error) => {
@@ -75,6 +72,22 @@ async fn once(config: Config) -> anyhow::Result<Outcome> {
             Ok(Outcome::Undelivered)
         }
     }
+}
+
+/// Delivers, with the certificate renewed where it is due, or where the collector
+/// takes it for over.
+async fn deliver_once(courier: &mut Courier, renewal: Option<Renewal>) -> anyhow::Result<Delivered> {
+    let Some(mut renewal) = renewal else { return courier.deliver_all().await };
+    if renewal.is_due() {
+        // What is wrong is logged; the certificate that is there may serve yet.
+        let _ = renewal.renew().await;
+    }
+    let delivered = courier.deliver_all().await;
+    let is_over = |error: &anyhow::Error| matches!(error.downcast_ref(), Some(DeliveryError::Expired { .. }));
+    if delivered.as_ref().is_err_and(is_over) && renewal.renew().await.is_ok() {
+        return courier.deliver_all().await;
+    }
+    delivered
 }
 
 /// Looks and delivers until it is told to stop.
