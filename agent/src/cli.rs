@@ -36,6 +36,7 @@ pub(crate) enum Command {
     Ledger(LedgerCommand),
     Enroll(Enroll),
     Agent(Agent),
+    Status(Status),
 }
 
 /// Record a root file system as it was built, in a manifest.
@@ -529,9 +530,10 @@ pub(crate) struct Enroll {
 
 /// Sweep at an interval, and report to the collector.
 ///
-/// With a node that is enrolled, reports go where it is enrolled. Reports are numbered and spooled to disk until the collector has
-/// acknowledged them. Without a collector, findings are logged. The environment
-/// variable CONGRUENT_LOG says what is logged, such as `debug`.
+/// Of a node that is enrolled, reports go where it is: signed, sealed, numbered, and
+/// spooled to disk until the collector has acknowledged them. Without a collector, and
+/// while none answers, findings are logged. SIGHUP has the configuration read again.
+/// The environment variable CONGRUENT_LOG says what is logged, such as `debug`.
 #[derive(Args)]
 pub(crate) struct Agent {
     /// The configuration, in TOML.
@@ -607,4 +609,30 @@ mod tests {
     fn the_command_line_holds_together() {
         super::Cli::command().debug_assert();
     }
+}
+
+/// Tell what the agent on this node last did.
+///
+/// The last sweep and its verdict, reports that wait for the collector, when it
+/// answered last, and how long the node's certificate lasts. It reads the state
+/// directory, also while the agent runs.
+///
+/// Exit codes are those of the last sweep: 0 congruent, 1 divergent, 3 incomplete; 2
+/// where nothing is known, or the state cannot be read.
+#[derive(Args)]
+pub(crate) struct Status {
+    /// The agent's configuration, in TOML.
+    #[arg(long, value_name = "FILE", default_value = "/etc/congruent/agent.toml")]
+    pub(crate) config: PathBuf,
+    /// How it is told.
+    #[arg(long, value_enum, default_value_t = StatusFormat::Text)]
+    pub(crate) format: StatusFormat,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StatusFormat {
+    /// For people.
+    Text,
+    /// One JSON document.
+    Json,
 }

@@ -2,12 +2,16 @@
 
 use std::io;
 
+use congruent_protocol::drift::Finding;
 use congruent_protocol::report::Outcome;
 use congruent_protocol::verification::Verification;
 use tracing::{info, warn};
 
 use crate::findings::Findings;
 use crate::output::text::line;
+
+/// The most findings that are logged of a report that is not delivered.
+const MAX_UNDELIVERED: usize = 1000;
 
 /// Logs why a report carries no verification, where it does not.
 pub(crate) fn unverified(outcome: &Outcome) {
@@ -48,4 +52,15 @@ pub(crate) fn verified(verification: &Verification<Findings>, has_collector: boo
         }
     }
     Ok(())
+}
+
+/// Logs what a report found that the collector does not answer to: the node's own log
+/// is then all that tells of it.
+pub(crate) fn undelivered(sequence: u64, findings: &[Finding]) {
+    for finding in findings.iter().take(MAX_UNDELIVERED) {
+        warn!(sequence, "finding, not delivered: {}", line(finding));
+    }
+    if let Some(more) = findings.len().checked_sub(MAX_UNDELIVERED).filter(|more| *more > 0) {
+        warn!(sequence, "and {more} more findings; `congruent verify` tells them all");
+    }
 }

@@ -12,6 +12,7 @@ mod look;
 mod show;
 mod show_mtree;
 mod sign;
+mod status;
 mod unwatched;
 mod verify;
 mod verify_mtree;
@@ -67,6 +68,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::Ledger(command) => ledger::run(&command),
         Command::Enroll(args) => enroll::run(&args),
         Command::Agent(args) => agent::run(&args),
+        Command::Status(args) => status::run(&args),
     }
 }
 

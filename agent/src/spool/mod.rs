@@ -20,10 +20,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use congruent_protocol::digest::Digest;
+use congruent_protocol::drift::Finding;
 use congruent_protocol::key::SecretKey;
 use congruent_protocol::report::{Outcome, Page, Report, SetChange, findings_digest, report_digest, seal};
 use congruent_protocol::seal::SEAL_KEY_BYTES;
 use rustix::fs::FlockOperation;
+use serde::Serialize;
 
 pub(crate) use parcel::Parcel;
 
@@ -202,6 +204,11 @@ impl Spool {
         Some((digest, self.sets.json(&digest)?))
     }
 
+    /// The findings of a report.
+    pub(crate) fn findings(&self, parcel: &Parcel) -> Option<Vec<Finding>> {
+        self.sets.findings(&parcel.set.as_ref()?.digest)
+    }
+
     /// The pages that go ahead of a report.
     pub(crate) fn pages(&self, parcel: &Parcel) -> Vec<Page> {
         let pages = |set: &parcel::SetOf| {
@@ -304,6 +311,37 @@ impl Spool {
     fn path_of(&self, sequence: u64) -> PathBuf {
         self.directory.join(SPOOL_DIRECTORY).join(format!("{sequence:020}{SUFFIX}"))
     }
+}
+
+/// What waits in a spool, for those who only look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub(crate) struct Waiting {
+    pub(crate) reports: u64,
+    /// Of reports and of the sets that they name.
+    pub(crate) bytes: u64,
+    /// How many were lost since the chain began.
+    pub(crate) lost: u64,
+}
+
+/// Whether an agent runs with this state directory.
+pub(crate) fn is_in_use(state_directory: &Path) -> bool {
+    let lock = File::open(state_directory.join(LOCK_FILE));
+    lock.is_ok_and(|lock| rustix::fs::flock(&lock, FlockOperation::NonBlockingLockShared).is_err())
+}
+
+/// What waits in the spool of a state directory, whoever owns it.
+pub(crate) fn waiting(state_directory: &Path) -> Result<Waiting, SpoolError> {
+    let lost = Chain::read(state_directory)?.map_or(0, |chain| chain.lost);
+    let mut waiting = Waiting { lost, ..Waiting::default() };
+    for (directory, is_reports) in [(SPOOL_DIRECTORY, true), (sets::SETS_DIRECTORY, false)] {
+        let Ok(entries) = fs::read_dir(state_directory.join(directory)) else { continue };
+        // What is delivered meanwhile is gone, and is no error.
+        for length in entries.filter_map(|entry| Some(entry.ok()?.metadata().ok()?.len())) {
+            waiting.bytes += length;
+            waiting.reports += u64::from(is_reports);
+        }
+    }
+    Ok(waiting)
 }
 
 fn lock(directory: &Path) -> Result<File, SpoolError> {

@@ -13,7 +13,7 @@ use congruent_protocol::report::{MAX_REPORT_BYTES, findings_digest};
 use super::durable;
 use crate::atomic;
 
-const SETS_DIRECTORY: &str = "sets";
+pub(super) const SETS_DIRECTORY: &str = "sets";
 const SUFFIX: &str = ".json.zst";
 const ZSTD_LEVEL: i32 = 3;
 

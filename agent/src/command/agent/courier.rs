@@ -20,6 +20,7 @@ use crate::client::Client;
 use crate::command::look::LEDGER_FILE;
 use crate::config::Config;
 use crate::deliver::{self, Delivery, DeliveryError};
+use crate::report_log;
 use crate::retry::Retry;
 use crate::spool::{Parcel, Spool, SpoolError, Spooled};
 use crate::status::Status;
@@ -59,6 +60,8 @@ pub(super) struct Courier {
     first_values: u64,
     advice: watch::Sender<Advice>,
     status: Status,
+    /// The newest report whose findings are in the log, since it was not delivered.
+    logged: u64,
 }
 
 impl Courier {
@@ -69,7 +72,19 @@ impl Courier {
         let ledger = ledger.and_then(|json| Ledger::from_json(&json).ok());
         let first_values = ledger.map_or(0, |ledger| ledger.first_values().len() as u64);
         let (retry, renew_now, heartbeat) = (Retry::default(), Arc::default(), HEARTBEAT);
-        Self { config, boot, spool, client, retry, renew_now, heartbeat, first_values, advice, status }
+        Self {
+            config,
+            boot,
+            spool,
+            client,
+            retry,
+            renew_now,
+            heartbeat,
+            first_values,
+            advice,
+            status,
+            logged: 0,
+        }
     }
 
     /// The agent's status.
@@ -120,9 +135,19 @@ impl Courier {
                 let wait = self.pause_after(&error);
                 warn!(retry_in = ?wait, "reports stay spooled: {error:#}");
                 self.status.delivery_failed(format!("{error:#}"));
+                self.log_newest();
                 Some(Instant::now() + wait)
             }
         }
+    }
+
+    /// Logs what the newest report found, once: nobody else is told for now.
+    fn log_newest(&mut self) {
+        let newest = self.spool.pending().ok().and_then(|mut pending| pending.pop());
+        let Some(newest) = newest.filter(|newest| newest.sequence > self.logged) else { return };
+        self.logged = newest.sequence;
+        let findings = self.spool.read(&newest).ok().and_then(|parcel| self.spool.findings(&parcel));
+        report_log::undelivered(newest.sequence, &findings.unwrap_or_default());
     }
 
     /// How long to wait after a delivery that failed. A node that is refused is so until

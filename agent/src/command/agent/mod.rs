@@ -151,7 +151,11 @@ struct Looker {
 
 impl Looker {
     fn new(config: Arc<Config>, courier: Option<&Courier>) -> Self {
-        let status = courier.map_or_else(Status::unkept, Courier::status);
+        let status = match courier {
+            Some(courier) => courier.status(),
+            None if config.keeps_state() => Status::open(&config.state_directory),
+            None => Status::unkept(),
+        };
         Self { config, status, advice: courier.map(Courier::advice) }
     }
 
