@@ -58,19 +58,27 @@ pub(crate) async fn deliver(
     spooled: &Spooled,
     parcel: &Parcel,
 ) -> Result<Delivery, DeliveryError> {
-    let mut answer = send_with_pages(client, spool, parcel).await?;
+    let mut sent = send_with_pages(client, spool, parcel).await?;
     for _ in 1..ATTEMPTS {
-        match missing(&answer) {
+        let Sent::Answered(answer) = &sent else { break };
+        match missing(answer) {
             Some(Missing::Base) => match spool.whole_set(parcel) {
-                Some((name, json)) => put_page(client, &name, &json).await?,
+                Some((name, json)) => {
+                    if let Some(too_large) = put_page(client, &name, &json).await? {
+                        return Ok(too_large);
+                    }
+                }
                 None => break,
             },
             Some(Missing::Pages) => {}
             None => break,
         }
-        answer = send_with_pages(client, spool, parcel).await?;
+        sent = send_with_pages(client, spool, parcel).await?;
     }
-    settle(client, answer, spooled.sequence, parcel)
+    match sent {
+        Sent::Answered(answer) => settle(client, answer, spooled.sequence, parcel),
+        Sent::Not(delivery) => Ok(delivery),
+    }
 }
 
 /// Tells the collector that the node is there.
@@ -89,16 +97,30 @@ pub(crate) async fn fetch_ledger(client: &Client) -> Result<Vec<u8>, DeliveryErr
     if answer.status == StatusCode::OK { Ok(answer.body) } else { Err(not_now(client, &answer)) }
 }
 
-async fn send_with_pages(client: &Client, spool: &Spool, parcel: &Parcel) -> Result<Answer, DeliveryError> {
-    for page in spool.pages(parcel) {
-        put_page(client, &page.id.digest, &page.json).await?;
-    }
-    Ok(client.send(Method::POST, REPORTS_PATH, &parcel.bytes).await?)
+/// Whether a report was sent at all.
+enum Sent {
+    Answered(Answer),
+    /// One of its pages was not taken.
+    Not(Delivery),
 }
 
-async fn put_page(client: &Client, name: &Digest, json: &[u8]) -> Result<(), DeliveryError> {
+async fn send_with_pages(client: &Client, spool: &Spool, parcel: &Parcel) -> Result<Sent, DeliveryError> {
+    for page in spool.pages(parcel) {
+        if let Some(too_large) = put_page(client, &page.id.digest, &page.json).await? {
+            return Ok(Sent::Not(too_large));
+        }
+    }
+    Ok(Sent::Answered(client.send(Method::POST, REPORTS_PATH, &parcel.bytes).await?))
+}
+
+/// Sends a page; gives what is to become of its report where it is never taken.
+async fn put_page(client: &Client, name: &Digest, json: &[u8]) -> Result<Option<Delivery>, DeliveryError> {
     let answer = client.send(Method::PUT, &format!("{PAGES_PATH}/{name}"), json).await?;
-    if answer.status.is_success() { Ok(()) } else { Err(not_now(client, &answer)) }
+    match answer.status {
+        status if status.is_success() => Ok(None),
+        StatusCode::PAYLOAD_TOO_LARGE => Ok(Some(Delivery::TooLarge(answer.refusal().1))),
+        _ => Err(not_now(client, &answer)),
+    }
 }
 
 /// What the collector lacks to take a report.

@@ -62,6 +62,11 @@ pub(crate) enum ServeError {
     Client(#[source] reqwest::Error),
     #[error("cannot wait for signals")]
     Signals(#[source] std::io::Error),
+    #[error(
+        "the database cannot be relied on: its disk failed (the log says how); when that is mended, start the \
+         collector again: nodes send what was not acknowledged"
+    )]
+    StoreFailed,
     #[error("a part of the collector ended by itself; this is a bug, and its log lines tell more")]
     Ended,
 }
@@ -71,6 +76,7 @@ pub(crate) struct Collector {
     url: String,
     agents_url: Option<String>,
     stop: watch::Sender<bool>,
+    store: Store,
     parts: JoinSet<()>,
     /// What a test's node is answered from, without TLS.
     #[cfg(test)]
@@ -173,6 +179,7 @@ impl Collector {
         };
         let speaks_tls = config.identity.tls;
         let flushing = liveness::flush(Arc::clone(&arrived.liveness), store.clone(), stopping.clone());
+        let kept = store.clone();
         let ingest = Ingest { config, store, clock, judge: signals.report, arrived };
         let api = Arc::new(Api::new(ingest, groups, operators, enroller, signals.budget, stopping.clone()));
         let operators_tls = tls.as_ref().filter(|_| speaks_tls).map(|tls| Arc::clone(&tls.operators));
@@ -192,6 +199,7 @@ impl Collector {
             url,
             agents_url,
             stop,
+            store: kept,
             parts,
             #[cfg(test)]
             api,
@@ -212,6 +220,7 @@ impl Collector {
     pub(crate) async fn run_until(mut self, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
         tokio::select! {
             () = stop => {}
+            () = self.store.stopped() => return Err(ServeError::StoreFailed),
             // A part that ends before it was told to leaves the rest unwatched.
             _ = self.parts.join_next() => return Err(ServeError::Ended),
         }
@@ -284,7 +293,7 @@ fn new_action_id() -> String {
 }
 
 /// A number from 0 to 1, for jitter.
-fn random() -> f64 {
+pub(crate) fn random() -> f64 {
     let mut bytes = [0; 4];
     match getrandom::fill(&mut bytes) {
         Ok(()) => f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX),

@@ -14,6 +14,9 @@ use crate::store::StoreError;
 /// The version of the JSON that the API gives.
 pub(super) const API_SCHEMA: u32 = 1;
 
+/// How long, in seconds, callers are asked to wait at most.
+const LONGEST_RETRY_AFTER: u16 = 30;
+
 /// What is wrong with a request, or with us.
 #[derive(Debug)]
 pub(crate) struct Problem {
@@ -75,6 +78,11 @@ impl IntoResponse for Problem {
         let mut response = (self.status, Json(self.refusal)).into_response();
         if self.status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if matches!(self.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+            // Not the same for all, or they would all come back at once.
+            let seconds = LONGEST_RETRY_AFTER.min(1 + (crate::serve::random() * 30.0) as u16);
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
         }
         response
     }

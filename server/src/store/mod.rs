@@ -60,7 +60,17 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Writes that wait for the writer; more make their senders wait.
 const WRITES_WAITING: usize = 256;
 
-type Write = Box<dyn FnOnce(&mut Connection) + Send>;
+/// A write, which says whether there may be others after it.
+type Write = Box<dyn FnOnce(&mut Connection) -> Trust + Send>;
+
+/// Whether what the disk says can be believed yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trust {
+    Unbroken,
+    /// A write or a sync failed. What the kernel had of it may be lost, and the next
+    /// sync would not tell: nothing more is acknowledged.
+    Broken,
+}
 
 /// A handle to the store; clones share it.
 #[derive(Clone)]
@@ -119,12 +129,19 @@ impl Store {
             if let Ok(value) = &written {
                 then(value);
             }
+            let trust = trust_after(&written);
             // Nobody waits any more when the sender has gone; the write counts.
             let _ = answer.send(written);
+            trust
         });
         let stopped = || StoreError::Stopped { action };
         self.writes.send(write).await.map_err(|_| stopped())?;
         answered.await.map_err(|_| stopped())?
+    }
+
+    /// Completes when the store takes no more writes, since the disk failed.
+    pub(crate) async fn stopped(&self) {
+        self.writes.closed().await;
     }
 
     /// Runs `work` on one consistent view of what is committed.
@@ -209,10 +226,25 @@ fn open_to_read(path: &Path) -> Result<Connection, StoreError> {
 /// go of the lock.
 fn write_all(mut connection: Connection, mut inbox: mpsc::Receiver<Write>, lock: File) {
     while let Some(write) = inbox.blocking_recv() {
-        write(&mut connection);
+        if write(&mut connection) == Trust::Broken {
+            tracing::error!("the store stops: the disk failed, and what it keeps cannot be relied on");
+            break;
+        }
     }
     drop(connection);
     drop(lock);
+}
+
+/// A full disk is mended by room, and a failed one by nothing.
+fn trust_after<T>(written: &Result<T, StoreError>) -> Trust {
+    match written {
+        Err(StoreError::Query { source: rusqlite::Error::SqliteFailure(failure, _), .. })
+            if failure.code == rusqlite::ErrorCode::SystemIoFailure =>
+        {
+            Trust::Broken
+        }
+        _ => Trust::Unbroken,
+    }
 }
 
 /// BEGIN IMMEDIATE, since a transaction that begins as a reader and then writes
