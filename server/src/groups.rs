@@ -9,6 +9,7 @@
 use std::sync::Arc;
 
 use congruent_protocol::digest::Digest;
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -93,10 +94,12 @@ impl GroupEditor {
         if self.config.groups.get(&name).is_some_and(|group| group.version.is_none()) {
             return Err(EditError::Declared(name));
         }
-        let (from, known) = (request.version, name.clone());
-        let reading = self
-            .store
-            .read("read a group to change", move |view| Ok((view.group(&known)?, describe(view, request)?)));
+        let (from, known, now) = (request.version, name.clone(), (self.clock)());
+        let reading = self.store.read("read a group to change", move |view| {
+            let current = view.group(&known)?;
+            let description = describe(view, request, current.as_ref(), now)?;
+            Ok((current, description))
+        });
         let (current, description) = reading.await?;
         let description = description?;
         check_version(&name, current.as_ref(), from)?;
@@ -107,7 +110,7 @@ impl GroupEditor {
                 let row = GroupRow {
                     name,
                     version: from + 1,
-                    at: (self.clock)(),
+                    at: now,
                     operator: author.operator.name.clone(),
                     reason: author.reason.clone(),
                     description,
@@ -169,20 +172,23 @@ pub(crate) fn load(rows: &[GroupRow], config: &Config) -> Result<(), ConfigError
     Ok(())
 }
 
-/// As of the time when it was written: what expired since is not accepted any
-/// more, and that is for each report to say.
 fn build(row: &GroupRow, config: &Config) -> Result<Group, ConfigError> {
     let file_of = |digest: &Digest| manifests::path_of(&config.manifests, digest);
-    row.description.build((&row.name, row.version), &config.webhooks, file_of, row.at)
+    row.description.build((&row.name, row.version), &config.webhooks, file_of)
 }
 
-/// Finds the manifests of a request.
+/// Finds the manifests of a request. What the group accepts already it has
+/// accepted since then.
 fn describe(
     view: &View<'_>,
     request: GroupRequest,
+    current: Option<&GroupRow>,
+    now: Timestamp,
 ) -> Result<Result<GroupDescription, EditError>, StoreError> {
     let GroupRequest { environment, mode, manifests, add_ons, trust, webhook, .. } = request;
-    let find = |ids: &[Digest]| ids.iter().map(|id| find(view, id)).collect::<Result<Result<Vec<_>, _>, _>>();
+    let find = |ids: &[Digest]| {
+        ids.iter().map(|id| find(view, id, current, now)).collect::<Result<Result<Vec<_>, _>, _>>()
+    };
     let (manifests, add_ons) = match (find(&manifests)?, find(&add_ons)?) {
         (Ok(manifests), Ok(add_ons)) => (manifests, add_ons),
         (Err(error), _) | (_, Err(error)) => return Ok(Err(error)),
@@ -191,7 +197,12 @@ fn describe(
 }
 
 /// Finds a manifest by its root or its file's digest.
-fn find(view: &View<'_>, id: &Digest) -> Result<Result<ManifestRef, EditError>, StoreError> {
+fn find(
+    view: &View<'_>,
+    id: &Digest,
+    current: Option<&GroupRow>,
+    now: Timestamp,
+) -> Result<Result<ManifestRef, EditError>, StoreError> {
     let rows = view.manifests_named(id)?;
     if rows.is_empty() {
         return Ok(Err(EditError::UnknownManifest(*id)));
@@ -205,7 +216,16 @@ fn find(view: &View<'_>, id: &Digest) -> Result<Result<ManifestRef, EditError>, 
         let digests = [row.digest].into_iter().chain(others).collect();
         return Ok(Err(EditError::Ambiguous { root: *id, digests }));
     }
-    Ok(Ok(ManifestRef { root: row.root, digest: row.digest, name: row.name, version: row.version }))
+    let known = current.iter().flat_map(|current| accepted(&current.description));
+    let accepted_at =
+        known.into_iter().find(|known| known.digest == row.digest).map(|known| known.accepted_at);
+    Ok(Ok(ManifestRef {
+        root: row.root,
+        digest: row.digest,
+        name: row.name,
+        version: row.version,
+        accepted_at: accepted_at.unwrap_or(now),
+    }))
 }
 
 fn check_version(name: &str, current: Option<&GroupRow>, from: u64) -> Result<(), EditError> {
@@ -236,7 +256,7 @@ fn check_again(tx: &Tx<'_>, row: &GroupRow) -> Result<Result<(), EditError>, Sto
     if let Err(error) = check_version(&row.name, tx.group(&row.name)?.as_ref(), row.version - 1) {
         return Ok(Err(error));
     }
-    for manifest in row.description.manifests.iter().chain(&row.description.add_ons) {
+    for manifest in accepted(&row.description) {
         if tx.manifest(&manifest.digest)?.is_none_or(|known| known.withdrawn_at.is_some()) {
             return Ok(Err(EditError::Withdrawn(manifest.digest)));
         }
@@ -271,11 +291,15 @@ fn changes(before: Option<&GroupRow>, after: &GroupRow) -> Value {
     detail
 }
 
+/// Every manifest and add-on that a group accepts.
+fn accepted(description: &GroupDescription) -> impl Iterator<Item = &ManifestRef> {
+    description.manifests.iter().chain(&description.add_ons)
+}
+
 /// The groups of the store that accept the manifest with this file.
 pub(crate) fn accepting(view: &View<'_>, digest: &Digest) -> Result<Vec<String>, StoreError> {
     let accepts = |GroupRow { name, description, .. }: GroupRow| {
-        let mut accepted = description.manifests.iter().chain(&description.add_ons);
-        accepted.any(|manifest| manifest.digest == *digest).then_some(name)
+        accepted(&description).any(|manifest| manifest.digest == *digest).then_some(name)
     };
     Ok(view.groups()?.into_iter().filter_map(accepts).collect())
 }

@@ -16,6 +16,7 @@ mod init;
 mod judge;
 mod listener;
 mod manifests;
+mod operators;
 mod plan;
 mod policy;
 mod record;

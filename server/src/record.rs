@@ -6,10 +6,12 @@ use congruent_protocol::digest::Digest;
 use congruent_protocol::verification::{ManifestId, State, SweepMode};
 use jiff::Timestamp;
 use serde::Serialize;
+use serde_json::Value;
 
+use crate::identity::Role;
 use crate::store::{
-    ActionRow, ChainNoteRow, DecisionRow, DeliveryRow, RefusalRow, ReportRow, StateRow, StepRow, StoreError,
-    View,
+    ActionRow, AuditRow, ChainNoteRow, DecisionRow, DeliveryRow, RefusalRow, ReportRow, StateRow, StepRow,
+    StoreError, View,
 };
 
 /// What policy said, or how it failed.
@@ -195,5 +197,27 @@ pub(crate) struct ChainNote {
 impl From<ChainNoteRow> for ChainNote {
     fn from(row: ChainNoteRow) -> Self {
         Self { at: row.at, sequence: row.sequence, note: row.note }
+    }
+}
+
+/// A change, or a call that was refused for want of a role.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct AuditRecord {
+    pub(crate) id: i64,
+    pub(crate) at: Timestamp,
+    pub(crate) operator: String,
+    pub(crate) role: Role,
+    pub(crate) action: String,
+    pub(crate) object: String,
+    pub(crate) reason: Option<String>,
+    pub(crate) detail: Value,
+    pub(crate) count: u64,
+    pub(crate) last_at: Timestamp,
+}
+
+impl From<AuditRow> for AuditRecord {
+    fn from(row: AuditRow) -> Self {
+        let AuditRow { id, at, operator, role, action, object, reason, detail, count, last_at } = row;
+        Self { id, at, operator, role, action, object, reason, detail, count, last_at }
     }
 }

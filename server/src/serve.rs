@@ -23,6 +23,7 @@ use crate::ingest::Ingest;
 use crate::judge::{Judge, Signals, reconcile};
 use crate::listener::Port;
 use crate::manifests;
+use crate::operators::Operators;
 use crate::policy::{Policy, PolicyError};
 use crate::scope::Scope;
 use crate::store::{EnrolmentRow, Store, StoreError};
@@ -113,6 +114,7 @@ impl Collector {
         let driver = Arc::new(WebhookDriver::new(Arc::clone(&config)).map_err(ServeError::Client)?);
         let store = Store::open(&config.database).map_err(ServeError::Store)?;
         load_groups(&store, &config).await?;
+        let operators = store.read("read the operators", Operators::load).await.map_err(ServeError::Store)?;
         prepare(&store, &config, &policy, &clock).await.map_err(ServeError::Store)?;
         let authority = load_authority(&store, &config, &clock).await?;
         let (listener, address) = bind("listen", config.listen).await?;
@@ -166,7 +168,7 @@ impl Collector {
         };
         let speaks_tls = config.identity.tls;
         let ingest = Ingest { config, store, clock, judge: signals.report };
-        let api = Arc::new(Api::new(ingest, groups, enroller, signals.budget, stopping.clone()));
+        let api = Arc::new(Api::new(ingest, groups, operators, enroller, signals.budget, stopping.clone()));
         let operators_tls = tls.as_ref().filter(|_| speaks_tls).map(|tls| Arc::clone(&tls.operators));
         let port = Port { listener, tls: operators_tls, router: api.router() };
         let mut parts = JoinSet::new();

@@ -27,7 +27,7 @@ use congruent_protocol::verification::{
 use jiff::{SignedDuration, Timestamp};
 
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, Group, GroupDescription, ManifestRef, Mode, TrustDescription};
 
 pub(crate) const WEBHOOK_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
@@ -80,6 +80,16 @@ pub(crate) fn manifest(version: &str, key: &SecretKey) -> Vec<u8> {
 }
 
 pub(crate) fn manifest_of(tree: &[ListedEntry], version: &str, key: &SecretKey) -> Vec<u8> {
+    manifest_until(tree, version, key, None)
+}
+
+/// A manifest that expires.
+pub(crate) fn manifest_until(
+    tree: &[ListedEntry],
+    version: &str,
+    key: &SecretKey,
+    expires: Option<Timestamp>,
+) -> Vec<u8> {
     let mut hasher = TreeHasher::new(Algorithm::Blake3);
     let mut writer = EntriesWriter::new(Vec::new(), Algorithm::Blake3).unwrap();
     for listed in tree {
@@ -101,7 +111,7 @@ pub(crate) fn manifest_of(tree: &[ListedEntry], version: &str, key: &SecretKey) 
             on: "ci".to_owned(),
             with: "congruent 0.1.0".to_owned(),
         },
-        expires: None,
+        expires,
         origin: Origin::default(),
         packages: None,
         lint: None,
@@ -233,6 +243,36 @@ impl Fixture {
     pub(crate) fn config(&self) -> Config {
         Config::load(&self.path("server.toml")).unwrap()
     }
+}
+
+/// A version of the group `fleet`, as it would stand in the store: it accepts the
+/// fixture's manifest, or nothing.
+pub(crate) fn fleet(
+    fixture: &Fixture,
+    config: &Config,
+    version: u64,
+    accepts: bool,
+    mode: Mode,
+) -> Arc<Group> {
+    let digest = Algorithm::Blake3.digest(b"the file is named by the closure below");
+    let manifest = ManifestRef {
+        root: root_of(&[]),
+        digest,
+        name: "web".to_owned(),
+        version: "1.4.2".to_owned(),
+        accepted_at: time("2026-03-01T00:00:00Z"),
+    };
+    let pem = SecretKey::from_seed([1; 32]).public().to_pem();
+    let description = GroupDescription {
+        environment: "prod".to_owned(),
+        mode,
+        manifests: if accepts { vec![manifest] } else { vec![] },
+        add_ons: vec![],
+        trust: TrustDescription { keys: [("pub.pem".to_owned(), pem)].into(), config: None },
+        webhook: Some("platform".to_owned()),
+    };
+    let file_of = |_: &Digest| fixture.path("web.manifest");
+    Arc::new(description.build(("fleet", version), &config.webhooks, file_of).unwrap())
 }
 
 pub(crate) fn server_toml(mode: &str) -> String {

@@ -91,7 +91,7 @@ impl Agent {
             // What is wrong is logged; the certificate that is there may serve yet.
             let _ = renewal.renew().await;
         }
-        match self.deliver_all().await {
+        match self.deliver_once().await {
             Ok(Delivered::All) => Ok(Outcome::Looked(state)),
             Ok(Delivered::ButRefused) => Ok(Outcome::Undelivered),
             Err(error) => {
@@ -99,6 +99,21 @@ impl Agent {
                 Ok(Outcome::Undelivered)
             }
         }
+    }
+
+    /// Delivers, and where the collector takes the certificate for over, renews it
+    /// and delivers again.
+    async fn deliver_once(&mut self) -> anyhow::Result<Delivered> {
+        let delivered = self.deliver_all().await;
+        let is_over =
+            |error: &anyhow::Error| matches!(error.downcast_ref(), Some(DeliveryError::Expired { .. }));
+        if delivered.as_ref().is_err_and(is_over)
+            && let Some(renewal) = &mut self.renewal
+            && renewal.renew().await.is_ok()
+        {
+            return self.deliver_all().await;
+        }
+        delivered
     }
 
     async fn serve(&mut self) -> anyhow::Result<Outcome> {

@@ -5,15 +5,12 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::Api;
 use super::answer::{API_SCHEMA, Problem};
 use super::list::{check_limit, check_query, cut};
-use crate::identity::Role;
-use crate::store::AuditRow;
+use crate::record::AuditRecord;
 
 /// What of the audit is asked for.
 #[derive(Debug, Default, Deserialize)]
@@ -29,28 +26,6 @@ pub(super) struct Audit {
     schema_version: u32,
     audit: Vec<AuditRecord>,
     truncated: bool,
-}
-
-/// A change, or a call that was refused for want of a role.
-#[derive(Serialize)]
-struct AuditRecord {
-    id: i64,
-    at: Timestamp,
-    operator: String,
-    role: Role,
-    action: String,
-    object: String,
-    reason: Option<String>,
-    detail: Value,
-    count: u64,
-    last_at: Timestamp,
-}
-
-impl From<AuditRow> for AuditRecord {
-    fn from(row: AuditRow) -> Self {
-        let AuditRow { id, at, operator, role, action, object, reason, detail, count, last_at } = row;
-        Self { id, at, operator, role, action, object, reason, detail, count, last_at }
-    }
 }
 
 pub(super) async fn list(

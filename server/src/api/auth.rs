@@ -33,7 +33,7 @@ pub(super) async fn require(
     mut request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    let operator = operator(&api, request.headers()).await?;
+    let operator = operator(&api, request.headers())?;
     if operator.role < needed {
         let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
         let route = format!("{} {route}", request.method());
@@ -59,16 +59,15 @@ pub(super) async fn refuse(api: &Api, operator: &Operator, route: String, needed
 }
 
 /// The operator whose token a request carries.
-async fn operator(api: &Api, headers: &HeaderMap) -> Result<Operator, Problem> {
+fn operator(api: &Api, headers: &HeaderMap) -> Result<Operator, Problem> {
     let refuse = |message: String| Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", message);
     let unknown = || refuse("this needs the token of an operator: `Authorization: Bearer TOKEN`".to_owned());
     let token = bearer(headers).ok_or_else(unknown)?;
     if token.matches(&api.config.operator) {
         return Ok(Operator::configured());
     }
-    let looking = api.store.read("look up an operator", move |view| view.operator_by_token(&token));
-    let known = looking.await?.ok_or_else(unknown)?;
-    known.admit((api.clock)()).map_err(|lapsed| refuse(lapsed.to_string()))
+    let known = api.operators.admit(&token, (api.clock)()).ok_or_else(unknown)?;
+    known.map_err(|lapsed| refuse(lapsed.to_string()))
 }
 
 /// Who makes a change, and why: the operator, and the reason in the header.

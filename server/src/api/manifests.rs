@@ -38,6 +38,8 @@ use crate::store::{ManifestRow, Tx};
 
 /// How long a manifest may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_mins(15);
+/// How long a piece of one may take.
+const PIECE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How much of one that is refused is read and dropped, so that its sender comes
 /// to read the answer.
 const DROPPED_BYTES: usize = 256 << 20;
@@ -180,7 +182,7 @@ pub(super) async fn import(
     let receiving = tokio::task::spawn_blocking(move || receive(&folder, &root, pieces));
     let arrived = timeout(BODY_TIMEOUT, pass_on(body, send)).await;
     let whole = receiving.await.map_err(|_| failed())?;
-    if !matches!(arrived, Ok(Ok(()))) {
+    if !matches!(arrived, Ok(Some(()))) {
         let message = "the manifest did not arrive whole; send it again";
         return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "incomplete-body", message));
     }
@@ -202,20 +204,22 @@ fn receive(folder: &FsPath, root: &Digest, mut pieces: mpsc::Receiver<Bytes>) ->
     incoming.finish(root)
 }
 
-/// Passes a body on piece by piece, until nobody takes any more.
-async fn pass_on(mut body: Body, send: mpsc::Sender<Bytes>) -> Result<(), axum::Error> {
+/// Passes a body on piece by piece, until nobody takes any more; none where it
+/// did not come whole.
+async fn pass_on(mut body: Body, send: mpsc::Sender<Bytes>) -> Option<()> {
     let mut dropped = 0;
-    while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
-        let Ok(piece) = frame?.into_data() else { continue };
+    loop {
+        let next = poll_fn(|context| Pin::new(&mut body).poll_frame(context));
+        let Some(frame) = timeout(PIECE_TIMEOUT, next).await.ok()? else { return Some(()) };
+        let Ok(piece) = frame.ok()?.into_data() else { continue };
         let bytes = piece.len();
         if send.send(piece).await.is_err() {
             dropped += bytes;
             if dropped > DROPPED_BYTES {
-                break;
+                return Some(());
             }
         }
     }
-    Ok(())
 }
 
 fn row(whole: &Whole, author: &Author, now: Timestamp) -> ManifestRow {

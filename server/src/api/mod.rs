@@ -38,6 +38,7 @@ use crate::config::Config;
 use crate::groups::GroupEditor;
 use crate::identity::{Enroller, Role};
 use crate::ingest::Ingest;
+use crate::operators::Operators;
 use crate::store::Store;
 use answer::Problem;
 
@@ -58,6 +59,7 @@ pub(crate) struct Api {
     /// None where the collector takes no enrolments.
     enroller: Option<Enroller>,
     groups: GroupEditor,
+    operators: Operators,
     room: Semaphore,
     /// For manifests that are being imported.
     imports: Semaphore,
@@ -73,6 +75,7 @@ impl Api {
     pub(crate) fn new(
         ingest: Ingest,
         groups: GroupEditor,
+        operators: Operators,
         enroller: Option<Enroller>,
         budget: Arc<Notify>,
         stop: watch::Receiver<bool>,
@@ -85,6 +88,7 @@ impl Api {
             budget,
             enroller,
             groups,
+            operators,
             room: Semaphore::new(REPORTS_AT_ONCE),
             imports: Semaphore::new(IMPORTS_AT_ONCE),
             senders: Mutex::default(),

@@ -14,7 +14,7 @@ use super::Api;
 use super::answer::{API_SCHEMA, Problem, body};
 use crate::config::{TokenHash, check_name};
 use crate::identity::{Author, CONFIGURED, Role, new_token};
-use crate::store::OperatorRow;
+use crate::store::{OperatorRow, Tx};
 
 /// An operator to be.
 #[derive(Debug, Deserialize)]
@@ -71,7 +71,7 @@ impl OperatorRecord {
 
 impl From<OperatorRow> for OperatorRecord {
     fn from(row: OperatorRow) -> Self {
-        let OperatorRow { name, role, created_at, created_by, expires_at, revoked_at, revoked_by } = row;
+        let OperatorRow { name, role, created_at, created_by, expires_at, revoked_at, revoked_by, .. } = row;
         Self {
             name,
             role,
@@ -115,23 +115,30 @@ pub(super) async fn create(
     let row = OperatorRow {
         name,
         role,
+        token: TokenHash::of(&token),
         created_at: now,
         created_by: author.operator.name.clone(),
         expires_at,
         revoked_at: None,
         revoked_by: None,
     };
-    let (hash, new) = (TokenHash::of(&token), row.clone());
-    let creating = api.store.write("create an operator", move |tx| {
+    let new = row.clone();
+    let work = move |tx: &Tx<'_>| {
         if tx.operator(&new.name)?.is_some() {
             return Ok(false);
         }
-        tx.insert_operator(&new, &hash)?;
+        tx.insert_operator(&new)?;
         let detail = json!({ "role": new.role, "expires_at": new.expires_at });
         tx.audit_change(&author, now, "operator-created", &object(&new.name), &detail)?;
         Ok(true)
-    });
-    if !creating.await? {
+    };
+    let (registry, new) = (Arc::clone(&api), row.clone());
+    let then = move |created: &bool| {
+        if *created {
+            registry.operators.put(new);
+        }
+    };
+    if !api.store.write_then("create an operator", work, then).await? {
         let message =
             format!("there is or was an operator {:?}; names are not used again, so take another", row.name);
         return Err(Problem::new(StatusCode::CONFLICT, "operator-exists", message));
@@ -150,15 +157,22 @@ pub(super) async fn revoke(
         return Err(declared());
     }
     let now = (api.clock)();
-    let revoking = api.store.write("revoke an operator", move |tx| {
+    let work = move |tx: &Tx<'_>| {
         let Some(known) = tx.operator(&name)? else { return Ok(None) };
         if known.revoked_at.is_none() {
             tx.revoke_operator(&name, now, &author.operator.name)?;
             tx.audit_change(&author, now, "operator-revoked", &object(&name), &json!({}))?;
         }
         tx.operator(&name)
-    });
-    let operator = revoking.await?.ok_or_else(|| Problem::not_found("operator"))?.into();
+    };
+    let registry = Arc::clone(&api);
+    let then = move |revoked: &Option<OperatorRow>| {
+        if let Some(row) = revoked {
+            registry.operators.put(row.clone());
+        }
+    };
+    let revoked = api.store.write_then("revoke an operator", work, then).await?;
+    let operator = revoked.ok_or_else(|| Problem::not_found("operator"))?.into();
     Ok(Json(OneOperator { schema_version: API_SCHEMA, operator, token: None }))
 }
 

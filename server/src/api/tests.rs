@@ -7,7 +7,7 @@ use congruent_protocol::report::{Acknowledgement, Refusal};
 use reqwest::Method;
 use serde_json::Value;
 
-use crate::clock;
+use crate::clock::{self, Clock};
 use crate::config::Config;
 use crate::serve::{Collector, install_crypto};
 use crate::testing::{Fixture, server_toml, sweep, tampered, wait_for};
@@ -20,13 +20,18 @@ struct Bench {
 
 /// Runs a collector, and `test` against it; then stops it.
 async fn with_collector<F: Future<Output = ()>>(test: impl FnOnce(Bench) -> F) {
+    with_collector_at(clock::system(), test).await;
+}
+
+/// The same, with a clock.
+async fn with_collector_at<F: Future<Output = ()>>(clock: Clock, test: impl FnOnce(Bench) -> F) {
     install_crypto();
     let fixture = Fixture::new("report-only");
     let toml =
         server_toml("report-only").replacen("silent-after", "max-body-bytes = 100000\nsilent-after", 1);
     fixture.write("server.toml", toml.as_bytes());
     let config = Config::load(&fixture.path("server.toml")).unwrap();
-    let collector = Collector::start(config, clock::system()).await.unwrap();
+    let collector = Collector::start(config, clock).await.unwrap();
     let url = collector.url().to_owned();
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();

@@ -106,7 +106,7 @@ struct Changes {
     /// The keys that it names are sent with it.
     #[arg(long, value_name = "FILE")]
     trust_config: Option<PathBuf>,
-    /// Send orders to this [[webhook]] of the collector's configuration.
+    /// Send orders to this webhook of the collector's configuration.
     #[arg(long, value_name = "NAME", conflicts_with = "no_webhook")]
     webhook: Option<String>,
     /// Send orders nowhere.

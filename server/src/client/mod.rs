@@ -30,8 +30,8 @@ use connection::Connection;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Collector")]
 pub(crate) struct ConnectionArgs {
-    /// The collector's address, such as https://collector.example:8440. With
-    /// http:// only on loopback. By default what --config says.
+    /// The collector's address, such as `https://collector.example:8440`; with
+    /// `http://` only on loopback. By default what --config says.
     #[arg(long, global = true, value_name = "URL", env = "CONGRUENT_SERVER")]
     server: Option<String>,
     /// The file with the operator's token. By default what --config says.

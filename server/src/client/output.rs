@@ -130,7 +130,7 @@ mod tests {
             json!({ "name": "\u{1b}[2J", "is": [] }),
         ];
         let shown = table(&rows, &[("name", "NAME"), ("is", "IS")]);
-        assert_eq!(shown, "NAME      IS\nweb       web 1\n\\x1b[2J   -\n");
+        assert_eq!(shown, "NAME     IS\nweb      web 1\n\\x1b[2J  -\n");
     }
 
     #[test]

@@ -47,6 +47,9 @@ pub(crate) struct ManifestRef {
     pub(crate) digest: Digest,
     pub(crate) name: String,
     pub(crate) version: String,
+    /// Since when the group accepts it. It had not expired then; once it has, each
+    /// report says so, and the group can be edited all the same.
+    pub(crate) accepted_at: Timestamp,
 }
 
 /// Whose signatures count: any of the keys or, where there is a trust
@@ -63,14 +66,13 @@ pub(crate) struct TrustDescription {
 }
 
 impl GroupDescription {
-    /// Holds all of it to the rules, as of `now`. `file_of` finds the file of a
-    /// manifest by its digest.
+    /// Holds all of it to the rules. `file_of` finds the file of a manifest by its
+    /// digest.
     pub(crate) fn build(
         &self,
         (name, version): (&str, u64),
         webhooks: &BTreeMap<String, Webhook>,
         file_of: impl Fn(&Digest) -> PathBuf,
-        now: Timestamp,
     ) -> Result<Group, ConfigError> {
         for (what, count, limit) in [
             ("manifests", self.manifests.len(), MAX_MANIFESTS),
@@ -84,6 +86,7 @@ impl GroupDescription {
         let file = |of: &ManifestRef| ManifestFile {
             called: format!("the manifest {} {} with the root {}", of.name, of.version, of.root),
             path: file_of(&of.digest),
+            as_of: of.accepted_at,
         };
         let parts = GroupParts {
             name: super::check_name("group", name.to_owned())?,
@@ -95,7 +98,7 @@ impl GroupDescription {
             trust: self.trust.load(name)?,
             webhook: self.webhook.clone(),
         };
-        parts.build(webhooks, now)
+        parts.build(webhooks)
     }
 }
 

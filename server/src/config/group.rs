@@ -52,6 +52,8 @@ pub(super) struct GroupParts {
 pub(super) struct ManifestFile {
     pub(super) called: String,
     pub(super) path: PathBuf,
+    /// When it must not have expired.
+    pub(super) as_of: Timestamp,
 }
 
 /// Nodes that are copies of each other.
@@ -78,12 +80,8 @@ pub(crate) struct Group {
 }
 
 impl GroupParts {
-    /// Holds all of it to the rules, as of `now`.
-    pub(super) fn build(
-        self,
-        webhooks: &BTreeMap<String, Webhook>,
-        now: Timestamp,
-    ) -> Result<Group, ConfigError> {
+    /// Holds all of it to the rules.
+    pub(super) fn build(self, webhooks: &BTreeMap<String, Webhook>) -> Result<Group, ConfigError> {
         let Self { name, version, environment, mode, manifests, add_ons, trust, webhook } = self;
         let environment = check_name("environment", environment)?;
         check_webhook(&name, mode, webhook.as_ref(), webhooks)?;
@@ -96,7 +94,8 @@ impl GroupParts {
             move |source| ConfigError::Manifest { group, manifest, source: Box::new(source) }
         };
         let open = |files: &[ManifestFile]| {
-            let open = |file: &ManifestFile| Verified::open(&file.path, &trust, now).map_err(refused(file));
+            let open =
+                |file: &ManifestFile| Verified::open(&file.path, &trust, file.as_of).map_err(refused(file));
             files.iter().map(open).collect::<Result<Vec<_>, _>>()
         };
         let (bases, given) = (open(&manifests)?, open(&add_ons)?);

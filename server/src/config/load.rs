@@ -138,14 +138,15 @@ fn group(
 ) -> Result<Group, ConfigError> {
     let GroupTable { name, environment, mode, manifests, add_ons, trust, trust_config, webhook } = table;
     let trust = trusted(&name, &trust, trust_config.as_deref(), beside)?;
+    let as_of = Timestamp::now();
     let file = |path: &PathBuf| {
         let path = beside(path);
-        ManifestFile { called: path.display().to_string(), path }
+        ManifestFile { called: path.display().to_string(), path, as_of }
     };
     let manifests = manifests.iter().map(file).collect();
     let add_ons = add_ons.iter().map(file).collect();
     let parts = GroupParts { name, version: None, environment, mode, manifests, add_ons, trust, webhook };
-    parts.build(webhooks, Timestamp::now())
+    parts.build(webhooks)
 }
 
 /// Whom a group trusts, by its keys or by its trust configuration.

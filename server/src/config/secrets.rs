@@ -64,7 +64,12 @@ impl TokenHash {
         self.0.ct_eq(&other.0).into()
     }
 
-    /// Its bytes, to be stored and looked up.
+    /// A hash that was stored.
+    pub(crate) fn new(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its bytes, to be stored.
     pub(crate) fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }

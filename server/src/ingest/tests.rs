@@ -5,7 +5,10 @@ use congruent_protocol::drift::Finding;
 use congruent_protocol::verification::{Hidden, Mount, MountTreatment, SweepMode, Verification};
 
 use super::*;
-use crate::testing::{Fixture, StandingClock, added, path, report, root_of, sweep, tampered, tree, verified};
+use crate::config::Mode;
+use crate::testing::{
+    Fixture, StandingClock, added, fleet, path, report, root_of, server_toml, sweep, tampered, tree, verified,
+};
 
 struct Bench {
     ingest: Ingest,
@@ -298,4 +301,44 @@ fn a_manifest_that_cannot_be_read_is_no_verdict() {
     .unwrap_err();
     assert_eq!((refused.code(), refused.status()), ("manifest-unavailable", 503));
     assert!(!refused.is_evidence());
+}
+
+#[tokio::test]
+async fn a_report_is_stored_as_the_group_that_stands_has_it() {
+    let fixture = Fixture::new("report-only");
+    let toml = server_toml("report-only").replacen("group = \"web\"", "group = \"fleet\"", 1);
+    fixture.write("server.toml", toml.as_bytes());
+    let config = Arc::new(fixture.config());
+    let store = Store::open(&config.database).unwrap();
+    let now = crate::testing::time("2026-03-01T00:00:20Z");
+    let ingest = Ingest {
+        config: Arc::clone(&config),
+        store,
+        clock: StandingClock::at("2026-03-01T00:00:20Z").clock(),
+        judge: Arc::default(),
+    };
+    config.groups.put(fleet(&fixture, &config, 1, false, Mode::ReportOnly));
+    let report = sweep("web-1", 1, vec![]);
+    let (standing, group) = hold(&report, &config, now).unwrap();
+    assert_eq!(standing.state, State::Unknown);
+    let body = serde_json::to_vec(&report).unwrap();
+    let checked = Checked {
+        digest: Algorithm::Blake3.digest(&body),
+        body: PackedBytes::of(&body).unwrap(),
+        findings_digest: findings_digest(&[]),
+        report,
+        standing,
+        group,
+    };
+    // The group changes between the look at the manifest and the transaction.
+    config.groups.put(fleet(&fixture, &config, 2, true, Mode::ReportOnly));
+    let known = Arc::clone(&config);
+    let stored = ingest.store.write("store", move |tx| store_current(tx, checked, &known, now)).await;
+    let Ok(Stored::Stale(stale)) = stored else { panic!("it was stored as it was held before") };
+    let held = ingest.hold_again(*stale, now).await.unwrap();
+    assert_eq!((held.standing.state, held.group.1), (State::Congruent, Some(2)));
+    // An older version that comes late does not come back.
+    config.groups.put(fleet(&fixture, &config, 1, false, Mode::ReportOnly));
+    let stored = ingest.store.write("store", move |tx| store_current(tx, held, &config, now)).await;
+    assert!(matches!(stored, Ok(Stored::Answer(answer)) if answer.state == State::Congruent));
 }

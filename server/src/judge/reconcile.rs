@@ -45,7 +45,8 @@ pub(crate) fn reconcile_group(
     group: &Group,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let reason = format!("the group {} was changed; the node is being judged anew", group.name);
+    let reason =
+        format!("the group {} was changed; the order waits until its new version calls for it", group.name);
     for node in config.nodes.all().iter().filter(|node| node.group == group.name) {
         hold_to(tx, &node.id, group, now)?;
         hold_order(tx, &node.id, &reason, now)?;

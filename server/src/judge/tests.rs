@@ -1,3 +1,4 @@
+mod regrouped;
 mod restart;
 
 use congruent_protocol::action::{ActionState, Order};

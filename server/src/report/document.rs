@@ -12,7 +12,7 @@ use super::Period;
 use super::controls::{ControlEvidence, by_control};
 use super::coverage::NodeCoverage;
 use super::evidence::{Evidence, NodeEvidence};
-use crate::record::{ActionRecord, DecisionRecord, RefusalRecord, Transition};
+use crate::record::{ActionRecord, AuditRecord, DecisionRecord, RefusalRecord, Transition};
 use crate::scope::Scope;
 
 /// The version of the JSON of reports.
@@ -33,6 +33,7 @@ pub(super) struct Document<'a> {
     decisions: &'a [DecisionRecord],
     actions: &'a [ActionRecord],
     refusals: &'a [RefusalRecord],
+    audit: &'a [AuditRecord],
     controls: Vec<ControlEvidence>,
 }
 
@@ -64,6 +65,7 @@ struct Totals {
     decisions: usize,
     actions: usize,
     refusals: usize,
+    audit: usize,
 }
 
 /// A node in the period.
@@ -118,6 +120,7 @@ impl<'a> Document<'a> {
             decisions: &evidence.decisions,
             actions: &evidence.actions,
             refusals: &evidence.refusals,
+            audit: &evidence.audit,
         }
     }
 }
@@ -137,6 +140,7 @@ impl Totals {
             decisions: evidence.decisions.len(),
             actions: evidence.actions.len(),
             refusals: evidence.refusals.len(),
+            audit: evidence.audit.len(),
         }
     }
 }

@@ -90,6 +90,7 @@ fn evidence() -> Evidence {
         decisions: vec![decision],
         actions: vec![],
         refusals: vec![],
+        audit: vec![],
     }
 }
 

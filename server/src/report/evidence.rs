@@ -8,7 +8,7 @@ use congruent_protocol::verification::State;
 use jiff::Timestamp;
 
 use super::Period;
-use crate::record::{ActionRecord, DecisionRecord, RefusalRecord};
+use crate::record::{ActionRecord, AuditRecord, DecisionRecord, RefusalRecord};
 use crate::scope::{Scope, ScopeNode};
 use crate::store::{ActionFilter, EnrolmentRow, StateRow, StoreError, SweepTimes, View};
 
@@ -26,6 +26,8 @@ pub(super) struct Evidence {
     pub(super) decisions: Vec<DecisionRecord>,
     pub(super) actions: Vec<ActionRecord>,
     pub(super) refusals: Vec<RefusalRecord>,
+    /// What operators changed, and were refused.
+    pub(super) audit: Vec<AuditRecord>,
 }
 
 /// What is so of a node.
@@ -64,6 +66,7 @@ pub(super) fn read(view: &View<'_>, period: Period) -> Result<Evidence, StoreErr
         actions: actions.collect::<Result<_, _>>()?,
         decisions: view.decisions_between(from, to)?.into_iter().map(Into::into).collect(),
         refusals: view.refusals_between(from, to)?.into_iter().map(Into::into).collect(),
+        audit: view.audit_between(from, to)?.into_iter().map(Into::into).collect(),
         nodes,
         scopes,
     })

@@ -58,6 +58,18 @@ impl View<'_> {
     }
 }
 
+impl View<'_> {
+    /// The audit from `from` until before `until`, in order.
+    pub(crate) fn audit_between(
+        &self,
+        from: Timestamp,
+        until: Timestamp,
+    ) -> Result<Vec<AuditRow>, StoreError> {
+        let sql = "SELECT * FROM audit WHERE last_at >= ?1 AND at < ?2 ORDER BY id";
+        self.rows("read a period's audit", sql, params![Micros(from), Micros(until)], AuditRow::from_row)
+    }
+}
+
 impl Tx<'_> {
     /// Records a change: `action` is its word, such as `operator-created`, and
     /// `object` names what was changed, such as `operator alice`.

@@ -13,6 +13,8 @@ use crate::identity::{Lapsed, Operator, Role};
 pub(crate) struct OperatorRow {
     pub(crate) name: String,
     pub(crate) role: Role,
+    /// Of the token.
+    pub(crate) token: TokenHash,
     pub(crate) created_at: Timestamp,
     pub(crate) created_by: String,
     pub(crate) expires_at: Option<Timestamp>,
@@ -26,6 +28,7 @@ impl OperatorRow {
         Ok(Self {
             name: row.get("name")?,
             role: row.get::<_, Word<_>>("role")?.0,
+            token: TokenHash::new(row.get("token_hash")?),
             created_at: row.get::<_, Micros>("created_at")?.0,
             created_by: row.get("created_by")?,
             expires_at: time("expires_at")?,
@@ -46,12 +49,6 @@ impl OperatorRow {
 }
 
 impl View<'_> {
-    /// Whose token has this digest.
-    pub(crate) fn operator_by_token(&self, token: &TokenHash) -> Result<Option<OperatorRow>, StoreError> {
-        let sql = "SELECT * FROM operators WHERE token_hash = ?1";
-        self.row("look up an operator's token", sql, [token.as_bytes()], OperatorRow::from_row)
-    }
-
     /// The operator of this name.
     pub(crate) fn operator(&self, name: &str) -> Result<Option<OperatorRow>, StoreError> {
         self.row("read an operator", "SELECT * FROM operators WHERE name = ?1", [name], OperatorRow::from_row)
@@ -65,13 +62,13 @@ impl View<'_> {
 
 impl Tx<'_> {
     /// Puts an operator in.
-    pub(crate) fn insert_operator(&self, row: &OperatorRow, token: &TokenHash) -> Result<(), StoreError> {
+    pub(crate) fn insert_operator(&self, row: &OperatorRow) -> Result<(), StoreError> {
         let sql = "INSERT INTO operators (name, role, token_hash, created_at, created_by, expires_at) \
              VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
         let values = params![
             row.name,
             Word(row.role),
-            token.as_bytes(),
+            row.token.as_bytes(),
             Micros(row.created_at),
             row.created_by,
             row.expires_at.map(Micros)

@@ -4,6 +4,7 @@ use std::fs;
 
 use anyhow::Result;
 use congruent_protocol::action::ActionState;
+use congruent_tests::mounts::Mounted;
 use congruent_tests::receiver::{Answer, WebhookReceiver};
 use congruent_tests::signature::WebhookSecret;
 use congruent_tests::site::TARGET;
@@ -44,7 +45,12 @@ fn a_release_is_accepted_without_a_restart_and_stays_so_after_one() -> Result<()
     let history = scene.admin().answer(&["group", "history", "fleet"])?;
     let roots = |at: usize| history["versions"][at]["manifests"][0]["root"].clone();
     assert_eq!((roots(0), roots(1)), (json!(null), json!(root)));
-    assert_eq!(scene.audit()?, ["group-edited", "group-edited", "manifest-imported", "group-created"]);
+    let words = ["group-edited", "group-edited", "manifest-imported", "group-created"];
+    assert_eq!(scene.audit()?, words);
+    let report = scene.auditors_report()?;
+    let audit = report["audit"].as_array().cloned().unwrap_or_default();
+    assert!(audit.iter().map(|row| &row["action"]).eq(words.iter().rev()), "{audit:?}");
+    assert_eq!(report["scope"].as_array().map(Vec::len), Some(5), "a scope for each start and change");
     Ok(())
 }
 
@@ -98,6 +104,27 @@ fn manifests_are_imported_whole_or_not_at_all() -> Result<()> {
     assert_eq!(folder.len(), 1, "{folder:?}");
     let kept = scene.collector().get(&format!("/v1/manifests/{root}/content"))?;
     assert!(kept.body == bytes, "another file is given than was imported");
+    assert_eq!(scene.audit()?, ["manifest-imported", "group-created"]);
+    Ok(())
+}
+
+#[test]
+fn a_full_disk_refuses_an_import_and_keeps_nothing_of_it() -> Result<()> {
+    let scene = Scene::new()?;
+    let folder = scene.site.sandbox.path("manifests");
+    let mounted = Mounted::new("tmpfs", "size=64k", "none".as_ref(), &folder)?;
+    let filler = mounted.path().join("filler");
+    // It ends where the disk does.
+    assert!(fs::write(&filler, vec![1; 1 << 20]).is_err());
+    let manifest = scene.site.manifest().to_string_lossy().into_owned();
+    let refused = scene.admin().run(&["manifest", "import", &manifest, "--reason", "x"])?;
+    assert_eq!(refused.code, Some(2));
+    assert!(refused.stderr.contains("cannot keep the manifest"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("No space left"), "{}", refused.stderr);
+    assert_eq!(scene.audit()?, ["group-created"]);
+    fs::remove_file(&filler)?;
+    assert_eq!(fs::read_dir(mounted.path())?.count(), 0, "half an import is left");
+    scene.import()?;
     assert_eq!(scene.audit()?, ["manifest-imported", "group-created"]);
     Ok(())
 }

@@ -3,13 +3,17 @@
 
 mod at_once;
 mod groups;
+mod killed;
 mod people;
 
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::Result;
+use congruent_tests::binaries;
 use congruent_tests::collector::Collector;
 use congruent_tests::operator::Operator;
+use congruent_tests::program::run;
 use congruent_tests::site::{Site, TARGET, token};
 use serde_json::Value;
 
@@ -85,6 +89,16 @@ impl Scene {
         let answer = self.admin().answer(&["audit", "list"])?;
         let rows = answer["audit"].as_array().cloned().unwrap_or_default();
         Ok(rows.iter().map(|row| row["action"].as_str().unwrap_or_default().to_owned()).collect())
+    }
+
+    /// The auditor's report about all that was.
+    fn auditors_report(&self) -> Result<Value> {
+        let config = self.site.sandbox.path("server.toml");
+        let mut command = Command::new(binaries::path("congruent-server")?);
+        command.args(["report", "--from", "2020-01-01", "--to", "2199-01-01", "--config"]).arg(config);
+        let ended = run(&mut command)?;
+        anyhow::ensure!(ended.code == Some(0), "{}", ended.stderr);
+        Ok(serde_json::from_slice(&ended.stdout)?)
     }
 
     /// The group as it stands.

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use anyhow::Result;
+use congruent_tests::operator::Operator;
 use congruent_tests::program::run;
 use serde_json::json;
 
@@ -11,7 +12,7 @@ use super::Scene;
 
 #[test]
 fn a_token_is_given_once_and_works_until_it_is_revoked() -> Result<()> {
-    let scene = Scene::new()?;
+    let mut scene = Scene::new()?;
     let (admin, file) = (scene.admin(), scene.site.sandbox.path("alice.token"));
     let path = file.to_string_lossy().into_owned();
     let created = admin.run(&[
@@ -31,8 +32,14 @@ fn a_token_is_given_once_and_works_until_it_is_revoked() -> Result<()> {
     }
     assert_eq!(scene.audit()?[..2], ["refused", "operator-created"]);
 
-    admin.change(&["operator", "revoke", "alice"])?;
+    scene.start(true)?;
+    let alice = scene.operator(file);
+    assert_eq!(alice.run(&["group", "list"])?.code, Some(0), "a restart forgets operators");
+    scene.admin().change(&["operator", "revoke", "alice"])?;
     let gone = alice.run(&["group", "list"])?;
+    assert!(gone.code == Some(2) && gone.stderr.contains("was revoked at"), "{}", gone.stderr);
+    scene.start(true)?;
+    let gone = Operator { url: scene.admin().url, ..alice }.run(&["group", "list"])?;
     assert!(gone.code == Some(2) && gone.stderr.contains("was revoked at"), "{}", gone.stderr);
 
     // Kept are digests only; log and audit have no token either.

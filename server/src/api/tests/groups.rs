@@ -5,8 +5,8 @@ use congruent_protocol::key::SecretKey;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Bench, with_collector};
-use crate::testing::{manifest, root_of};
+use super::{Bench, with_collector, with_collector_at};
+use crate::testing::{StandingClock, manifest, manifest_until, root_of, time, tree};
 
 const ADMIN: &str = "operator-token";
 
@@ -205,6 +205,27 @@ async fn groups_are_versioned_and_held_to_the_rules() {
         let shown = bench.get("/v1/groups/db").await;
         assert_eq!((&shown["declared_in"], &shown["trust"]["config"]), (&json!("store"), &json!(signers)));
         assert_eq!(bench.get("/v1/groups/web").await["declared_in"], "configuration");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_group_can_be_edited_when_what_it_accepts_has_expired() {
+    let clock = StandingClock::at("2026-03-01T00:00:00Z");
+    with_collector_at(clock.clock(), async |bench| {
+        let (root, expires) = (root_of(&[]), time("2026-03-02T00:00:00Z"));
+        let bytes = manifest_until(&tree(), "1.4.2", &key(), Some(expires));
+        bench.import(ADMIN, &root, bytes).await;
+        let (status, answer) = bench.put_group(ADMIN, "db", &group(0, &[&root])).await;
+        assert_eq!(status, 200, "{answer}");
+        clock.set("2026-03-03T00:00:00Z");
+        let edited = with(with(group(1, &[&root]), "mode", json!("replace")), "webhook", json!("platform"));
+        let (status, answer) = bench.put_group(ADMIN, "db", &edited).await;
+        assert_eq!((status, &answer["version"]), (200, &json!(2)), "{answer}");
+        // A group that did not accept it in time does not begin to.
+        let (status, answer) = bench.put_group(ADMIN, "late", &group(0, &[&root])).await;
+        assert_eq!((status, &answer["code"]), (422, &json!("group-refused")), "{answer}");
+        assert!(answer["message"].as_str().unwrap().contains("expired at"), "{answer}");
     })
     .await;
 }

@@ -1,0 +1,34 @@
+//! The operators' tokens, in memory: who asks is known without the store, so that
+//! nobody keeps it busy with tokens that are none. Every change is committed
+//! first, and stands here before the next write.
+
+use std::collections::HashMap;
+use std::sync::{PoisonError, RwLock};
+
+use jiff::Timestamp;
+
+use crate::config::TokenHash;
+use crate::identity::{Lapsed, Operator};
+use crate::store::{OperatorRow, StoreError, View};
+
+/// Every operator of the store, by the digest of the token.
+pub(crate) struct Operators(RwLock<HashMap<TokenHash, OperatorRow>>);
+
+impl Operators {
+    /// Those that the store has.
+    pub(crate) fn load(view: &View<'_>) -> Result<Self, StoreError> {
+        let rows = view.operators()?.into_iter().map(|row| (row.token, row));
+        Ok(Self(RwLock::new(rows.collect())))
+    }
+
+    /// Whose token it is, or was; none where it is nobody's.
+    pub(crate) fn admit(&self, token: &TokenHash, now: Timestamp) -> Option<Result<Operator, Lapsed>> {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner).get(token).cloned();
+        known.map(|row| row.admit(now))
+    }
+
+    /// Takes an operator in as it stands now.
+    pub(crate) fn put(&self, row: OperatorRow) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(row.token, row);
+    }
+}
