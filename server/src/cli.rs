@@ -160,6 +160,7 @@ fn run_check_config(args: &CheckConfigArgs) -> anyhow::Result<()> {
     let policy: Policy = serve::load_policy(&config)?;
     groups::load(&stored_groups(&config)?, &config)?;
     config.check_nodes()?;
+    serve::check_authority(&config, clock::system()())?;
     say(&format!(
         "the configuration is valid: {} groups, {} nodes, {} webhooks, policy {}",
         config.groups.all().len(),

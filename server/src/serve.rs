@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -257,6 +258,16 @@ async fn load_authority(
     let authority = authority.map_err(ServeError::Authority)?;
     info!(fingerprint = authority.fingerprint(), "the certificate authority is ready");
     Ok(Some(Arc::new(authority)))
+}
+
+/// Holds the authority's files to what they are to be. Where there are none yet,
+/// they are made at the first start.
+pub(crate) fn check_authority(config: &Config, now: Timestamp) -> Result<(), ServeError> {
+    let files = &config.identity.authority;
+    if config.identity.needs_authority() && (files.is_given || files.key.exists()) {
+        Authority::load(files, now).map_err(ServeError::Authority)?;
+    }
+    Ok(())
 }
 
 async fn bind(key: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {

@@ -29,7 +29,7 @@ pub(crate) use group::{Group, Mode};
 pub(crate) use groups::Groups;
 pub(crate) use identity::IdentitySettings;
 pub(crate) use load::check_name;
-pub(crate) use nodes::{Node, Nodes, Standing};
+pub(crate) use nodes::{Membership, Node, Nodes, Standing};
 pub(crate) use secrets::{SecretError, TokenHash, WebhookSecret, read_secret};
 
 /// The longest name of a node, group, environment or webhook.
