@@ -159,6 +159,7 @@ fn run_check_config(args: &CheckConfigArgs) -> anyhow::Result<()> {
     let config = Config::load(&args.config)?;
     let policy: Policy = serve::load_policy(&config)?;
     groups::load(&stored_groups(&config)?, &config)?;
+    serve::check_authority(&config, clock::system()())?;
     say(&format!(
         "the configuration is valid: {} groups, {} webhooks, policy {}",
         config.groups.all().len(),

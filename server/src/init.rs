@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use data_encoding::BASE32_NOPAD;
 use jiff::Timestamp;
 
+use crate::config::host_name;
 use crate::identity::{Authority, AuthorityError, AuthorityFiles, write_new};
 
 const CONFIGURATION: &str = "server.toml";
@@ -38,6 +39,8 @@ pub(crate) struct Made {
     token: PathBuf,
     authority: PathBuf,
     fingerprint: String,
+    /// A name that the collector is reached by.
+    host: String,
 }
 
 /// Makes an installation in `dir`. Its configuration comes last: what was
@@ -63,7 +66,8 @@ pub(crate) fn make(dir: &Path, names: &[String], now: Timestamp) -> Result<Made,
     write_new(&token, 0o600, text.as_bytes()).map_err(InitError::Files)?;
     write_new(&configuration, 0o600, server_toml(names).as_bytes()).map_err(InitError::Files)?;
     let fingerprint = authority.fingerprint();
-    Ok(Made { configuration, token, authority: files.certificate, fingerprint })
+    let host = names.first().cloned().unwrap_or_else(host_name);
+    Ok(Made { configuration, token, authority: files.certificate, fingerprint, host })
 }
 
 /// Whether a certificate can be for it, and a line of TOML hold it.
@@ -101,7 +105,7 @@ fn server_toml(names: &[String]) -> String {
 impl Made {
     /// What was made, and what to do next.
     pub(crate) fn next_steps(&self) -> String {
-        let Self { configuration, token, authority, fingerprint } = self;
+        let Self { configuration, token, authority, fingerprint, host } = self;
         let (configuration, token, authority) =
             (configuration.display(), token.display(), authority.display());
         format!(
@@ -111,7 +115,7 @@ impl Made {
              next:\n  \
              congruent-server serve --config {configuration}\n  \
              congruent-server token create --config {configuration} --group default --ttl 15m --reason \"first node\"\n  \
-             congruent enroll --server https://THIS-HOST:8440 --ca-fingerprint {fingerprint} --token-file FILE\n\n\
+             congruent enroll --server https://{host}:8440 --ca-fingerprint {fingerprint} --token-file FILE\n\n\
              the authority's fingerprint:\n\
              {fingerprint}"
         )

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -21,7 +22,7 @@ use crate::groups::{self, GroupEditor};
 use crate::identity::{Authority, AuthorityError, Enroller, JoinTokens, Tls, TlsError};
 use crate::ingest::{Arrived, Ingest};
 use crate::judge::{Judge, Signals, reconcile};
-use crate::listener::Port;
+use crate::listener::{Port, Room};
 use crate::liveness;
 use crate::manifests;
 use crate::operators::Operators;
@@ -183,7 +184,8 @@ impl Collector {
         let ingest = Ingest { config, store, clock, judge: signals.report, arrived };
         let api = Arc::new(Api::new(ingest, groups, operators, enroller, signals.budget, stopping.clone()));
         let operators_tls = tls.as_ref().filter(|_| speaks_tls).map(|tls| Arc::clone(&tls.operators));
-        let port = Port { listener, tls: operators_tls, router: api.router() };
+        let room = Room::make();
+        let port = Port { listener, tls: operators_tls, router: api.router(), room: room.operators };
         let mut parts = JoinSet::new();
         let (judge_stop, outbox_stop) = (stopping.clone(), stopping.clone());
         parts.spawn(async move { judge.run(judge_stop).await });
@@ -191,7 +193,8 @@ impl Collector {
         parts.spawn(flushing);
         parts.spawn(port.serve(stopping.clone()));
         if let Some(((listener, _), tls)) = agents.zip(tls) {
-            let port = Port { listener, tls: Some(tls.agents), router: api.agents_router() };
+            let router = api.agents_router();
+            let port = Port { listener, tls: Some(tls.agents), router, room: room.nodes };
             parts.spawn(port.serve(stopping));
         }
         info!(url, agents_url, "collector ready");
@@ -279,6 +282,16 @@ async fn load_authority(
     let authority = authority.map_err(ServeError::Authority)?;
     info!(fingerprint = authority.fingerprint(), "the certificate authority is ready");
     Ok(Some(Arc::new(authority)))
+}
+
+/// Holds the authority's files to what they are to be. Where there are none yet,
+/// they are made at the first start.
+pub(crate) fn check_authority(config: &Config, now: Timestamp) -> Result<(), ServeError> {
+    let files = &config.identity.authority;
+    if config.identity.needs_authority() && (files.is_given || files.key.exists()) {
+        Authority::load(files, now).map_err(ServeError::Authority)?;
+    }
+    Ok(())
 }
 
 async fn bind(key: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {

@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::Api;
 use super::answer::{API_SCHEMA, Problem};
 use super::list::{ListQuery, cut};
-use crate::config::{Accepted, Config, Group, Mode};
+use crate::config::{Accepted, Config, Group, Mode, Node};
 use crate::record::{ActionRecord, ChainNote, DecisionRecord, RefusalRecord, ReportRecord, Transition};
 use crate::store::{ActionFilter, NodeRow, ReportRow, StoreError, View};
 
@@ -66,6 +66,8 @@ pub(super) struct OneNode {
     /// The first of them; `findings_total` says how many there are.
     findings: Vec<Finding>,
     findings_truncated: bool,
+    /// None where the node is one of the configuration.
+    enrolment: Option<EnrolmentRecord>,
     /// What policy says of it now.
     decision: Option<Decision>,
     decision_record: Option<DecisionRecord>,
@@ -74,6 +76,15 @@ pub(super) struct OneNode {
     refusals: Vec<RefusalRecord>,
     chain: Vec<ChainNote>,
     states: Vec<Transition>,
+}
+
+/// What makes a node one that has enrolled.
+#[derive(Serialize)]
+struct EnrolmentRecord {
+    id: String,
+    /// Its key's fingerprint.
+    key: String,
+    since: Timestamp,
 }
 
 pub(super) async fn list(
@@ -152,6 +163,12 @@ fn summarise(
     })
 }
 
+impl From<&Node> for EnrolmentRecord {
+    fn from(node: &Node) -> Self {
+        Self { id: node.enrolment.clone(), key: node.key.clone(), since: node.since }
+    }
+}
+
 fn detail(view: &View<'_>, config: &Config, id: &str) -> Result<OneNode, StoreError> {
     let node = view.node(id)?;
     let report = newest_report(view, node.as_ref())?;
@@ -174,6 +191,7 @@ fn detail(view: &View<'_>, config: &Config, id: &str) -> Result<OneNode, StoreEr
         coverage,
         findings,
         findings_truncated,
+        enrolment: config.nodes.get(id).map(|node| (&*node).into()),
         decision: decision_record.as_ref().and_then(|record| record.decision.clone()),
         decision_record,
         actions: actions.collect::<Result<_, _>>()?,

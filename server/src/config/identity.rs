@@ -42,7 +42,7 @@ impl IdentitySettings {
 
     /// Every name and address that the collector's own certificate is for.
     pub(crate) fn all_names(&self, listens: &[SocketAddr]) -> Vec<String> {
-        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let host = host_name();
         let addresses = listens.iter().map(SocketAddr::ip).filter(|ip| !ip.is_unspecified());
         let obvious = [host, "localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
         let mut names = self.names.clone();
@@ -72,9 +72,7 @@ impl IdentitySettings {
         let host = match self.names.first() {
             Some(name) if name.contains(':') => format!("[{name}]"),
             Some(name) => name.clone(),
-            None if address.ip().is_unspecified() => {
-                rustix::system::uname().nodename().to_string_lossy().into_owned()
-            }
+            None if address.ip().is_unspecified() => host_name(),
             None => return format!("https://{address}"),
         };
         format!("https://{host}:{}", address.port())
@@ -151,4 +149,9 @@ fn within(
         return Ok(value);
     }
     Err(ConfigError::Value { key, value: format!("{value:#}"), mend })
+}
+
+/// What this host calls itself.
+pub(crate) fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }

@@ -27,7 +27,7 @@ pub(crate) use description::{GroupDescription, ManifestRef, TrustDescription};
 pub(crate) use error::ConfigError;
 pub(crate) use group::{Group, Mode};
 pub(crate) use groups::Groups;
-pub(crate) use identity::IdentitySettings;
+pub(crate) use identity::{IdentitySettings, host_name};
 pub(crate) use load::check_name;
 pub(crate) use nodes::{Node, Nodes, Standing};
 pub(crate) use secrets::{SecretError, TokenHash, WebhookSecret, read_secret};

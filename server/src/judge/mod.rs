@@ -203,7 +203,8 @@ impl Judge {
         // Evaluation may take as long as its limit; it must not hold up requests.
         let judging = tokio::task::spawn_blocking(move || {
             let group = config.group_of(&case.node.node)?;
-            let silence = silent_for(now, case.node.last_seen, ready);
+            let known = config.nodes.get(&case.node.node)?;
+            let silence = silent_for(now, known.heard_at(case.node.last_seen), ready);
             Some(Judgement::reach(case, &group, &policy, silence))
         });
         let Ok(Some(judgement)) = judging.await else {

@@ -1,3 +1,4 @@
+mod enrolled;
 mod regrouped;
 mod restart;
 

@@ -10,7 +10,7 @@ use congruent_tests::collector::Collector;
 use congruent_tests::program::run;
 use congruent_tests::site::Site;
 
-use super::{Place, fingerprint};
+use super::{Place, fingerprint, start};
 
 #[test]
 fn from_nothing_to_a_congruent_node() -> Result<()> {
@@ -83,5 +83,34 @@ fn from_nothing_to_a_congruent_node() -> Result<()> {
     let log = fs::read_to_string(log)?;
     assert!(log.contains("enrolled") && !log.contains(&token) && !log.contains(operator.trim()), "{log}");
     drop(site);
+    Ok(())
+}
+
+/// An authority that OpenSSL made, of each kind of key that it may have.
+#[test]
+fn the_users_own_authority_serves_as_well() -> Result<()> {
+    for algorithm in [&["EC", "-pkeyopt", "ec_paramgen_curve:P-384"][..], &["RSA"][..], &["ED25519"][..]] {
+        let site = Site::small(&[])?;
+        let (key, certificate) = (site.sandbox.path("own.key"), site.sandbox.path("own.pem"));
+        let mut command = Command::new("openssl");
+        let made = run(command.args(["genpkey", "-algorithm"]).args(algorithm).arg("-out").arg(&key))?;
+        assert_eq!(made.code, Some(0), "{}", made.stderr);
+        let mut command = Command::new("openssl");
+        command.args(["req", "-x509", "-days", "30", "-subj", "/CN=Example Root", "-key"]).arg(&key);
+        let made = run(command.arg("-out").arg(&certificate))?;
+        assert_eq!(made.code, Some(0), "{}", made.stderr);
+        congruent_tests::tree::copy(&site.sandbox.path("baked"), &site.root("web-1"))?;
+        site.write_agent("web-1", None)?;
+        let own = "agents-listen = \"127.0.0.1:0\"\nca = { certificate = \"own.pem\", key = \"own.key\" }\n";
+        let (collector, agents_url) = start(&site, own)?;
+        // Where the helpers look for it.
+        fs::copy(&certificate, site.sandbox.path("ca.pem"))?;
+        let place = Place { site, collector, agents_url };
+        place.enrolled("web-1")?;
+        let swept = place.site.sweep("web-1")?;
+        assert_eq!(swept.code, Some(0), "{algorithm:?}: {}", swept.stderr);
+        let node = place.collector.json("/v1/nodes/web-1")?;
+        assert!(node["enrolment"]["key"].as_str().is_some_and(|key| key.starts_with("sha256:")), "{node}");
+    }
     Ok(())
 }

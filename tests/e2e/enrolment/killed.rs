@@ -72,3 +72,32 @@ fn killed_while_renewing_a_node_goes_on() -> Result<()> {
     println!("killed {ROUNDS} times around {renewals} renewals: the node reports on");
     Ok(())
 }
+
+#[test]
+fn a_collector_that_is_killed_while_nodes_enrol_enrols_each_once() -> Result<()> {
+    const ROUNDS: u32 = 12;
+    let mut place = Place::new(&["web-1"], AGENTS)?;
+    let token = place.token()?;
+    for round in 0..ROUNDS {
+        let begun = Instant::now();
+        let mut command = place.enroll_command("web-1", &token)?;
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        let moment = Duration::from_millis(4) * round;
+        wait_for("the moment to kill", PATIENCE, || Ok((begun.elapsed() >= moment).then_some(())))?;
+        place = place.killed()?;
+        wait_for("the agent to end", PATIENCE, || Ok(child.try_wait()?))?;
+        if enrolment(&place.site, "web-1").is_ok() {
+            // What the node has been told is so.
+            assert_eq!(place.site.sweep("web-1")?.code, Some(0));
+            std::fs::remove_file(place.site.state("web-1").join("enrolment.json"))?;
+        }
+    }
+    assert_eq!(place.enroll("web-1", &token)?.code, Some(0));
+    assert_eq!(place.site.sweep("web-1")?.code, Some(0));
+    for query in ["SELECT count(*) FROM enrolments", "SELECT count(*) FROM join_uses"] {
+        assert_eq!(count(&place.site, query)?, 1, "{query}");
+    }
+    assert_eq!(count(&place.site, "SELECT count(*) FROM refusals")?, 0);
+    println!("the collector was killed {ROUNDS} times: one enrolment");
+    Ok(())
+}

@@ -44,6 +44,15 @@ impl Place {
     /// The collector again, as after an update: stopped, and started on the same
     /// ports with `change` to its configuration.
     fn restart(self, change: impl FnOnce(String) -> String) -> Result<Self> {
+        self.again(false, change)
+    }
+
+    /// The same, when it was killed.
+    fn killed(self) -> Result<Self> {
+        self.again(true, |toml| toml)
+    }
+
+    fn again(self, killed: bool, change: impl FnOnce(String) -> String) -> Result<Self> {
         let Self { site, collector, agents_url } = self;
         let config = site.sandbox.path("server.toml");
         let port_of = |url: &str| url.rsplit(':').next().unwrap_or_default().to_owned();
@@ -59,7 +68,11 @@ impl Place {
             1,
         );
         fs::write(&config, change(toml))?;
-        assert_eq!(collector.stop()?, Some(0));
+        if killed {
+            collector.kill();
+        } else {
+            assert_eq!(collector.stop()?, Some(0));
+        }
         let collector = Collector::start(&config, &site.sandbox.path("server.log"), &token("operator"))?;
         assert_eq!(collector.agents_url()?, agents_url);
         Ok(Self { site, collector, agents_url })
