@@ -3,7 +3,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup build lint test demo bench fuzz
+.PHONY: help setup build lint test soak demo bench fuzz
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
@@ -19,6 +19,9 @@ lint: ## Formatting, clippy, documentation, licences and sources of dependencies
 
 test: setup lint ## Everything that must hold: setup, lint, build, all tests, a few seconds of each fuzz target
 	@scripts/test
+
+soak: setup ## The faults between agent and collector, hundreds of rounds (CONGRUENT_ROUNDS)
+	@scripts/soak
 
 demo: ## See a machine being baked, changed, found out and replaced
 	@scripts/demo

@@ -17,6 +17,8 @@ mod enrolment;
 #[cfg(test)]
 mod everything_gone;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod filesystems;
 #[cfg(test)]
 mod interchange;
