@@ -20,12 +20,14 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tracing::{debug, warn};
 
 use crate::identity::Peer;
@@ -37,8 +39,12 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often a silent HTTP/2 connection is asked whether it is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
-/// How many connections a port has at once; more wait to be accepted.
-const MAX_CONNECTIONS: usize = 8192;
+/// The most connections that a port of operators and one of nodes have at once,
+/// however many descriptors there are; more wait to be accepted.
+const MAX_OPERATORS: usize = 1024;
+const MAX_NODES: usize = 65_536;
+/// The fewest, so that anything works at all.
+const MIN_CONNECTIONS: usize = 16;
 /// How long to wait when no connection can be accepted, as without descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
@@ -57,12 +63,39 @@ pub(crate) struct Port {
     /// None where it speaks plain HTTP.
     pub(crate) tls: Option<Arc<ServerConfig>>,
     pub(crate) router: Router,
+    /// How many connections it has at once.
+    pub(crate) room: usize,
+}
+
+/// How many connections each kind of port has room for.
+pub(crate) struct Room {
+    pub(crate) operators: usize,
+    pub(crate) nodes: usize,
+}
+
+impl Room {
+    /// Lets the process have as many descriptors as it may, and shares them out.
+    /// What is left is for the store, and for webhooks.
+    pub(crate) fn make() -> Self {
+        let limit = getrlimit(Resource::Nofile);
+        // Where it may not be raised, the one that stands is shared out.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+        let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        Self::of(usize::try_from(descriptors).unwrap_or(usize::MAX))
+    }
+
+    fn of(descriptors: usize) -> Self {
+        Self {
+            operators: (descriptors / 8).clamp(MIN_CONNECTIONS, MAX_OPERATORS),
+            nodes: (descriptors / 2).clamp(MIN_CONNECTIONS, MAX_NODES),
+        }
+    }
 }
 
 impl Port {
     /// Serves until the collector stops, and what is under way to its end.
     pub(crate) async fn serve(self, mut stop: watch::Receiver<bool>) {
-        let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let room = Arc::new(Semaphore::new(self.room));
         let acceptor = self.tls.map(TlsAcceptor::from);
         let graceful = GracefulShutdown::new();
         loop {
@@ -72,8 +105,22 @@ impl Port {
             };
             let Some((stream, address, permit)) = accepted else { continue };
             let (acceptor, router, watcher) = (acceptor.clone(), self.router.clone(), graceful.watcher());
+            let mut stop = stop.clone();
             tokio::spawn(async move {
-                serve_stream(stream, address, acceptor, router, watcher).await;
+                // A handshake under way is not waited for when the collector stops.
+                let shaken = tokio::select! {
+                    () = stopped(&mut stop) => None,
+                    shaken = shake_hands(stream, address, acceptor) => shaken,
+                };
+                match shaken {
+                    Some(Shaken::Plain(stream, connection)) => {
+                        serve_connection(stream, connection, router, watcher).await;
+                    }
+                    Some(Shaken::Tls(stream, connection)) => {
+                        serve_connection(*stream, connection, router, watcher).await;
+                    }
+                    None => {}
+                }
                 drop(permit);
             });
         }
@@ -96,30 +143,46 @@ async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> Option<(TcpStr
     }
 }
 
-async fn serve_stream(
+/// A connection on which requests may come.
+enum Shaken {
+    Plain(TcpStream, Connection),
+    Tls(Box<TlsStream<TcpStream>>, Connection),
+}
+
+/// Makes TLS, where it is spoken; none where it did not come about.
+async fn shake_hands(
     stream: TcpStream,
     address: SocketAddr,
     acceptor: Option<TlsAcceptor>,
-    router: Router,
-    watcher: Watcher,
-) {
+) -> Option<Shaken> {
     // Answers are small and whole; waiting for more only delays them.
     let _ = stream.set_nodelay(true);
     let Some(acceptor) = acceptor else {
-        return serve_connection(stream, Connection { address, peer: None }, router, watcher).await;
+        return Some(Shaken::Plain(stream, Connection { address, peer: None }));
     };
     let stream = match timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => stream,
-        Ok(Err(failure)) => return debug!(%address, "no TLS came about: {failure}"),
-        Err(_) => return debug!(%address, "the TLS handshake took too long"),
+        Ok(Err(failure)) => {
+            debug!(%address, "no TLS came about: {failure}");
+            return None;
+        }
+        Err(_) => {
+            debug!(%address, "the TLS handshake took too long");
+            return None;
+        }
     };
     let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-    let peer = match certificate.map(Peer::of).transpose() {
-        Ok(peer) => peer.map(Arc::new),
+    match certificate.map(Peer::of).transpose() {
+        Ok(peer) => {
+            let peer = peer.map(Arc::new);
+            Some(Shaken::Tls(Box::new(stream), Connection { address, peer }))
+        }
         // What verified names a node, so that this does not happen.
-        Err(failure) => return warn!(%address, "cannot read a certificate that verified: {failure}"),
-    };
-    serve_connection(stream, Connection { address, peer }, router, watcher).await;
+        Err(failure) => {
+            warn!(%address, "cannot read a certificate that verified: {failure}");
+            None
+        }
+    }
 }
 
 async fn serve_connection<S>(stream: S, connection: Connection, router: Router, watcher: Watcher)
@@ -139,5 +202,20 @@ where
     let serving = builder.serve_connection(TokioIo::new(stream), service);
     if let Err(failure) = watcher.watch(serving.into_owned()).await {
         debug!(%address, "a connection ended: {failure}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nodes_never_take_the_descriptors_of_operators() {
+        for (descriptors, operators, nodes) in
+            [(0, 16, 16), (1024, 128, 512), (524_288, 1024, 65_536), (usize::MAX, 1024, 65_536)]
+        {
+            let room = Room::of(descriptors);
+            assert_eq!((room.operators, room.nodes), (operators, nodes), "{descriptors}");
+        }
     }
 }

@@ -22,7 +22,7 @@ use crate::groups::{self, GroupEditor};
 use crate::identity::{Authority, AuthorityError, Enroller, JoinTokens, Tls, TlsError};
 use crate::ingest::Ingest;
 use crate::judge::{Judge, Signals, reconcile};
-use crate::listener::Port;
+use crate::listener::{Port, Room};
 use crate::manifests;
 use crate::operators::Operators;
 use crate::policy::{Policy, PolicyError};
@@ -171,14 +171,16 @@ impl Collector {
         let ingest = Ingest { config, store, clock, judge: signals.report };
         let api = Arc::new(Api::new(ingest, groups, operators, enroller, signals.budget, stopping.clone()));
         let operators_tls = tls.as_ref().filter(|_| speaks_tls).map(|tls| Arc::clone(&tls.operators));
-        let port = Port { listener, tls: operators_tls, router: api.router() };
+        let room = Room::make();
+        let port = Port { listener, tls: operators_tls, router: api.router(), room: room.operators };
         let mut parts = JoinSet::new();
         let (judge_stop, outbox_stop) = (stopping.clone(), stopping.clone());
         parts.spawn(async move { judge.run(judge_stop).await });
         parts.spawn(async move { outbox.run(outbox_stop).await });
         parts.spawn(port.serve(stopping.clone()));
         if let Some(((listener, _), tls)) = agents.zip(tls) {
-            let port = Port { listener, tls: Some(tls.agents), router: api.agents_router() };
+            let router = api.agents_router();
+            let port = Port { listener, tls: Some(tls.agents), router, room: room.nodes };
             parts.spawn(port.serve(stopping));
         }
         info!(url, agents_url, "collector ready");

@@ -21,6 +21,8 @@ use crate::retry::Retry;
 const LONGEST_NAP: Duration = Duration::from_mins(10);
 /// How often a node that is refused for good asks again.
 const REFUSED_PAUSE: Duration = Duration::from_hours(1);
+/// The least time between two renewals, whatever the collector says.
+const SHORTEST_LIFE: SignedDuration = SignedDuration::from_millis(200);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Renews a node's certificate again and again, while the agent runs.
@@ -134,5 +136,6 @@ fn is_final(error: &EnrolError) -> bool {
 fn spread(enrolment: &Enrolment) -> Timestamp {
     let early = enrolment.renew_at.duration_since(enrolment.issued_at);
     let early = SignedDuration::from_secs_f64(early.as_secs_f64().max(0.0) * 0.2 * crate::retry::random());
-    enrolment.renew_at.checked_sub(early).unwrap_or(enrolment.renew_at)
+    let due = enrolment.renew_at.checked_sub(early).unwrap_or(enrolment.renew_at);
+    due.max(enrolment.issued_at.checked_add(SHORTEST_LIFE).unwrap_or(due))
 }

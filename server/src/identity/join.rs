@@ -90,6 +90,11 @@ impl JoinTokens {
     /// Binds the token to the applicant's key, in one transaction.
     async fn use_up(&self, hash: TokenHash, applicant: Applicant) -> Result<Admission, JoinError> {
         let now = (self.clock)();
+        // Whoever guesses takes nothing of the writer's time, which is everybody's.
+        let known = self.store.read("look a join token up", move |view| view.join_token_of(&hash));
+        if known.await.map_err(JoinError::Store)?.is_none() {
+            return Err(JoinError::Unknown);
+        }
         let using = self.store.write("use a join token", move |tx| {
             let Some(token) = tx.join_token_of(&hash)? else { return Ok(Err(JoinError::Unknown)) };
             let uses = tx.join_uses(&token.id, &applicant.key, now - RATE_WINDOW)?;

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use congruent_tests::curl::Curl;
@@ -134,7 +135,7 @@ fn who_is_slow_holds_up_nobody() -> Result<()> {
             held.push(stream);
         }
     }
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     place.enrolled("web-1")?;
     let swept = place.site.sweep("web-1")?;
     assert_eq!(swept.code, Some(0), "{}", swept.stderr);
@@ -148,5 +149,22 @@ fn who_is_slow_holds_up_nobody() -> Result<()> {
         assert!(ended.as_ref().is_ok() || ended.as_ref().is_err_and(is_cut), "{ended:?}");
     }
     println!("{} slow connections: enrolled and reported within {took:?}", 2 * SLOW);
+    Ok(())
+}
+
+#[test]
+fn who_is_slow_does_not_keep_the_collector_from_stopping() -> Result<()> {
+    let place = Place::new(&[], AGENTS)?;
+    let connect =
+        |url: &str| -> Result<_> { Ok(TcpStream::connect(("127.0.0.1", port(url)?.parse::<u16>()?))?) };
+    let held = [connect(place.collector.url())?, connect(&place.agents_url)?];
+    // Another request later, both have been accepted.
+    assert_eq!(place.collector.get("/v1/nodes")?.status, 200);
+    let begun = Instant::now();
+    assert_eq!(place.collector.stop()?, Some(0));
+    // A handshake may take ten seconds, and is not waited for.
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    drop(held);
     Ok(())
 }
