@@ -1,6 +1,7 @@
 //! Files that are there whole or not at all.
 
 use std::fs::{self, File, Permissions};
+use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -37,6 +38,33 @@ pub(crate) fn write(
     file.as_file().sync_all().with_context(failed)?;
     file.persist(output).with_context(failed)?;
     File::open(directory).and_then(|directory| directory.sync_all()).with_context(failed)
+}
+
+/// Writes `bytes` to `path`, for its owner alone: written aside, synced, renamed,
+/// directory synced.
+pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write_aside(path, bytes)?.persist(path)?;
+    sync_directory_of(path)
+}
+
+/// The same where nothing is there yet; what is there stays as it is.
+pub(crate) fn create_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    match write_aside(path, bytes)?.persist_noclobber(path).map_err(|error| error.error) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        // Of two that make one at once, the first counts.
+        _ => sync_directory_of(path),
+    }
+}
+
+fn write_aside(path: &Path, bytes: &[u8]) -> io::Result<tempfile::NamedTempFile> {
+    let mut file = tempfile::Builder::new().suffix(".partial").tempfile_in(directory_of(path))?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    Ok(file)
+}
+
+fn sync_directory_of(path: &Path) -> io::Result<()> {
+    File::open(directory_of(path))?.sync_all()
 }
 
 /// Refuses an output that could not be written, before the work is done; `flag`

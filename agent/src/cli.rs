@@ -34,6 +34,7 @@ pub(crate) enum Command {
     Sign(Sign),
     #[command(subcommand)]
     Ledger(LedgerCommand),
+    Enroll(Enroll),
     Agent(Agent),
 }
 
@@ -496,9 +497,39 @@ pub(crate) struct Record {
     pub(crate) outcome: PathBuf,
 }
 
+/// Make this node known to a collector.
+///
+/// Makes the node's key, which never leaves it, and gets a certificate for it with
+/// a join token. From then on `congruent agent` reports with that certificate and
+/// renews it. Run again, it says that the node is enrolled, renews a certificate
+/// that is due, and completes what was interrupted.
+#[derive(Args)]
+pub(crate) struct Enroll {
+    /// The collector, such as https://collector.example:8440.
+    #[arg(long, value_name = "URL")]
+    pub(crate) server: String,
+    /// The fingerprint of the collector's authority, as `congruent-server init`
+    /// prints it: sha256: and 64 hexadecimal digits.
+    #[arg(long, value_name = "FINGERPRINT")]
+    pub(crate) ca_fingerprint: String,
+    /// The file that holds the join token.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: PathBuf,
+    /// The node's name. Without it, the one in the configuration, or the host's.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) node: Option<String>,
+    /// The agent's configuration, in TOML, which says where the agent keeps its
+    /// state. Without it, /etc/congruent/agent.toml where that is there.
+    #[arg(long, value_name = "FILE", conflicts_with = "state_directory")]
+    pub(crate) config: Option<PathBuf>,
+    /// Where the agent keeps its state, instead.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state_directory: Option<PathBuf>,
+}
+
 /// Sweep at an interval, and report to the collector.
 ///
-/// Reports are numbered and spooled to disk until the collector has
+/// With a node that is enrolled, reports go where it is enrolled. Reports are numbered and spooled to disk until the collector has
 /// acknowledged them. Without a collector, findings are logged. The environment
 /// variable CONGRUENT_LOG says what is logged, such as `debug`.
 #[derive(Args)]

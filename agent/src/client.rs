@@ -1,13 +1,16 @@
 //! The way to the collector.
 
+use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use congruent_protocol::digest::Algorithm;
+use congruent_protocol::enrolment::code;
 use congruent_protocol::path::escape;
 use congruent_protocol::report::{Acknowledgement, REPORTS_PATH, Refusal};
 use reqwest::StatusCode;
 
 use crate::config::Collector;
+use crate::enrolment::{self, EnrolError, Enrolment, EnrolmentFiles};
 use crate::spool::Spooled;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -31,6 +34,12 @@ pub(crate) enum Delivery {
 pub(crate) enum DeliveryError {
     #[error("cannot make an HTTP client")]
     Client(#[source] reqwest::Error),
+    #[error("cannot use the node's certificate")]
+    Certificate(#[source] EnrolError),
+    #[error("the collector at {url} refuses this node: {message}")]
+    Refused { url: String, message: String },
+    #[error("the collector at {url} wants the node's certificate renewed: {message}")]
+    Expired { url: String, message: String },
     #[error("cannot reach the collector at {url}")]
     Unreachable {
         url: String,
@@ -41,14 +50,28 @@ pub(crate) enum DeliveryError {
     NotNow { url: String, status: StatusCode, message: String },
 }
 
+/// The way to the collector. For an enrolled node it changes while the agent runs,
+/// whenever its certificate is renewed.
 pub(crate) struct Client {
+    way: RwLock<Way>,
+    token: Option<String>,
+}
+
+#[derive(Clone)]
+struct Way {
     http: reqwest::Client,
     url: String,
-    token: String,
 }
 
 impl Client {
-    pub(crate) fn new(collector: &Collector) -> Result<Self, DeliveryError> {
+    pub(crate) fn new(collector: &Collector, files: &EnrolmentFiles) -> Result<Self, DeliveryError> {
+        let (url, token) = match collector {
+            Collector::Token { url, token } => (url, token.clone()),
+            Collector::Enrolled(enrolment) => {
+                let way = mutual(files, enrolment).map_err(DeliveryError::Certificate)?;
+                return Ok(Self { way: RwLock::new(way), token: None });
+            }
+        };
         let http = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(REQUEST_TIMEOUT)
@@ -59,8 +82,16 @@ impl Client {
             .user_agent(concat!("congruent/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(DeliveryError::Client)?;
-        let url = format!("{}{REPORTS_PATH}", collector.url.as_str().trim_end_matches('/'));
-        Ok(Self { http, url, token: collector.token.clone() })
+        let url = format!("{}{REPORTS_PATH}", url.as_str().trim_end_matches('/'));
+        Ok(Self { way: RwLock::new(Way { http, url }), token: Some(token) })
+    }
+
+    /// Shows the certificate that is in `files` now, from the next request on. What
+    /// is under way comes to its end as it began.
+    pub(crate) fn show(&self, files: &EnrolmentFiles, enrolment: &Enrolment) -> Result<(), EnrolError> {
+        let way = mutual(files, enrolment)?;
+        *self.way.write().unwrap_or_else(PoisonError::into_inner) = way;
+        Ok(())
     }
 
     /// Sends a report's bytes.
@@ -69,14 +100,13 @@ impl Client {
         spooled: &Spooled,
         report: Vec<u8>,
     ) -> Result<Delivery, DeliveryError> {
-        let unreachable = |source| DeliveryError::Unreachable { url: self.url.clone(), source };
+        let Way { http, url } = self.way.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let unreachable = |source| DeliveryError::Unreachable { url: url.clone(), source };
         let digest = Algorithm::Blake3.digest(&report);
-        let request = self
-            .http
-            .post(&self.url)
-            .bearer_auth(&self.token)
-            .header("content-type", "application/json")
-            .body(report);
+        let mut request = http.post(&url).header("content-type", "application/json").body(report);
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
         let mut response = request.send().await.map_err(unreachable)?;
         let status = response.status();
         let mut answer = Vec::new();
@@ -104,8 +134,18 @@ impl Client {
         if is_final(status, &code) {
             return Ok(Delivery::Refused(message));
         }
-        Err(DeliveryError::NotNow { url: self.url.clone(), status, message })
+        Err(match code.as_str() {
+            code::REVOKED | code::NOT_ENROLLED => DeliveryError::Refused { url, message },
+            code::CERTIFICATE_EXPIRED => DeliveryError::Expired { url, message },
+            _ => DeliveryError::NotNow { url, status, message },
+        })
     }
+}
+
+/// The way of an enrolled node.
+fn mutual(files: &EnrolmentFiles, enrolment: &Enrolment) -> Result<Way, EnrolError> {
+    let http = enrolment::mutual_client(files, |builder| builder.timeout(REQUEST_TIMEOUT))?;
+    Ok(Way { http, url: format!("{}{REPORTS_PATH}", enrolment.agents_url) })
 }
 
 /// Whether these bytes will never be taken, however often they are sent. A wrong

@@ -13,6 +13,7 @@ use reqwest::Url;
 use serde::Deserialize;
 
 use crate::cli::parse_rate;
+use crate::enrolment::{Enrolment, EnrolmentFiles, StateError};
 use crate::sweep::MAX_THREADS;
 use crate::trust::{self, ReadTrustError};
 
@@ -48,10 +49,12 @@ pub(crate) struct Sweep {
     pub(crate) quick_interval: Option<Duration>,
 }
 
-/// Where reports go.
-pub(crate) struct Collector {
-    pub(crate) url: Url,
-    pub(crate) token: String,
+/// Where reports go, and how the node says who it is.
+pub(crate) enum Collector {
+    /// By a bearer token.
+    Token { url: Url, token: String },
+    /// By the certificate that it enrolled for.
+    Enrolled(Box<Enrolment>),
 }
 
 #[derive(Deserialize)]
@@ -109,6 +112,8 @@ pub(crate) enum ConfigError {
         #[source]
         source: ReadTrustError,
     },
+    #[error("cannot use the node's enrolment")]
+    Enrolment(#[source] StateError),
     #[error("the configuration {} is not valid: {what}", .path.display())]
     Invalid { path: PathBuf, what: String },
 }
@@ -122,7 +127,10 @@ impl Config {
             .map_err(|source| ConfigError::Toml { path: path.to_owned(), source })?;
         let invalid = |what: String| ConfigError::Invalid { path: path.to_owned(), what };
         let directory = path.parent().unwrap_or(Path::new(""));
-        let node = file.node.unwrap_or_else(host_name);
+        let state_directory =
+            directory.join(file.state_directory.unwrap_or_else(|| PathBuf::from(STATE_DIRECTORY)));
+        let enrolment = EnrolmentFiles::new(&state_directory).read().map_err(ConfigError::Enrolment)?;
+        let node = named(file.node, enrolment.as_ref()).map_err(invalid)?;
         if node.is_empty() || node.len() > 200 {
             return Err(invalid(
                 "`node` (by default the host's name) must be 1 to 200 bytes long".to_owned(),
@@ -149,14 +157,19 @@ impl Config {
             add_ons: file.add_ons.iter().map(at).collect(),
             trust,
             root: file.root.map(|root| directory.join(root)),
-            state_directory: directory
-                .join(file.state_directory.unwrap_or_else(|| PathBuf::from(STATE_DIRECTORY))),
+            state_directory,
             sweep: check_sweep(&file.sweep, interval).map_err(invalid)?,
             interval,
-            collector: file
-                .collector
-                .map(|collector| check_collector(collector, directory, &invalid))
-                .transpose()?,
+            collector: match (file.collector, enrolment) {
+                (Some(_), Some(enrolment)) => {
+                    return Err(invalid(format!(
+                        "this node is enrolled with {}, and `[collector]` names one too; take `[collector]` out",
+                        enrolment.server
+                    )));
+                }
+                (Some(collector), None) => Some(check_collector(collector, directory, &invalid)?),
+                (None, enrolment) => enrolment.map(|enrolment| Collector::Enrolled(Box::new(enrolment))),
+            },
         })
     }
 }
@@ -194,8 +207,20 @@ impl Config {
     }
 }
 
+/// The node's name: as it is enrolled, as it is configured, or the host's.
+fn named(configured: Option<String>, enrolment: Option<&Enrolment>) -> Result<String, String> {
+    match (configured, enrolment) {
+        (Some(configured), Some(enrolment)) if configured != enrolment.node => Err(format!(
+            "`node` is {configured:?}, and this node is enrolled as {:?}; take `node` out",
+            enrolment.node
+        )),
+        (_, Some(enrolment)) => Ok(enrolment.node.clone()),
+        (configured, None) => Ok(configured.unwrap_or_else(host_name)),
+    }
+}
+
 /// One image serves many nodes, so its configuration need not name them.
-fn host_name() -> String {
+pub(crate) fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
@@ -224,7 +249,7 @@ fn check_collector(
     if token.is_empty() || !token.bytes().all(|b| b.is_ascii_graphic()) {
         return Err(invalid(format!("the token in {} is empty or not printable ASCII", path.display())));
     }
-    Ok(Collector { url, token })
+    Ok(Collector::Token { url, token })
 }
 
 fn read(path: &Path) -> Result<String, ConfigError> {
@@ -259,7 +284,8 @@ mod tests {
         let config = load(text).unwrap();
         assert_eq!(config.interval, Duration::from_secs(150));
         assert_eq!(config.root.as_deref(), Some(Path::new("/r")));
-        assert_eq!(config.collector.unwrap().token, "secret");
+        let Some(Collector::Token { token, .. }) = config.collector else { panic!("no token") };
+        assert_eq!(token, "secret");
         assert!(config.manifest.is_absolute());
         assert!(config.sweep.idle && config.sweep.quick_interval.is_none());
         let text = "manifest = 'm'\ntrust = ['k.pem']\n[sweep]\nthreads = 3\nidle = false\n\

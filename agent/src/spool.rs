@@ -8,13 +8,15 @@
 //! the state directory at a time.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use congruent_protocol::digest::{Algorithm, Digest};
 use congruent_protocol::report::{Outcome, Report};
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
+
+use crate::atomic;
 
 /// Holds the chain's id, and the number and digest of its newest report, spooled
 /// or not.
@@ -228,15 +230,7 @@ fn read_chain(directory: &Path) -> Result<Option<Chain>, SpoolError> {
 }
 
 fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), SpoolError> {
-    let write = || -> io::Result<()> {
-        let directory = path.parent().unwrap_or(Path::new("."));
-        let mut file = tempfile::Builder::new().suffix(".partial").tempfile_in(directory)?;
-        file.write_all(bytes)?;
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        File::open(directory)?.sync_all()
-    };
-    write().map_err(|source| SpoolError::Use { path: path.to_owned(), source })
+    atomic::write_private(path, bytes).map_err(|source| SpoolError::Use { path: path.to_owned(), source })
 }
 
 #[cfg(test)]

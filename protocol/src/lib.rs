@@ -9,6 +9,7 @@ pub mod contract;
 pub mod decision;
 pub mod digest;
 pub mod drift;
+pub mod enrolment;
 pub mod entry;
 pub mod key;
 pub mod ledger;

@@ -105,6 +105,9 @@ pub struct Refusal {
     pub code: String,
     /// What is wrong, and the mend.
     pub message: String,
+    /// The collector's time, where clocks are what is wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_time: Option<Timestamp>,
 }
 
 /// Inventory facts, as far as the host has them.

@@ -12,7 +12,7 @@ use crate::report::{Edge, Period};
 use crate::serve::{self, Collector};
 use crate::store::{self, GroupRow, StoreError};
 use crate::telemetry::{self, LogFormat};
-use crate::{client, clock, groups, report};
+use crate::{client, clock, groups, init, report};
 
 /// Collects the reports of a fleet, asks policy what is to happen, and orders
 /// replacements.
@@ -25,6 +25,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Init(InitArgs),
     Serve(ServeArgs),
     Report(ReportArgs),
     CheckConfig(CheckConfigArgs),
@@ -32,12 +33,31 @@ enum Command {
     Audit(client::AuditArgs),
     Manifest(client::ManifestArgs),
     Group(client::GroupArgs),
+    Token(client::TokenArgs),
+    Node(client::NodeArgs),
+}
+
+/// Makes a new installation: a certificate authority, an operator's token and a
+/// configuration that runs.
+///
+/// Nothing is overwritten. What nodes need to know the collector by, the
+/// authority's fingerprint, is printed last.
+#[derive(Debug, Args)]
+pub(crate) struct InitArgs {
+    /// The directory to make it in; made where it is not there.
+    #[arg(value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    /// A name or address by which nodes and operators reach the collector. May be
+    /// given several times; the first is where nodes report.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Vec<String>,
 }
 
 /// Runs the collector.
 ///
-/// The first line on standard output is `listening on http://ADDRESS`, as soon as
-/// requests are accepted. Logs go to standard error; the environment variable
+/// The first line on standard output is `listening on https://ADDRESS`, as soon as
+/// requests are accepted; where nodes can enrol, the second says where they
+/// report. Logs go to standard error; the environment variable
 /// CONGRUENT_LOG says what is logged, such as `debug`. SIGTERM and SIGINT stop it.
 #[derive(Debug, Args)]
 struct ServeArgs {
@@ -92,6 +112,7 @@ struct CheckConfigArgs {
 /// Runs the command that was asked for.
 pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
+        Command::Init(args) => run_init(&args),
         Command::Serve(args) => run_serve(&args),
         Command::Report(args) => run_report(&args),
         Command::CheckConfig(args) => run_check_config(&args),
@@ -99,7 +120,14 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Audit(args) => client::audit(&args),
         Command::Manifest(args) => client::manifest(&args),
         Command::Group(args) => client::group(&args),
+        Command::Token(args) => client::token(&args),
+        Command::Node(args) => client::node(&args),
     }
+}
+
+fn run_init(args: &InitArgs) -> anyhow::Result<()> {
+    let made = init::make(&args.dir, &args.name, clock::system()())?;
+    say(&made.next_steps())
 }
 
 fn run_serve(args: &ServeArgs) -> anyhow::Result<()> {
@@ -110,7 +138,10 @@ fn run_serve(args: &ServeArgs) -> anyhow::Result<()> {
     runtime.block_on(async {
         let stop = serve::stop_signal()?;
         let collector = Collector::start(config, clock::system()).await?;
-        say(&format!("listening on http://{}", collector.address()))?;
+        say(&format!("listening on {}", collector.url()))?;
+        if let Some(url) = collector.agents_url() {
+            say(&format!("enrolled nodes on {url}"))?;
+        }
         collector.run_until(stop).await?;
         Ok(())
     })

@@ -8,7 +8,7 @@ use congruent_protocol::digest::Digest;
 use congruent_protocol::verification::{ManifestId, Protected};
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Accepted, Config, Group, Mode};
+use crate::config::{Accepted, Config, Group, Mode, Node};
 use crate::policy::Policy;
 
 /// Everything that decides which nodes are held to what.
@@ -45,16 +45,21 @@ pub(crate) struct ScopeNode {
     pub(crate) group: String,
 }
 
+impl ScopeNode {
+    fn of(node: &Node) -> Self {
+        Self { id: node.id.clone(), group: node.group.clone() }
+    }
+}
+
 impl Scope {
     /// The scope of a configuration, groups and a policy.
     pub(crate) fn of(config: &Config, groups: &BTreeMap<String, Arc<Group>>, policy: &Policy) -> Self {
-        let node = |node: &crate::config::Node| ScopeNode { id: node.id.clone(), group: node.group.clone() };
         Self {
             policy_digest: policy.digest(),
             engine: policy.engine().to_owned(),
             silent_after_seconds: config.silent_after.as_secs(),
             groups: groups.values().map(|known| group(known)).collect(),
-            nodes: config.nodes.values().map(node).collect(),
+            nodes: config.nodes.all().iter().map(|node| ScopeNode::of(node)).collect(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The running collector: puts the parts together, and takes them apart again.
 
-use std::future::{Future, IntoFuture};
+use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,8 +18,10 @@ use crate::clock::Clock;
 use crate::config::{Config, ConfigError};
 use crate::dispatch::{Outbox, WebhookDriver};
 use crate::groups::{self, GroupEditor};
+use crate::identity::{Authority, AuthorityError, Enroller, JoinTokens, Tls, TlsError};
 use crate::ingest::Ingest;
 use crate::judge::{Judge, Signals, reconcile};
+use crate::listener::Port;
 use crate::manifests;
 use crate::operators::Operators;
 use crate::policy::{Policy, PolicyError};
@@ -32,14 +34,19 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// Why the collector did not start, or stopped by itself.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ServeError {
-    #[error("cannot listen on {address}; stop what uses it, or give another `listen`")]
+    #[error("cannot listen on {address}; stop what uses it, or give another `{key}`")]
     Listen {
+        key: &'static str,
         address: SocketAddr,
         #[source]
         source: std::io::Error,
     },
     #[error("cannot load the policy")]
     Policy(#[source] PolicyError),
+    #[error("cannot use the certificate authority")]
+    Authority(#[source] AuthorityError),
+    #[error("cannot set up TLS")]
+    Tls(#[source] TlsError),
     #[error("cannot use the store")]
     Store(#[source] StoreError),
     #[error("the groups and nodes cannot be used")]
@@ -60,7 +67,8 @@ pub(crate) enum ServeError {
 
 /// A collector that accepts requests.
 pub(crate) struct Collector {
-    address: SocketAddr,
+    url: String,
+    agents_url: Option<String>,
     stop: watch::Sender<bool>,
     parts: JoinSet<()>,
 }
@@ -108,9 +116,29 @@ impl Collector {
         load_groups(&store, &config).await?;
         let operators = store.read("read the operators", Operators::load).await.map_err(ServeError::Store)?;
         prepare(&store, &config, &policy, &clock).await.map_err(ServeError::Store)?;
-        let listen = |source| ServeError::Listen { address: config.listen, source };
-        let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
-        let address = listener.local_addr().map_err(listen)?;
+        let authority = load_authority(&store, &config, &clock).await?;
+        let (listener, address) = bind("listen", config.listen).await?;
+        let agents = match config.identity.agents_listen {
+            Some(address) => Some(bind("agents-listen", address).await?),
+            None => None,
+        };
+        let listens: Vec<_> = [address].into_iter().chain(agents.as_ref().map(|(_, at)| *at)).collect();
+        let tls = authority.as_ref().map(|authority| {
+            let names = config.identity.all_names(&listens);
+            Tls::new(authority, names, config.identity.grace, Arc::clone(&clock))
+        });
+        let tls = tls.transpose().map_err(ServeError::Tls)?;
+        let agents_url = agents.as_ref().map(|(_, at)| config.identity.url_of_agents(*at));
+        let scheme = if config.identity.tls { "https" } else { "http" };
+        let url = format!("{scheme}://{address}");
+        let enroller = authority.zip(agents_url.clone()).map(|(authority, agents_url)| Enroller {
+            config: Arc::clone(&config),
+            store: store.clone(),
+            clock: Arc::clone(&clock),
+            authority,
+            join: Box::new(JoinTokens { store: store.clone(), clock: Arc::clone(&clock) }),
+            agents_url,
+        });
         let ready = clock();
         let (stop, stopping) = watch::channel(false);
         let signals = Signals::default();
@@ -138,20 +166,32 @@ impl Collector {
             policy,
             signals: signals.clone(),
         };
+        let speaks_tls = config.identity.tls;
         let ingest = Ingest { config, store, clock, judge: signals.report };
-        let api = Api::new(ingest, groups, operators, stopping.clone());
+        let api = Arc::new(Api::new(ingest, groups, operators, enroller, signals.budget, stopping.clone()));
+        let operators_tls = tls.as_ref().filter(|_| speaks_tls).map(|tls| Arc::clone(&tls.operators));
+        let port = Port { listener, tls: operators_tls, router: api.router() };
         let mut parts = JoinSet::new();
         let (judge_stop, outbox_stop) = (stopping.clone(), stopping.clone());
         parts.spawn(async move { judge.run(judge_stop).await });
         parts.spawn(async move { outbox.run(outbox_stop).await });
-        parts.spawn(answer_requests(listener, api, stopping));
-        info!(%address, "collector ready");
-        Ok(Self { address, stop, parts })
+        parts.spawn(port.serve(stopping.clone()));
+        if let Some(((listener, _), tls)) = agents.zip(tls) {
+            let port = Port { listener, tls: Some(tls.agents), router: api.agents_router() };
+            parts.spawn(port.serve(stopping));
+        }
+        info!(url, agents_url, "collector ready");
+        Ok(Self { url, agents_url, stop, parts })
     }
 
-    /// Where it listens.
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+    /// Where it listens for operators and enrolment.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Where it listens for enrolled nodes.
+    pub(crate) fn agents_url(&self) -> Option<&str> {
+        self.agents_url.as_deref()
     }
 
     /// Runs until `stop` completes, then lets what is under way come to its end.
@@ -192,6 +232,7 @@ async fn prepare(
     policy: &Policy,
     clock: &Clock,
 ) -> Result<(), StoreError> {
+    config.nodes.load(&store.read("read the enrolments", |view| view.enrolments()).await?);
     let (scope, config, now) = (Scope::of(config, &config.groups.all(), policy), Arc::clone(config), clock());
     let preparing = store.write("prepare the store", move |tx| {
         tx.record_scope(now, &scope)?;
@@ -201,12 +242,28 @@ async fn prepare(
     preparing.await
 }
 
-async fn answer_requests(listener: TcpListener, api: Api, mut stop: watch::Receiver<bool>) {
-    let until = async move { stopped(&mut stop).await };
-    let serving = axum::serve(listener, api.router()).with_graceful_shutdown(until);
-    if let Err(failure) = serving.into_future().await {
-        warn!("the HTTP server ended: {failure}");
+/// The authority, where one is needed; made at the first start.
+async fn load_authority(
+    store: &Store,
+    config: &Config,
+    clock: &Clock,
+) -> Result<Option<Arc<Authority>>, ServeError> {
+    if !config.identity.needs_authority() {
+        return Ok(None);
     }
+    let has_nodes = store.read("look for enrolments", |view| view.has_enrolments()).await;
+    let has_nodes = has_nodes.map_err(ServeError::Store)?;
+    let authority = Authority::load_or_make(&config.identity.authority, has_nodes, clock());
+    let authority = authority.map_err(ServeError::Authority)?;
+    info!(fingerprint = authority.fingerprint(), "the certificate authority is ready");
+    Ok(Some(Arc::new(authority)))
+}
+
+async fn bind(key: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {
+    let failed = |source| ServeError::Listen { key, address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
 }
 
 fn new_action_id() -> String {

@@ -279,6 +279,7 @@ pub(crate) fn server_toml(mode: &str) -> String {
     format!(
         r#"
 listen = "127.0.0.1:0"
+tls = false
 database = "congruent.db"
 operator-token-file = "operator.token"
 silent-after = "15m"

@@ -13,6 +13,8 @@ mod diff;
 #[cfg(test)]
 mod end_to_end;
 #[cfg(test)]
+mod enrolment;
+#[cfg(test)]
 mod everything_gone;
 #[cfg(test)]
 mod filesystems;

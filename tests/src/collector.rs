@@ -2,9 +2,9 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, Receiver};
 use std::thread;
 
 use anyhow::{Context, Result, bail};
@@ -12,17 +12,23 @@ use congruent_protocol::report::{REPORTS_PATH, Report};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+use crate::curl::Curl;
 use crate::http::{Response, request};
 use crate::wait::{PATIENCE, wait_for};
 use crate::{binaries, program};
 
 const READY: &str = "listening on ";
+const AGENTS: &str = "enrolled nodes on ";
 
 /// A collector, killed when it is dropped.
 pub struct Collector {
     child: Child,
     url: String,
+    /// What it says after its first line.
+    lines: Receiver<String>,
     operator_token: String,
+    /// The certificate of its authority, where it speaks TLS.
+    authority: PathBuf,
 }
 
 /// `congruent-server serve` with this configuration.
@@ -49,7 +55,11 @@ impl Collector {
             .spawn()
             .context("cannot start the collector")?;
         match first_line(&mut child) {
-            Some(url) => Ok(Self { child, url, operator_token: operator_token.to_owned() }),
+            Some((url, lines)) => {
+                let (operator_token, authority) =
+                    (operator_token.to_owned(), config.with_file_name("ca.pem"));
+                Ok(Self { child, url, lines, operator_token, authority })
+            }
             None => {
                 program::end(&mut child);
                 let said = std::fs::read_to_string(log).unwrap_or_default();
@@ -73,12 +83,34 @@ impl Collector {
         self.child.id()
     }
 
+    /// Where enrolled nodes report, as it says once.
+    ///
+    /// # Errors
+    /// When it does not say so.
+    pub fn agents_url(&self) -> Result<String> {
+        let line = self.lines.recv_timeout(PATIENCE).context("the collector takes no enrolments")?;
+        line.strip_prefix(AGENTS).map(str::to_owned).with_context(|| format!("unexpected: {line}"))
+    }
+
     /// Asks for `path` as the operator.
     ///
     /// # Errors
     /// When it does not answer.
     pub fn get(&self, path: &str) -> Result<Response> {
-        request("GET", &format!("{}{path}", self.url), Some(&self.operator_token), None, b"")
+        self.ask("GET", path, "")
+    }
+
+    /// Asks as the operator, with a body.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn ask(&self, method: &str, path: &str, body: &str) -> Result<Response> {
+        let url = format!("{}{path}", self.url);
+        if self.url.starts_with("https:") {
+            let curl = Curl::new(&self.authority).token(&self.operator_token);
+            return curl.with("--header").with("congruent-reason: a test").ask(method, &url, body);
+        }
+        request(method, &url, Some(&self.operator_token), Some("application/json"), body.as_bytes())
     }
 
     /// The JSON at `path`.
@@ -131,8 +163,9 @@ impl Drop for Collector {
     }
 }
 
-/// The URL in the collector's first line; none where it ends or says nothing.
-fn first_line(child: &mut Child) -> Option<String> {
+/// The URL in the collector's first line, and the lines after it; none where it
+/// ends or says nothing.
+fn first_line(child: &mut Child) -> Option<(String, Receiver<String>)> {
     let stdout = child.stdout.take()?;
     let (send, lines) = mpsc::channel();
     // Reads on after the first line, so that the collector never meets a closed pipe.
@@ -142,5 +175,5 @@ fn first_line(child: &mut Child) -> Option<String> {
         }
     });
     let line = lines.recv_timeout(PATIENCE).ok()?;
-    line.strip_prefix(READY).map(str::to_owned)
+    Some((line.strip_prefix(READY)?.to_owned(), lines))
 }

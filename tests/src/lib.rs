@@ -7,6 +7,7 @@
 pub mod agent;
 pub mod binaries;
 pub mod collector;
+pub mod curl;
 pub mod debian;
 mod fixture;
 pub mod http;

@@ -45,6 +45,8 @@ pub struct Settings {
     pub max_body_bytes: Option<u64>,
     /// The accepted manifests' files.
     pub manifests: Vec<String>,
+    /// Whether it speaks TLS to operators and to nodes that enrol.
+    pub tls: bool,
     /// More lines for the top of the file.
     pub more: &'static str,
     /// More lines for the group.
@@ -61,6 +63,7 @@ impl Default for Settings {
             silent_after: "15m",
             max_body_bytes: None,
             manifests: vec!["web.manifest".to_owned()],
+            tls: false,
             more: "",
             more_of_group: "",
         }
@@ -136,14 +139,15 @@ impl Site {
     }
 
     fn server_toml(&self, settings: &Settings) -> String {
-        let Settings { port, environment, mode, silent_after, more, more_of_group, .. } = settings;
+        let Settings { port, environment, mode, silent_after, tls, more, more_of_group, .. } = settings;
         let limit = settings.max_body_bytes.map(|bytes| format!("max-body-bytes = {bytes}\n"));
         let webhook = settings.webhook.as_ref().map(|_| format!("webhook = {TARGET:?}\n"));
         let mut toml = format!(
             "listen = \"127.0.0.1:{port}\"\n\
              database = \"congruent.db\"\n\
              operator-token-file = \"operator.token\"\n\
-             silent-after = {silent_after:?}\n{}{more}\n\
+             silent-after = {silent_after:?}\n\
+             tls = {tls}\n{}{more}\n\
              [[group]]\n\
              name = {GROUP:?}\n\
              environment = {environment:?}\n\

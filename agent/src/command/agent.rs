@@ -12,21 +12,20 @@ use congruent_protocol::report::{Facts, MAX_REPORT_BYTES, Outcome as Looked, REP
 use congruent_protocol::verification::{State, SweepMode};
 use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 use tracing::{error, info, warn};
 
 use super::Outcome;
 use super::look::{look, refuse_watched_state};
 use crate::cli::Agent as Args;
-use crate::client::{Client, Delivery};
-use crate::config::Config;
+use crate::client::{Client, Delivery, DeliveryError};
+use crate::config::{Collector, Config};
+use crate::enrolment::{EnrolmentFiles, Renewal};
 use crate::reportable::reportable;
+use crate::retry::Retry;
 use crate::spool::{Spool, SpoolError, Spooled};
 use crate::{facts, report_log};
-
-/// How soon delivery is tried again after a failure; doubles up to the cap.
-const FIRST_RETRY: Duration = Duration::from_secs(1);
-const LONGEST_RETRY: Duration = Duration::from_mins(5);
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     let config = Config::load(&args.config)?;
@@ -54,27 +53,44 @@ struct Agent {
     config: Arc<Config>,
     boot: String,
     /// Where reports wait, and the way they go; none without a collector.
-    delivery: Option<(Spool, Client)>,
+    delivery: Option<(Spool, Arc<Client>)>,
+    /// What renews the node's certificate; none where it has none.
+    renewal: Option<Renewal>,
+    /// Told when the collector wants the certificate renewed.
+    renew_now: Arc<Notify>,
 }
 
 impl Agent {
     fn new(config: Config) -> anyhow::Result<Self> {
         let boot =
             fs::read_to_string("/proc/sys/kernel/random/boot_id").context("cannot read the boot id")?;
+        let files = EnrolmentFiles::new(&config.state_directory);
         let delivery = match &config.collector {
             Some(collector) => {
                 // Fails only where a provider is installed already.
                 let _ = rustls::crypto::ring::default_provider().install_default();
                 refuse_watched_state(&config)?;
-                Some((Spool::open(&config.state_directory)?, Client::new(collector)?))
+                let spool = Spool::open(&config.state_directory)?;
+                Some((spool, Arc::new(Client::new(collector, &files)?)))
             }
             None => None,
         };
-        Ok(Self { config: Arc::new(config), boot: boot.trim().to_owned(), delivery })
+        let renewal = match (&config.collector, &delivery) {
+            (Some(Collector::Enrolled(enrolment)), Some((_, client))) => {
+                Some(Renewal::new(files, (**enrolment).clone(), Arc::clone(client)))
+            }
+            _ => None,
+        };
+        let (boot, renew_now) = (boot.trim().to_owned(), Arc::default());
+        Ok(Self { config: Arc::new(config), boot, delivery, renewal, renew_now })
     }
 
     async fn once(&mut self) -> anyhow::Result<Outcome> {
         let (state, _) = self.look(SweepMode::Full).await?;
+        if let Some(renewal) = self.renewal.as_mut().filter(|renewal| renewal.is_due()) {
+            // What is wrong is logged; the certificate that is there may serve yet.
+            let _ = renewal.renew().await;
+        }
         match self.deliver_all().await {
             Ok(Delivered::All) => Ok(Outcome::Looked(state)),
             Ok(Delivered::ButRefused) => Ok(Outcome::Undelivered),
@@ -93,8 +109,17 @@ impl Agent {
             interval = ?self.config.interval,
             "the agent runs"
         );
+        let (renewal, renew_now) = (self.renewal.take(), Arc::clone(&self.renew_now));
+        // Beside the looks: one may take longer than a certificate lasts.
+        let renewing = async {
+            match renewal {
+                Some(renewal) => renewal.run(renew_now).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             never = self.look_and_deliver() => match never {},
+            never = renewing => match never {},
             _ = terminated.recv() => {}
             _ = interrupted.recv() => {}
         }
@@ -104,7 +129,7 @@ impl Agent {
 
     async fn look_and_deliver(&mut self) -> Infallible {
         let mut schedule = Schedule::new(&self.config);
-        let mut retry = FIRST_RETRY;
+        let mut retry = Retry::default();
         loop {
             let begun = Instant::now();
             if let Some(mode) = schedule.due(begun) {
@@ -115,18 +140,28 @@ impl Agent {
             let next_look = schedule.next();
             let wake = match self.deliver_all().await {
                 Ok(_) => {
-                    retry = FIRST_RETRY;
+                    retry = Retry::default();
                     next_look
                 }
-                Err(error) => {
-                    warn!(retry_in = ?retry, "reports stay spooled: {error:#}");
-                    let at = Instant::now() + retry;
-                    retry = (retry * 2).min(LONGEST_RETRY);
-                    at.min(next_look)
-                }
+                Err(error) => (Instant::now() + self.pause_after(&error, &mut retry)).min(next_look),
             };
             sleep_until(wake).await;
         }
+    }
+
+    /// How long to wait after a delivery that failed. Whoever is refused is so until
+    /// somebody does something about it, and never enrols again by itself.
+    fn pause_after(&self, failure: &anyhow::Error, retry: &mut Retry) -> Duration {
+        let pause = match failure.downcast_ref() {
+            Some(DeliveryError::Refused { .. }) => retry.longest(),
+            Some(DeliveryError::Expired { .. }) => {
+                self.renew_now.notify_one();
+                retry.next()
+            }
+            _ => retry.next(),
+        };
+        warn!(retry_in = ?pause, "reports stay spooled: {failure:#}");
+        pause
     }
 
     /// One sweep, logged and spooled.

@@ -4,6 +4,7 @@ mod agent;
 mod bake;
 mod contract;
 mod diff;
+mod enroll;
 mod explain;
 mod keygen;
 mod ledger;
@@ -64,6 +65,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::Contract(command) => contract::run(&command),
         Command::Explain(args) => explain::run(&args),
         Command::Ledger(command) => ledger::run(&command),
+        Command::Enroll(args) => enroll::run(&args),
         Command::Agent(args) => agent::run(&args),
     }
 }

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use congruent_protocol::report::Refusal;
 use tracing::error;
 
+use crate::identity::EnrolError;
 use crate::ingest::{Refused, chain_of, shorten};
 use crate::store::StoreError;
 
@@ -22,7 +23,10 @@ pub(crate) struct Problem {
 
 impl Problem {
     pub(super) fn new(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
-        Self { status, refusal: Refusal { code: code.to_owned(), message: message.into() } }
+        Self {
+            status,
+            refusal: Refusal { code: code.to_owned(), message: message.into(), server_time: None },
+        }
     }
 
     /// There is no `what` of that name.
@@ -53,6 +57,16 @@ impl From<Refused> for Problem {
         // Causes that are ours stay in our log; the caller's go back to the caller.
         let message = if status.is_client_error() { chain_of(&refused) } else { refused.to_string() };
         Self::new(status, refused.code(), shorten(&message))
+    }
+}
+
+impl From<EnrolError> for Problem {
+    fn from(refused: EnrolError) -> Self {
+        let status = StatusCode::from_u16(refused.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let message = if status.is_client_error() { chain_of(&refused) } else { refused.to_string() };
+        let mut problem = Self::new(status, refused.code(), shorten(&message));
+        problem.refusal.server_time = refused.server_time();
+        problem
     }
 }
 

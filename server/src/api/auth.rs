@@ -3,17 +3,22 @@
 //! and that is put on record.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use axum::body::to_bytes;
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
+use congruent_protocol::enrolment::{RENEW_PATH, code};
+use tokio::time::timeout;
 
 use super::Api;
 use super::answer::Problem;
-use crate::config::{Node, TokenHash};
-use crate::identity::{Author, Operator, ReasonError, Role};
+use crate::config::{Node, Standing, TokenHash};
+use crate::identity::{Author, EnrolError, Operator, Peer, ReasonError, Role};
+use crate::listener::Connection;
 
 /// The header that says why something is changed.
 const REASON: &str = "congruent-reason";
@@ -85,12 +90,104 @@ impl FromRequestParts<Arc<Api>> for Author {
     }
 }
 
-/// The node whose token a request carries.
-pub(super) fn node<'a>(api: &'a Api, headers: &HeaderMap) -> Result<&'a Node, Problem> {
-    bearer(headers).and_then(|token| api.config.node_of(&token)).ok_or_else(|| {
+/// The node that sends a request: by its token, or by its certificate.
+#[derive(Debug, Clone)]
+pub(super) struct Sender(pub(super) Arc<Node>);
+
+/// Lets configured nodes through, by their tokens, and nobody else.
+pub(super) async fn require_node_token(
+    State(api): State<Arc<Api>>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    let token = bearer(request.headers());
+    let node = token.and_then(|token| api.config.nodes.of_token(&token)).ok_or_else(|| {
         let message = "this needs the token of a node: `Authorization: Bearer TOKEN`";
         Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", message)
-    })
+    })?;
+    request.extensions_mut().insert(Sender(node));
+    Ok(next.run(request).await)
+}
+
+/// How much of the body of a refused request is read and dropped, and for how
+/// long: over HTTP/2 some clients lose an answer that comes before they have sent.
+const DROPPED_BYTES: usize = 64 << 10;
+const DROPPED_FOR: Duration = Duration::from_secs(2);
+
+/// Gives the answer, once what is under way has arrived.
+async fn turn_away(request: Request, refusal: Problem) -> Problem {
+    let _ = timeout(DROPPED_FOR, to_bytes(request.into_body(), DROPPED_BYTES)).await;
+    refusal
+}
+
+/// Lets nodes through whose enrolment stands, by their certificates, also those
+/// whose certificate is over. Asked at each request, so that whoever is revoked
+/// is out at once, connected or not.
+pub(super) async fn require_enrolled(
+    State(api): State<Arc<Api>>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    match identify(&api, &request) {
+        Ok((peer, node)) => {
+            request.extensions_mut().insert(Sender(node));
+            request.extensions_mut().insert(peer);
+            Ok(next.run(request).await)
+        }
+        Err(refusal) => Err(turn_away(request, refusal).await),
+    }
+}
+
+/// Who sends a request, by the certificate that its connection was made with.
+fn identify(api: &Api, request: &Request) -> Result<(Arc<Peer>, Arc<Node>), Problem> {
+    let peer = request.extensions().get::<Connection>().and_then(|connection| connection.peer.clone());
+    let peer = peer.ok_or_else(|| {
+        let message = "this needs the certificate of an enrolled node; `congruent enroll` gets one";
+        Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", message)
+    })?;
+    let forbidden = |code, message| Problem::new(StatusCode::FORBIDDEN, code, message);
+    let node = match api.config.nodes.standing(&peer.node, &peer.key) {
+        Standing::Enrolled(node) => node,
+        Standing::Revoked => {
+            let message = format!(
+                "the enrolment of the node {} was revoked; to let it join again, remove its state directory and \
+                 use a new token",
+                peer.node
+            );
+            return Err(forbidden(code::REVOKED, message));
+        }
+        Standing::Unknown => {
+            let message = format!(
+                "the certificate of the node {} is genuine, but the collector knows no such enrolment; was its \
+                 database restored from a time before?",
+                peer.node
+            );
+            return Err(forbidden(code::NOT_ENROLLED, message));
+        }
+    };
+    let now = (api.clock)();
+    if now < peer.not_before {
+        return Err(EnrolError::NotYet { from: peer.not_before, server: now }.into());
+    }
+    Ok((peer, node))
+}
+
+/// Lets nodes through whose certificate is not over.
+pub(super) async fn require_current(
+    State(api): State<Arc<Api>>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    let ended = request.extensions().get::<Arc<Peer>>().map(|peer| peer.not_after);
+    match ended {
+        Some(ended) if (api.clock)() <= ended => Ok(next.run(request).await),
+        _ => {
+            let message =
+                format!("the node's certificate is over and serves for POST {RENEW_PATH} only; renew it");
+            let refusal = Problem::new(StatusCode::FORBIDDEN, code::CERTIFICATE_EXPIRED, message);
+            Err(turn_away(request, refusal).await)
+        }
+    }
 }
 
 fn bearer(headers: &HeaderMap) -> Option<TokenHash> {

@@ -120,7 +120,7 @@ impl GroupRecord {
 }
 
 fn nodes_in(group: &str, config: &Config) -> usize {
-    config.nodes.values().filter(|node| node.group == group).count()
+    config.nodes.all().iter().filter(|node| node.group == group).count()
 }
 
 pub(super) async fn list(State(api): State<Arc<Api>>) -> Result<Json<Groups>, Problem> {

@@ -1,4 +1,5 @@
-//! HTTP: nodes post reports, operators read and change. One file per resource.
+//! HTTP: nodes join and post reports, operators read and change. One file per
+//! resource, one router for each port.
 //!
 //! Errors are [`Refusal`](congruent_protocol::report::Refusal) JSON, also for
 //! routes and methods that do not exist. Who asks is known before a body is read.
@@ -9,6 +10,7 @@ mod audit;
 mod auth;
 mod cmdb;
 mod decisions;
+mod enroll;
 mod groups;
 mod health;
 mod list;
@@ -18,6 +20,7 @@ mod operators;
 mod reports;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
@@ -26,13 +29,14 @@ use axum::Router;
 use axum::http::StatusCode;
 use axum::middleware;
 use axum::routing::{delete, get, post, put};
+use congruent_protocol::enrolment::{ENROLL_PATH, RENEW_PATH};
 use congruent_protocol::report::REPORTS_PATH;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::groups::GroupEditor;
-use crate::identity::Role;
+use crate::identity::{Enroller, Role};
 use crate::ingest::Ingest;
 use crate::operators::Operators;
 use crate::store::Store;
@@ -50,6 +54,10 @@ pub(crate) struct Api {
     store: Store,
     clock: Clock,
     ingest: Ingest,
+    /// Told when an action ends here, and leaves its group room for another.
+    budget: Arc<Notify>,
+    /// None where the collector takes no enrolments.
+    enroller: Option<Enroller>,
     groups: GroupEditor,
     operators: Operators,
     room: Semaphore,
@@ -68,6 +76,8 @@ impl Api {
         ingest: Ingest,
         groups: GroupEditor,
         operators: Operators,
+        enroller: Option<Enroller>,
+        budget: Arc<Notify>,
         stop: watch::Receiver<bool>,
     ) -> Self {
         Self {
@@ -75,6 +85,8 @@ impl Api {
             store: ingest.store.clone(),
             clock: Arc::clone(&ingest.clock),
             ingest,
+            budget,
+            enroller,
             groups,
             operators,
             room: Semaphore::new(REPORTS_AT_ONCE),
@@ -84,10 +96,10 @@ impl Api {
         }
     }
 
-    /// Every route.
-    pub(crate) fn router(self) -> Router {
-        let api = Arc::new(self);
-        let needs = |role| middleware::from_fn_with_state((Arc::clone(&api), role), auth::require);
+    /// Every route for operators, and for nodes that are not enrolled.
+    pub(crate) fn router(self: &Arc<Self>) -> Router {
+        let api = self;
+        let needs = |role| middleware::from_fn_with_state((Arc::clone(api), role), auth::require);
         let viewers = Router::new()
             .route("/v1/nodes", get(nodes::list))
             .route("/v1/nodes/{id}", get(nodes::one))
@@ -103,28 +115,53 @@ impl Api {
             .route("/v1/manifests/{root}", get(manifests::one))
             .route("/v1/manifests/{root}/content", get(manifests::content))
             .route("/v1/operators", get(operators::list))
+            .route("/v1/tokens", get(tokens::list))
             .route("/v1/audit", get(audit::list))
             .route_layer(needs(Role::Viewer));
         let operators = Router::new()
             .route("/v1/groups/{name}", put(groups::put))
             .route("/v1/manifests/{root}", put(manifests::import).delete(manifests::withdraw))
+            .route("/v1/nodes/{id}/revoke", post(enroll::revoke))
+            .route("/v1/tokens", post(tokens::create))
+            .route("/v1/tokens/{id}", delete(tokens::revoke))
             .route_layer(needs(Role::Operator));
         let admins = Router::new()
             .route("/v1/operators", post(operators::create))
             .route("/v1/operators/{name}", delete(operators::revoke))
             .route_layer(needs(Role::Admin));
-        Router::new()
+        let nodes = Router::new()
+            .route(REPORTS_PATH, post(reports::take))
+            .route_layer(middleware::from_fn_with_state(Arc::clone(api), auth::require_node_token));
+        let routes = Router::new()
             .merge(viewers)
             .merge(operators)
             .merge(admins)
-            .route(REPORTS_PATH, post(reports::take))
+            .merge(nodes)
+            .route(ENROLL_PATH, post(enroll::take))
             .route("/healthz", get(health::healthz))
-            .route("/readyz", get(health::readyz))
-            .fallback(async || Problem::new(StatusCode::NOT_FOUND, "not-found", "there is no such route"))
-            .method_not_allowed_fallback(async || {
-                let status = StatusCode::METHOD_NOT_ALLOWED;
-                Problem::new(status, "method-not-allowed", "the route does not take this method")
-            })
-            .with_state(api)
+            .route("/readyz", get(health::readyz));
+        with_fallbacks(routes).with_state(Arc::clone(api))
     }
+
+    /// Every route for enrolled nodes.
+    pub(crate) fn agents_router(self: &Arc<Self>) -> Router {
+        let current = Router::new()
+            .route(REPORTS_PATH, post(reports::take))
+            .route_layer(middleware::from_fn_with_state(Arc::clone(self), auth::require_current));
+        // What an expired certificate serves for as well.
+        let enrolled = Router::new()
+            .merge(current)
+            .route(RENEW_PATH, post(enroll::renew))
+            .route_layer(middleware::from_fn_with_state(Arc::clone(self), auth::require_enrolled));
+        with_fallbacks(enrolled).with_state(Arc::clone(self))
+    }
+}
+
+fn with_fallbacks(routes: Router<Arc<Api>>) -> Router<Arc<Api>> {
+    routes
+        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "not-found", "there is no such route"))
+        .method_not_allowed_fallback(async || {
+            let status = StatusCode::METHOD_NOT_ALLOWED;
+            Problem::new(status, "method-not-allowed", "the route does not take this method")
+        })
 }

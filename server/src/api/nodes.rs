@@ -87,7 +87,8 @@ pub(super) async fn list(
             query.node.as_deref().is_none_or(|node| node == id)
                 && query.group.as_deref().is_none_or(|wanted| wanted == group)
         };
-        let mut ids: Vec<_> = config.nodes.values().filter(|node| wanted(&node.id, &node.group)).collect();
+        let mut ids = config.nodes.all();
+        ids.retain(|node| wanted(&node.id, &node.group));
         let truncated = cut(&mut ids, limit);
         let nodes = ids.into_iter().map(|node| summary(view, &config, &node.id)).collect::<Result<_, _>>()?;
         Ok(Nodes { schema_version: API_SCHEMA, nodes, truncated })
@@ -99,7 +100,7 @@ pub(super) async fn one(
     State(api): State<Arc<Api>>,
     Path(id): Path<String>,
 ) -> Result<Json<OneNode>, Problem> {
-    if !api.config.nodes.contains_key(&id) {
+    if !api.config.nodes.contains(&id) {
         return Err(Problem::not_found("node"));
     }
     let config = Arc::clone(&api.config);

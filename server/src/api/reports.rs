@@ -5,15 +5,16 @@ use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use axum::Json;
 use axum::body::{Body, HttpBody};
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
+use axum::{Extension, Json};
 use congruent_protocol::report::Acknowledgement;
 use tokio::time::timeout;
 
+use super::Api;
 use super::answer::Problem;
-use super::{Api, auth};
+use super::auth::Sender;
 use crate::ingest::Refused;
 
 /// How long a body may take to arrive.
@@ -25,10 +26,9 @@ const DROPPED_BYTES: usize = 256 << 20;
 /// Takes a report: who sends it, then its body, then what it says.
 pub(super) async fn take(
     State(api): State<Arc<Api>>,
-    headers: HeaderMap,
+    Extension(Sender(node)): Extension<Sender>,
     body: Body,
 ) -> Result<Json<Acknowledgement>, Problem> {
-    let node = auth::node(&api, &headers)?;
     let _turn = Turn::take(&api, &node.id)?;
     let Ok(_room) = api.room.acquire().await else {
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the collector is stopping"));
@@ -36,9 +36,9 @@ pub(super) async fn take(
     let limit = api.config.max_body_bytes;
     let arrived = timeout(BODY_TIMEOUT, read(body, limit)).await.unwrap_or(Err(Refused::Cut));
     match arrived {
-        Ok(body) => Ok(Json(api.ingest.take(node, body).await?)),
+        Ok(body) => Ok(Json(api.ingest.take(&node, body).await?)),
         Err(refused) => {
-            api.ingest.note_refusal(node, &refused).await;
+            api.ingest.note_refusal(&node, &refused).await;
             Err(refused.into())
         }
     }

@@ -32,7 +32,7 @@ async fn with_collector_at<F: Future<Output = ()>>(clock: Clock, test: impl FnOn
     fixture.write("server.toml", toml.as_bytes());
     let config = Config::load(&fixture.path("server.toml")).unwrap();
     let collector = Collector::start(config, clock).await.unwrap();
-    let url = format!("http://{}", collector.address());
+    let url = collector.url().to_owned();
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let running = tokio::spawn(collector.run_until(async move {

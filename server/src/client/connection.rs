@@ -1,6 +1,5 @@
 //! The way to a collector: one address, one token.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -83,9 +82,11 @@ impl Connection {
     /// the collector's configuration.
     pub(super) fn open(args: &ConnectionArgs) -> Result<Self, ClientError> {
         let defaults = args.config.as_deref().map(Config::client_defaults).transpose();
-        let (listen, token_file) = defaults.map_err(ClientError::Config)?.unzip();
-        let url = address(args.server.as_deref(), listen)?;
+        let defaults = defaults.map_err(ClientError::Config)?;
+        let url = address(args.server.as_deref(), defaults.as_ref().map(|known| known.url.as_str()))?;
+        let (token_file, authority) = defaults.map(|known| (known.token_file, known.authority)).unzip();
         let token_file = args.token_file.clone().or(token_file).ok_or(ClientError::NoToken)?;
+        let authority = args.ca.clone().or(authority.flatten());
         let token = read_secret(&token_file).map_err(ClientError::Token)?;
         let mut builder = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
@@ -95,7 +96,7 @@ impl Connection {
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .user_agent(concat!("congruent-server/", env!("CARGO_PKG_VERSION")));
-        if let Some(ca) = &args.ca {
+        if let Some(ca) = &authority {
             builder = builder.tls_certs_only(certificates(ca)?);
         }
         let http = builder.build().map_err(ClientError::Client)?;
@@ -168,12 +169,8 @@ impl Connection {
 }
 
 /// The collector's address; http:// only where nobody listens on the way.
-fn address(server: Option<&str>, listen: Option<SocketAddr>) -> Result<Url, ClientError> {
-    let text = match (server, listen) {
-        (Some(server), _) => server.to_owned(),
-        (None, Some(listen)) => format!("http://{listen}"),
-        (None, None) => return Err(ClientError::NoServer),
-    };
+fn address(server: Option<&str>, configured: Option<&str>) -> Result<Url, ClientError> {
+    let text = server.or(configured).ok_or(ClientError::NoServer)?.to_owned();
     let url = Url::parse(&text).ok().filter(|url| {
         matches!(url.scheme(), "http" | "https")
             && url.has_host()
@@ -212,7 +209,7 @@ mod tests {
 
     #[test]
     fn tokens_go_in_the_clear_only_on_loopback() {
-        let listen = Some("127.0.0.1:8440".parse().unwrap());
+        let listen = Some("http://127.0.0.1:8440");
         for (server, listen, expected) in [
             (None, listen, Ok("http://127.0.0.1:8440/")),
             (Some("https://collector.example"), listen, Ok("https://collector.example/")),

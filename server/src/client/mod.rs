@@ -4,10 +4,13 @@
 mod audit;
 mod connection;
 mod expiry;
+mod given_once;
 mod groups;
 mod manifests;
+mod nodes;
 mod operators;
 mod output;
+mod tokens;
 
 use std::path::PathBuf;
 
@@ -17,7 +20,9 @@ use clap::{Args, ValueEnum};
 pub(crate) use audit::{AuditArgs, run as audit};
 pub(crate) use groups::{GroupArgs, run as group};
 pub(crate) use manifests::{ManifestArgs, run as manifest};
+pub(crate) use nodes::{NodeArgs, run as node};
 pub(crate) use operators::{OperatorArgs, run as operator};
+pub(crate) use tokens::{TokenArgs, run as token};
 
 use connection::Connection;
 

@@ -1,17 +1,13 @@
 //! `congruent-server operator`.
 
-use std::fs::{self, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::Context;
 use clap::{Args, Subcommand};
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::connection::{Connection, Content};
-use super::{ConnectionArgs, Format, ReasonArgs, expiry, output, with_connection};
+use super::{ConnectionArgs, ReasonArgs, expiry, given_once, output, with_connection};
 use crate::clock;
 use crate::identity::Role;
 
@@ -91,54 +87,6 @@ pub(crate) fn run(args: &OperatorArgs) -> anyhow::Result<()> {
 async fn create(connection: &Connection, args: &CreateArgs) -> anyhow::Result<()> {
     let expires_at = args.ttl.as_deref().map(|text| expiry::read("--ttl", text, clock::system()()));
     let wanted = json!({ "name": args.name, "role": args.role, "expires_at": expires_at.transpose()? });
-    let file = args.output.as_deref().map(TokenFile::create).transpose()?;
-    let path = ["operators"];
-    let answer = connection.change(Method::POST, &path, &args.reason.reason, Content::Json(wanted)).await;
-    let mut answer = match answer {
-        Ok(answer) => answer,
-        Err(error) => {
-            file.iter().for_each(TokenFile::remove);
-            return Err(error.into());
-        }
-    };
-    let token = answer["token"].as_str().unwrap_or_default().to_owned();
-    if let (Some(mut file), Value::Object(members)) = (file, &mut answer) {
-        members.remove("token");
-        file.write(&token)?;
-        return output::one(connection.format, &answer);
-    }
-    match connection.format {
-        Format::Json => output::one(Format::Json, &answer),
-        Format::Text => output::write(&format!("{token}\n")),
-    }
-}
-
-/// A file for a token, made before the token is: one that cannot be written
-/// would lose it.
-struct TokenFile<'a> {
-    path: &'a Path,
-    file: fs::File,
-}
-
-impl<'a> TokenFile<'a> {
-    fn create(path: &'a Path) -> anyhow::Result<Self> {
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-        let file = file.with_context(|| format!("cannot create {}", path.display()))?;
-        Ok(Self { path, file })
-    }
-
-    fn write(&mut self, token: &str) -> anyhow::Result<()> {
-        let written = writeln!(self.file, "{token}").and_then(|()| self.file.sync_all());
-        written.with_context(|| {
-            format!(
-                "the operator was created, but its token cannot be written to {}: revoke it, and create another",
-                self.path.display()
-            )
-        })
-    }
-
-    fn remove(&self) {
-        // It is empty; left over it is in the way, and no more.
-        let _ = fs::remove_file(self.path);
-    }
+    let (reason, file) = (&args.reason.reason, args.output.as_deref());
+    given_once::create(connection, &["operators"], reason, wanted, file).await
 }

@@ -49,8 +49,8 @@ struct Evidence {
 /// Every configured node, one line of JSON each, in the order of their ids.
 pub(crate) fn ndjson(view: &View<'_>, config: &Config) -> Result<Vec<u8>, StoreError> {
     let mut lines = Vec::new();
-    for node in config.nodes.values() {
-        let item = item(view, config, node)?;
+    for node in config.nodes.all() {
+        let item = item(view, config, &node)?;
         serde_json::to_writer(&mut lines, &item)
             .map_err(|source| StoreError::Stored { what: "an item for a CMDB", source })?;
         lines.push(b'\n');

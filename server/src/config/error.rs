@@ -27,10 +27,16 @@ pub(crate) enum ConfigError {
     #[error("`listen` is {0:?}; write an address and a port, such as \"127.0.0.1:8440\"")]
     ListenSyntax(String),
     #[error(
-        "`listen` is {0}, which other machines can reach; reports are not encrypted yet, \
-         so listen on 127.0.0.1 or [::1]"
+        "`listen` is {0}, which other machines can reach, and `tls` is false; \
+         take `tls = false` out, or listen on 127.0.0.1 or [::1]"
     )]
     NotLoopback(std::net::SocketAddr),
+    #[error("`{key}` is {value:?}; write an address and a port, such as \"0.0.0.0:8441\"")]
+    AddressSyntax { key: &'static str, value: String },
+    #[error(
+        "`agents-url` is {0:?}; write one such as \"https://collector.example:8441\", without a path or a password"
+    )]
+    AgentsUrl(String),
     #[error("`{key}` is {value}; {mend}")]
     Value { key: &'static str, value: String, mend: &'static str },
     #[error("{what} {name:?} must be 1 to {limit} printable characters without \"/\"", limit = super::MAX_NAME_CHARS)]

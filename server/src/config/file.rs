@@ -12,8 +12,24 @@ use super::{ConfigError, Mode};
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct ConfigFile {
-    /// Where to listen; loopback only. Port 0 takes a free one.
+    /// Where to listen for operators and enrolment. Port 0 takes a free one.
     pub(super) listen: String,
+    /// Whether `listen` speaks TLS; false only where it is loopback.
+    pub(super) tls: Option<bool>,
+    /// Where to listen for enrolled nodes; without it none can enrol.
+    pub(super) agents_listen: Option<String>,
+    /// Where nodes reach `agents-listen`.
+    pub(super) agents_url: Option<String>,
+    /// Names and addresses that the collector is reached by, beside this host's
+    /// name and loopback.
+    #[serde(default)]
+    pub(super) names: Vec<String>,
+    /// How long a node's certificate lasts; 24 h unless said otherwise.
+    pub(super) certificate_ttl: Option<SignedDuration>,
+    /// How long after its end it can still be renewed; 7 days unless said otherwise.
+    pub(super) renewal_grace: Option<SignedDuration>,
+    /// The user's own authority.
+    pub(super) ca: Option<CaTable>,
     /// The SQLite database; made where there is none.
     pub(super) database: PathBuf,
     /// Where imported manifests are kept; `manifests` beside the database unless
@@ -36,6 +52,16 @@ pub(super) struct ConfigFile {
     pub(super) node: Vec<NodeTable>,
     #[serde(default)]
     pub(super) webhook: Vec<WebhookTable>,
+}
+
+/// `[ca]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct CaTable {
+    /// In PEM.
+    pub(super) certificate: PathBuf,
+    /// In PKCS#8 PEM.
+    pub(super) key: PathBuf,
 }
 
 /// `[[group]]`.

@@ -1,7 +1,6 @@
 //! From the file as written to the configuration as used.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::file::{ConfigFile, GroupTable, NodeTable, WebhookTable};
 use super::group::{GroupParts, ManifestFile};
 use super::secrets::{TokenHash, WebhookSecret};
-use super::{Config, ConfigError, Group, Groups, MAX_NAME_CHARS, Node, Webhook};
+use super::{Config, ConfigError, Group, Groups, MAX_NAME_CHARS, Node, Nodes, Webhook, identity};
 use crate::dispatch::STANDARD_SCHEDULE;
 
 /// The range that makes sense: a small report is some KiB, and one of over a
@@ -24,6 +23,8 @@ const MAX_BODY_RANGE: std::ops::RangeInclusive<u64> = 1024..=(1 << 30);
 pub(super) fn config(path: &Path) -> Result<Config, ConfigError> {
     let file = ConfigFile::read(path)?;
     let beside = |relative: &Path| beside(path, relative);
+    let database = beside(&file.database);
+    let identity = identity::settings(&file, &database, &beside)?;
     let webhooks = by_name("webhook", file.webhook, |table| table.name.clone(), |t| webhook(t, &beside))?;
     let groups = by_name("group", file.group, |table| table.name.clone(), |t| group(t, &webhooks, &beside))?;
     let operator = token("the operators' token", "operator-token-file", &beside(&file.operator_token_file))?;
@@ -31,8 +32,9 @@ pub(super) fn config(path: &Path) -> Result<Config, ConfigError> {
     let nodes = by_name("node", file.node, |table| table.id.clone(), |t| node(t, &mut tokens, &beside))?;
     tokens.remove(&operator);
     Ok(Config {
-        listen: listen(&file.listen)?,
-        database: beside(&file.database),
+        listen: identity::listen(&file.listen, identity.tls)?,
+        identity,
+        database,
         operator,
         silent_after: silent_after(file.silent_after)?,
         max_body_bytes: max_body_bytes(file.max_body_bytes.unwrap_or(MAX_REPORT_BYTES))?,
@@ -40,9 +42,8 @@ pub(super) fn config(path: &Path) -> Result<Config, ConfigError> {
         retry_schedule: retry_schedule(file.retry_schedule)?,
         manifests: beside(file.manifest_directory.as_deref().unwrap_or(&default_manifests(&file.database))),
         groups: Groups::declared(groups),
-        nodes,
+        nodes: Nodes::configured(nodes, tokens),
         webhooks,
-        tokens,
     })
 }
 
@@ -54,11 +55,6 @@ pub(super) fn beside(config: &Path, relative: &Path) -> PathBuf {
 /// Imported manifests lie beside the database, unless said otherwise.
 fn default_manifests(database: &Path) -> PathBuf {
     database.with_file_name("manifests")
-}
-
-pub(super) fn listen(text: &str) -> Result<SocketAddr, ConfigError> {
-    let address: SocketAddr = text.parse().map_err(|_| ConfigError::ListenSyntax(text.to_owned()))?;
-    if address.ip().is_loopback() { Ok(address) } else { Err(ConfigError::NotLoopback(address)) }
 }
 
 fn silent_after(duration: SignedDuration) -> Result<SignedDuration, ConfigError> {
@@ -203,7 +199,7 @@ fn node(
     if let Some(first) = tokens.insert(hash, id.clone()) {
         return Err(ConfigError::SharedToken { first, second: id });
     }
-    Ok(Node { id, group })
+    Ok(Node { id, group, membership: None })
 }
 
 fn token(what: &'static str, name: &str, path: &Path) -> Result<TokenHash, ConfigError> {

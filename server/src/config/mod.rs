@@ -7,12 +7,14 @@ mod error;
 mod file;
 mod group;
 mod groups;
+mod identity;
 mod load;
+mod nodes;
 mod secrets;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,7 +27,9 @@ pub(crate) use description::{GroupDescription, ManifestRef, TrustDescription};
 pub(crate) use error::ConfigError;
 pub(crate) use group::{Group, Mode};
 pub(crate) use groups::Groups;
+pub(crate) use identity::IdentitySettings;
 pub(crate) use load::check_name;
+pub(crate) use nodes::{Node, Nodes, Standing};
 pub(crate) use secrets::{SecretError, TokenHash, WebhookSecret, read_secret};
 
 /// The longest name of a node, group, environment or webhook.
@@ -34,8 +38,10 @@ const MAX_NAME_CHARS: usize = 200;
 /// Everything the collector runs with.
 #[derive(Debug)]
 pub(crate) struct Config {
-    /// Where to listen; loopback.
+    /// Where to listen for operators and enrolment; loopback where without TLS.
     pub(crate) listen: SocketAddr,
+    /// Who nodes are, and how they join.
+    pub(crate) identity: IdentitySettings,
     /// The SQLite database.
     pub(crate) database: PathBuf,
     /// The operators' token.
@@ -53,21 +59,21 @@ pub(crate) struct Config {
     pub(crate) manifests: PathBuf,
     /// As declared here and in the store; they change while the collector runs.
     pub(crate) groups: Groups,
-    /// By id.
-    pub(crate) nodes: BTreeMap<String, Node>,
+    /// The nodes that there are now: those configured here, and those enrolled.
+    pub(crate) nodes: Nodes,
     /// By name.
     pub(crate) webhooks: BTreeMap<String, Webhook>,
-    /// Which node a token belongs to.
-    tokens: HashMap<TokenHash, String>,
 }
 
-/// A node that may report.
+/// How operators on the collector's own machine reach it.
 #[derive(Debug)]
-pub(crate) struct Node {
-    /// Its id, as in its reports.
-    pub(crate) id: String,
-    /// The group it is in.
-    pub(crate) group: String,
+pub(crate) struct ClientDefaults {
+    /// Its address.
+    pub(crate) url: String,
+    /// The file of the operators' token.
+    pub(crate) token_file: PathBuf,
+    /// The certificate of its authority, where it speaks TLS.
+    pub(crate) authority: Option<PathBuf>,
 }
 
 /// A target for orders.
@@ -93,31 +99,34 @@ impl Config {
         Ok(load::beside(path, &file.database))
     }
 
-    /// Where the collector of the configuration at `path` listens, and the file
-    /// of its operators' token.
-    pub(crate) fn client_defaults(path: &Path) -> Result<(SocketAddr, PathBuf), ConfigError> {
+    /// How the collector of the configuration at `path` is reached. Loads no
+    /// secrets.
+    pub(crate) fn client_defaults(path: &Path) -> Result<ClientDefaults, ConfigError> {
         let file = file::ConfigFile::read(path)?;
-        Ok((load::listen(&file.listen)?, load::beside(path, &file.operator_token_file)))
+        let beside = |relative: &Path| load::beside(path, relative);
+        let identity = identity::settings(&file, &beside(&file.database), &beside)?;
+        let listen = identity::listen(&file.listen, identity.tls)?;
+        Ok(ClientDefaults {
+            url: identity.url_of_operators(listen),
+            token_file: beside(&file.operator_token_file),
+            authority: identity.tls.then_some(identity.authority.certificate),
+        })
     }
 
-    /// The node that a bearer token belongs to.
-    pub(crate) fn node_of(&self, token: &TokenHash) -> Option<&Node> {
-        self.nodes.get(self.tokens.get(token)?)
-    }
-
-    /// The group of a configured node.
+    /// The group of a node that is configured or enrolled.
     pub(crate) fn group_of(&self, node: &str) -> Option<Arc<Group>> {
         self.groups.get(&self.nodes.get(node)?.group)
     }
 
-    /// Holds the nodes to the groups, once those of the store are known too.
+    /// Holds the configured nodes to the groups, once those of the store are known too.
     pub(crate) fn check_nodes(&self) -> Result<(), ConfigError> {
         let groups = self.groups.all();
-        match self.nodes.values().find(|node| !groups.contains_key(&node.group)) {
+        let is_lost = |node: &Arc<Node>| node.membership.is_none() && !groups.contains_key(&node.group);
+        match self.nodes.all().into_iter().find(is_lost) {
             None => Ok(()),
-            Some(Node { id, group }) => Err(ConfigError::UnknownGroup {
-                node: id.clone(),
-                group: group.clone(),
+            Some(node) => Err(ConfigError::UnknownGroup {
+                node: node.id.clone(),
+                group: node.group.clone(),
                 known: groups.keys().cloned().collect(),
             }),
         }

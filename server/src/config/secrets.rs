@@ -54,6 +54,11 @@ impl TokenHash {
         Self(*blake3::hash(token.as_bytes()).as_bytes())
     }
 
+    /// The hash that was kept as these bytes.
+    pub(crate) fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     /// Whether both are of the same token, in constant time.
     pub(crate) fn matches(&self, other: &Self) -> bool {
         self.0.ct_eq(&other.0).into()

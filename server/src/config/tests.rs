@@ -27,8 +27,8 @@ fn a_good_configuration_is_loaded_whole() {
     assert_eq!(accepted.id().signed_by, [SecretKey::from_seed([1; 32]).public().id().to_string()]);
     // Of eight entries those at /proc and /tmp may be hidden by mounts.
     assert_eq!(accepted.protected(), crate::testing::PROTECTED);
-    assert_eq!(config.node_of(&TokenHash::of("web-2-token")).unwrap().id, "web-2");
-    assert!(config.node_of(&TokenHash::of("operator-token")).is_none());
+    assert_eq!(config.nodes.of_token(&TokenHash::of("web-2-token")).unwrap().id, "web-2");
+    assert!(config.nodes.of_token(&TokenHash::of("operator-token")).is_none());
     assert_eq!(config.retry_schedule.len(), 2);
 }
 
@@ -39,6 +39,12 @@ fn refusals_name_thing_and_mend() {
         ("127.0.0.1:0", "0.0.0.0:8440", "listen on 127.0.0.1"),
         ("127.0.0.1:0", "localhost", "such as \"127.0.0.1:8440\""),
         ("silent-after = \"15m\"", "silent-after = \"0s\"", "`silent-after`"),
+        ("tls = false", "agents-listen = \"8441\"", "such as \"0.0.0.0:8441\""),
+        ("tls = false", "agents-url = \"http://collector\"", "`agents-url` is"),
+        ("tls = false", "agents-url = \"https://collector/x\"", "without a path"),
+        ("tls = false", "certificate-ttl = \"1ms\"", "`certificate-ttl` is 1ms"),
+        ("tls = false", "renewal-grace = \"-1s\"", "`renewal-grace` is"),
+        ("tls = false", "ca = { certificate = \"c\" }", "missing field `key`"),
         ("silent-after", "silent-afer", "did you mean `silent-after`?"),
         ("[\"0s\", \"10ms\"]", "[]", "`retry-schedule` is empty"),
         ("[\"0s\", \"10ms\"]", "[\"-1s\"]", "none negative"),

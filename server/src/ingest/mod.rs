@@ -160,7 +160,7 @@ fn hold(
     config: &Config,
     now: Timestamp,
 ) -> Result<(Standing, (String, Option<u64>)), Refused> {
-    let group = config.group_of(&report.node).ok_or(Refused::Failed)?;
+    let group = config.group_of(&report.node).ok_or(Refused::NoGroup)?;
     let standing = check::stand(report, &group, now)?;
     Ok((standing, (group.name.clone(), group.version)))
 }

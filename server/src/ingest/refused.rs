@@ -53,6 +53,8 @@ pub(crate) enum Refused {
         #[source]
         source: EntriesError,
     },
+    #[error("the node's group is not configured at the collector any more; put it back, or revoke the node")]
+    NoGroup,
     #[error("the collector cannot store the report")]
     Store(#[source] StoreError),
     #[error("the collector failed")]
@@ -75,6 +77,7 @@ impl Refused {
             Self::OtherRoot { .. } => "root-mismatch",
             Self::Finding(_) => "finding-refused",
             Self::Manifest { .. } => "manifest-unavailable",
+            Self::NoGroup => "group-unknown",
             Self::Store(_) => "store-unavailable",
             Self::Failed => "internal-error",
         }
@@ -96,7 +99,7 @@ impl Refused {
             | Self::Coverage(_)
             | Self::OtherRoot { .. }
             | Self::Finding(_) => 422,
-            Self::Manifest { .. } | Self::Store(_) => 503,
+            Self::Manifest { .. } | Self::NoGroup | Self::Store(_) => 503,
             Self::Failed => 500,
         }
     }

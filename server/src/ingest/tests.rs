@@ -27,7 +27,7 @@ impl Bench {
     }
 
     async fn bytes(&self, body: impl Into<Vec<u8>>) -> Result<Acknowledgement, Refused> {
-        self.ingest.take(&self.ingest.config.nodes["web-1"], body.into()).await
+        self.ingest.take(&self.ingest.config.nodes.get("web-1").unwrap(), body.into()).await
     }
 
     async fn send(&self, report: &Report) -> Result<Acknowledgement, Refused> {

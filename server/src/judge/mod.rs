@@ -31,7 +31,7 @@ use crate::serve::stopped;
 use crate::silence::{falls_silent, silent_for};
 use crate::store::{NodeRow, Store, StoreError};
 
-pub(crate) use reconcile::{reconcile, reconcile_group};
+pub(crate) use reconcile::{reconcile, reconcile_group, retire};
 
 use case::Case;
 use conclude::Context;
@@ -97,7 +97,7 @@ impl Judge {
     /// now is tried again with the next tick.
     pub(crate) async fn judge_changed(&self) -> Result<(), StoreError> {
         let changed = self.config.groups.take_changed();
-        let nodes = self.config.nodes.values().filter(|node| changed.contains(&node.group));
+        let nodes = self.config.nodes.all().into_iter().filter(|node| changed.contains(&node.group));
         let judged = self.judge_nodes(nodes.map(|node| node.id.clone()).collect()).await;
         if judged.is_err() {
             changed.iter().for_each(|group| self.config.groups.mark_changed(group));
@@ -111,7 +111,7 @@ impl Judge {
     /// called for any more.
     pub(crate) async fn plan_anew(&self) -> Result<(), StoreError> {
         self.judge_reports().await?;
-        self.judge_nodes(self.config.nodes.keys().cloned().collect()).await?;
+        self.judge_nodes(self.config.nodes.ids()).await?;
         self.judge_reports().await?;
         self.signals.planned.notify_one();
         Ok(())
@@ -156,8 +156,10 @@ impl Judge {
         let (config, now, ready) = (Arc::clone(&self.config), (self.clock)(), self.ready);
         let reading = self.store.read("look for silent nodes", move |view| {
             let is_quiet = |node: &NodeRow| {
-                let quiet = silent_for(now, node.last_seen, ready);
-                config.nodes.contains_key(&node.node) && falls_silent(node.state, quiet, config.silent_after)
+                // A node that has just enrolled is given time for its first report.
+                let Some(known) = config.nodes.get(&node.node) else { return false };
+                let quiet = silent_for(now, known.heard_at(node.last_seen), ready);
+                falls_silent(node.state, quiet, config.silent_after)
             };
             Ok(view.nodes()?.into_iter().filter(is_quiet).collect::<Vec<_>>())
         });

@@ -13,7 +13,7 @@ use crate::store::{StoreError, Tx};
 /// What was congruent with a manifest that is no longer accepted is `unknown`;
 /// the other way round, the next report tells.
 pub(crate) fn reconcile(tx: &Tx<'_>, config: &Config, now: Timestamp) -> Result<(), StoreError> {
-    for id in config.nodes.keys() {
+    for id in &config.nodes.ids() {
         if tx.node(id)?.is_none() {
             tx.insert_node(id, now, NEVER_REPORTED)?;
         } else if let Some(group) = config.group_of(id) {
@@ -21,9 +21,17 @@ pub(crate) fn reconcile(tx: &Tx<'_>, config: &Config, now: Timestamp) -> Result<
         }
     }
     for action in tx.pending_actions()? {
-        if !config.nodes.contains_key(&action.node) {
+        if !config.nodes.contains(&action.node) {
             withdraw(tx, &action, "the node is not configured any more".to_owned(), now)?;
         }
+    }
+    Ok(())
+}
+
+/// Gives up what was to happen to a node that is gone.
+pub(crate) fn retire(tx: &Tx<'_>, node: &str, now: Timestamp) -> Result<(), StoreError> {
+    for action in tx.pending_actions()?.iter().filter(|action| action.node == node) {
+        withdraw(tx, action, "the node's enrolment was revoked".to_owned(), now)?;
     }
     Ok(())
 }
@@ -39,7 +47,7 @@ pub(crate) fn reconcile_group(
 ) -> Result<(), StoreError> {
     let reason =
         format!("the group {} was changed; the order waits until its new version calls for it", group.name);
-    for node in config.nodes.values().filter(|node| node.group == group.name) {
+    for node in config.nodes.all().iter().filter(|node| node.group == group.name) {
         hold_to(tx, &node.id, group, now)?;
         hold_order(tx, &node.id, &reason, now)?;
     }

@@ -94,7 +94,7 @@ impl Bench {
     }
 
     async fn store_only(&self, report: &Report) {
-        let node = &self.ingest.config.nodes[&report.node];
+        let node = &self.ingest.config.nodes.get(&report.node).unwrap();
         self.ingest.take(node, serde_json::to_vec(report).unwrap()).await.unwrap();
     }
 
@@ -126,7 +126,7 @@ impl Bench {
     }
 
     async fn judge_all(&self) {
-        self.judge.judge_nodes(self.judge.config.nodes.keys().cloned().collect()).await.unwrap();
+        self.judge.judge_nodes(self.judge.config.nodes.ids()).await.unwrap();
     }
 
     async fn actions(&self) -> Vec<ActionRecord> {

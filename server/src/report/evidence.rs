@@ -9,8 +9,8 @@ use jiff::Timestamp;
 
 use super::Period;
 use crate::record::{ActionRecord, AuditRecord, DecisionRecord, RefusalRecord};
-use crate::scope::Scope;
-use crate::store::{ActionFilter, StateRow, StoreError, SweepTimes, View};
+use crate::scope::{Scope, ScopeNode};
+use crate::store::{ActionFilter, EnrolmentRow, StateRow, StoreError, SweepTimes, View};
 
 /// A limit that cuts nothing: the greatest that the store takes.
 const ALL: usize = i64::MAX as usize;
@@ -44,7 +44,8 @@ pub(super) struct NodeEvidence {
 /// Reads the evidence of a period.
 pub(super) fn read(view: &View<'_>, period: Period) -> Result<Evidence, StoreError> {
     let Period { from, to } = period;
-    let scopes: Vec<(Timestamp, Scope)> = view.scopes_between(from, to)?;
+    let mut scopes: Vec<(Timestamp, Scope)> = view.scopes_between(from, to)?;
+    add_enrolled(view, period, &mut scopes)?;
     let ids: BTreeSet<&String> =
         scopes.iter().flat_map(|(_, scope)| &scope.nodes).map(|node| &node.id).collect();
     let mut nodes = BTreeMap::new();
@@ -69,6 +70,26 @@ pub(super) fn read(view: &View<'_>, period: Period) -> Result<Evidence, StoreErr
         nodes,
         scopes,
     })
+}
+
+/// Adds the nodes that were enrolled within the period. A scope is recorded when
+/// the collector starts, and nodes enrol while it runs.
+fn add_enrolled(
+    view: &View<'_>,
+    period: Period,
+    scopes: &mut [(Timestamp, Scope)],
+) -> Result<(), StoreError> {
+    let Some((_, last)) = scopes.last_mut() else { return Ok(()) };
+    let known: BTreeSet<String> = last.nodes.iter().map(|node| node.id.clone()).collect();
+    let is_within = |row: &EnrolmentRow| {
+        row.enrolled_at < period.to && row.revoked_at.is_none_or(|revoked| revoked >= period.from)
+    };
+    for row in view.enrolments()?.into_iter().filter(is_within) {
+        if !known.contains(&row.node) {
+            last.nodes.push(ScopeNode { id: row.node, group: row.group });
+        }
+    }
+    Ok(())
 }
 
 fn read_node(view: &View<'_>, id: &str, period: Period) -> Result<NodeEvidence, StoreError> {

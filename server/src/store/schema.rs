@@ -9,10 +9,11 @@ use super::error::to;
 
 /// The migration from version `n` to `n + 1` stands at index `n`. Those that
 /// were released never change.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("migrations/0001_initial.sql"),
-    include_str!("migrations/0002_operators.sql"),
-    include_str!("migrations/0003_groups.sql"),
+    include_str!("migrations/0002_identity.sql"),
+    include_str!("migrations/0003_operators.sql"),
+    include_str!("migrations/0004_groups.sql"),
 ];
 
 /// The version that this program reads and writes.

@@ -46,7 +46,7 @@ impl Scene {
             assert_eq!(running.stop()?, Some(0));
         }
         let mut toml = "listen = \"127.0.0.1:0\"\ndatabase = \"congruent.db\"\n\
-             operator-token-file = \"operator.token\"\nsilent-after = \"15m\"\n"
+             operator-token-file = \"operator.token\"\nsilent-after = \"15m\"\ntls = false\n"
             .to_owned();
         if with_node {
             toml.push_str("[[node]]\nid = \"web-1\"\ngroup = \"fleet\"\ntoken-file = \"web-1.token\"\n");

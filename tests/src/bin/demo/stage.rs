@@ -23,6 +23,7 @@ const NODE: &str = "demo-node-token-that-nobody-else-has";
 const PROCESSES: &str = "pids";
 const SERVER: &str = r#"
 listen = "127.0.0.1:0"
+tls = false
 database = "congruent.db"
 operator-token-file = "operator.token"
 silent-after = "15m"

@@ -1,0 +1,187 @@
+//! `POST /v1/tokens`, which gives a join token once; `GET /v1/tokens`, which never
+//! does; and `DELETE /v1/tokens/{id}`.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tracing::{info, warn};
+
+use super::Api;
+use super::answer::{API_SCHEMA, Problem, body};
+use super::list::{ListQuery, cut};
+use crate::identity::{Author, Networks, NewToken, new_join_token};
+use crate::store::JoinTokenRow;
+
+/// How long a token is good unless said otherwise, and at most.
+const DEFAULT_LIFE: SignedDuration = SignedDuration::from_mins(15);
+const MAX_LIFE: SignedDuration = SignedDuration::from_hours(366 * 24);
+
+/// A token that is wanted.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Wanted {
+    group: String,
+    ttl: Option<SignedDuration>,
+    #[serde(default)]
+    reusable: bool,
+    max_per_minute: Option<u32>,
+    #[serde(default)]
+    from: Networks,
+}
+
+/// A token as it is shown.
+#[derive(Debug, Serialize)]
+pub(super) struct Shown {
+    id: String,
+    group: String,
+    created_at: Timestamp,
+    created_by: String,
+    reason: String,
+    expires_at: Timestamp,
+    reusable: bool,
+    max_per_minute: Option<u32>,
+    from: Networks,
+    revoked_at: Option<Timestamp>,
+    uses: u64,
+    refused: u64,
+}
+
+#[derive(Serialize)]
+pub(super) struct Created {
+    schema_version: u32,
+    /// The token itself: never shown again.
+    token: String,
+    #[serde(flatten)]
+    shown: Shown,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Listed {
+    schema_version: u32,
+    tokens: Vec<Shown>,
+    truncated: bool,
+}
+
+impl From<JoinTokenRow> for Shown {
+    fn from(row: JoinTokenRow) -> Self {
+        Self {
+            id: row.id,
+            group: row.group,
+            created_at: row.created_at,
+            created_by: row.created_by,
+            reason: row.reason,
+            expires_at: row.expires_at,
+            reusable: row.is_reusable,
+            max_per_minute: row.max_per_minute,
+            from: row.networks,
+            revoked_at: row.revoked_at,
+            uses: row.uses,
+            refused: row.refused,
+        }
+    }
+}
+
+/// Makes a join token.
+pub(super) async fn create(
+    State(api): State<Arc<Api>>,
+    author: Author,
+    wanted: Result<Json<Wanted>, JsonRejection>,
+) -> Result<(StatusCode, Json<Created>), Problem> {
+    let token = check(&api, &author, body(wanted)?)?;
+    let failed = |_| {
+        let message = "the kernel gives no random numbers";
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal-error", message)
+    };
+    let now = (api.clock)();
+    let (token, row) = new_join_token(token, now).map_err(failed)?;
+    let kept = row.clone();
+    let keeping = api.store.write("keep a join token", move |tx| {
+        tx.insert_join_token(&kept)?;
+        let detail = json!({
+            "group": kept.group, "expires_at": kept.expires_at, "reusable": kept.is_reusable,
+            "max_per_minute": kept.max_per_minute, "from": kept.networks
+        });
+        tx.audit_change(&author, now, "join-token-created", &object(&kept.id), &detail)
+    });
+    keeping.await?;
+    info!(token = row.id, group = row.group, by = row.created_by, "made a join token");
+    let token = token.reveal().to_owned();
+    Ok((StatusCode::CREATED, Json(Created { schema_version: API_SCHEMA, token, shown: row.into() })))
+}
+
+fn check(api: &Api, author: &Author, wanted: Wanted) -> Result<NewToken, Problem> {
+    let refuse = |code: &str, message: String| Problem::new(StatusCode::BAD_REQUEST, code, message);
+    let groups = api.config.groups.all();
+    if !groups.contains_key(&wanted.group) {
+        let known: Vec<_> = groups.keys().map(String::as_str).collect();
+        let message = format!("there is no group {:?}; known are {}", wanted.group, known.join(", "));
+        return Err(refuse("group-unknown", message));
+    }
+    let life = wanted.ttl.unwrap_or(DEFAULT_LIFE);
+    if !life.is_positive() || life > MAX_LIFE {
+        return Err(refuse("bad-ttl", "`ttl` is a time from 1s to a year, such as \"15m\"".to_owned()));
+    }
+    if wanted.max_per_minute.is_some() && !wanted.reusable {
+        let message = "`max_per_minute` is for reusable tokens; a token that is not serves one node";
+        return Err(refuse("bad-token", message.to_owned()));
+    }
+    Ok(NewToken {
+        group: wanted.group,
+        life,
+        is_reusable: wanted.reusable,
+        max_per_minute: wanted.max_per_minute,
+        networks: wanted.from,
+        by: author.operator.name.clone(),
+        reason: author.reason.clone(),
+    })
+}
+
+/// The tokens that there are and were, the newest first.
+pub(super) async fn list(
+    State(api): State<Arc<Api>>,
+    query: Result<Query<ListQuery>, QueryRejection>,
+) -> Result<Json<Listed>, Problem> {
+    let (_, limit) = ListQuery::check(query)?;
+    let reading = api.store.read("read the join tokens", move |view| view.join_tokens(limit + 1));
+    let mut tokens: Vec<Shown> = reading.await?.into_iter().map(Into::into).collect();
+    let truncated = cut(&mut tokens, limit);
+    Ok(Json(Listed { schema_version: API_SCHEMA, tokens, truncated }))
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Revoked {
+    schema_version: u32,
+    id: String,
+    revoked_at: Timestamp,
+}
+
+/// Ends a token; nodes that have joined with it stay.
+pub(super) async fn revoke(
+    State(api): State<Arc<Api>>,
+    author: Author,
+    Path(id): Path<String>,
+) -> Result<Json<Revoked>, Problem> {
+    let (token, now) = (id.clone(), (api.clock)());
+    let revoking = api.store.write("revoke a join token", move |tx| {
+        let was_good = tx.revoke_join_token(&token, now)?;
+        if was_good {
+            tx.audit_change(&author, now, "join-token-revoked", &object(&token), &json!({}))?;
+        }
+        Ok(was_good)
+    });
+    if !revoking.await? {
+        return Err(Problem::not_found("join token that is not revoked"));
+    }
+    warn!(token = id, "the join token is revoked");
+    Ok(Json(Revoked { schema_version: API_SCHEMA, id, revoked_at: now }))
+}
+
+fn object(id: &str) -> String {
+    format!("join-token {id}")
+}

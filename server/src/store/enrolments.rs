@@ -1,0 +1,113 @@
+//! Which nodes are enrolled, and which were.
+
+use congruent_protocol::enrolment::SealKey;
+use jiff::Timestamp;
+use rusqlite::types::{FromSqlError, Type};
+use rusqlite::{Row, params};
+
+use super::columns::Micros;
+use super::{StoreError, Tx, View};
+
+/// An enrolment: one key of one node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct EnrolmentRow {
+    pub(crate) id: String,
+    pub(crate) node: String,
+    pub(crate) group: String,
+    /// The key's fingerprint.
+    pub(crate) key: String,
+    /// The key, as SPKI in DER.
+    pub(crate) public_key: Vec<u8>,
+    pub(crate) seal_key: SealKey,
+    pub(crate) enrolled_at: Timestamp,
+    /// The join token's id.
+    pub(crate) admitted_by: String,
+    pub(crate) agent_version: String,
+    pub(crate) revoked_at: Option<Timestamp>,
+    pub(crate) revoked_by: Option<String>,
+    pub(crate) revoked_why: Option<String>,
+}
+
+impl EnrolmentRow {
+    fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let seal_key: Vec<u8> = row.get("seal_key")?;
+        let seal_key = seal_key.try_into().map_err(|_| {
+            let wrong = FromSqlError::other(std::io::Error::other("a seal key has 32 bytes"));
+            rusqlite::Error::FromSqlConversionFailure(0, Type::Blob, Box::new(wrong))
+        })?;
+        let time = |column| row.get::<_, Option<Micros>>(column).map(|time| time.map(|time| time.0));
+        Ok(Self {
+            id: row.get("id")?,
+            node: row.get("node")?,
+            group: row.get("group_name")?,
+            key: row.get("key")?,
+            public_key: row.get("public_key")?,
+            seal_key: SealKey::new(seal_key),
+            enrolled_at: row.get::<_, Micros>("enrolled_at")?.0,
+            admitted_by: row.get("admitted_by")?,
+            agent_version: row.get("agent_version")?,
+            revoked_at: time("revoked_at")?,
+            revoked_by: row.get("revoked_by")?,
+            revoked_why: row.get("revoked_why")?,
+        })
+    }
+}
+
+impl View<'_> {
+    /// Every enrolment, also those that were revoked.
+    pub(crate) fn enrolments(&self) -> Result<Vec<EnrolmentRow>, StoreError> {
+        let sql = "SELECT * FROM enrolments ORDER BY node, enrolled_at";
+        self.rows("read the enrolments", sql, [], EnrolmentRow::from_row)
+    }
+
+    /// Whether any node ever enrolled.
+    pub(crate) fn has_enrolments(&self) -> Result<bool, StoreError> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM enrolments)";
+        Ok(self.row("look for enrolments", sql, [], |row| row.get(0))?.unwrap_or(false))
+    }
+
+    /// The live enrolment of a node.
+    pub(crate) fn enrolment_of(&self, node: &str) -> Result<Option<EnrolmentRow>, StoreError> {
+        let sql = "SELECT * FROM enrolments WHERE node = ?1 AND revoked_at IS NULL";
+        self.row("read a node's enrolment", sql, [node], EnrolmentRow::from_row)
+    }
+
+    /// The enrolment of a key, also a revoked one.
+    pub(crate) fn enrolment_with_key(&self, key: &str) -> Result<Option<EnrolmentRow>, StoreError> {
+        let sql = "SELECT * FROM enrolments WHERE key = ?1";
+        self.row("read a key's enrolment", sql, [key], EnrolmentRow::from_row)
+    }
+}
+
+impl Tx<'_> {
+    /// Enrols a key.
+    pub(crate) fn insert_enrolment(&self, row: &EnrolmentRow) -> Result<(), StoreError> {
+        let sql = "INSERT INTO enrolments (id, node, group_name, key, public_key, seal_key, enrolled_at, \
+             admitted_by, agent_version) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+        let values = params![
+            row.id,
+            row.node,
+            row.group,
+            row.key,
+            row.public_key,
+            row.seal_key.as_bytes(),
+            Micros(row.enrolled_at),
+            row.admitted_by,
+            row.agent_version,
+        ];
+        self.execute("enrol a node", sql, values).map(drop)
+    }
+
+    /// Ends the live enrolment of a node; gives whether there was one.
+    pub(crate) fn revoke_enrolment(
+        &self,
+        node: &str,
+        at: Timestamp,
+        by: &str,
+        why: &str,
+    ) -> Result<bool, StoreError> {
+        let sql = "UPDATE enrolments SET revoked_at = ?2, revoked_by = ?3, revoked_why = ?4 \
+             WHERE node = ?1 AND revoked_at IS NULL";
+        Ok(self.execute("revoke an enrolment", sql, params![node, Micros(at), by, why])? > 0)
+    }
+}
