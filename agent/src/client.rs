@@ -3,10 +3,11 @@
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
-use congruent_protocol::digest::Algorithm;
+use anyhow::{Context, bail};
+use congruent_protocol::digest::{Algorithm, Digest};
 use congruent_protocol::enrolment::code;
 use congruent_protocol::path::escape;
-use congruent_protocol::report::{Acknowledgement, REPORTS_PATH, Refusal};
+use congruent_protocol::report::{Acknowledgement, MANIFESTS_PATH, REPORTS_PATH, Refusal};
 use reqwest::StatusCode;
 
 use crate::config::Collector;
@@ -60,7 +61,8 @@ pub(crate) struct Client {
 #[derive(Clone)]
 struct Way {
     http: reqwest::Client,
-    url: String,
+    /// The collector's address, without a slash at its end.
+    base: String,
 }
 
 impl Client {
@@ -82,8 +84,8 @@ impl Client {
             .user_agent(concat!("congruent/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(DeliveryError::Client)?;
-        let url = format!("{}{REPORTS_PATH}", url.as_str().trim_end_matches('/'));
-        Ok(Self { way: RwLock::new(Way { http, url }), token: Some(token) })
+        let base = url.as_str().trim_end_matches('/').to_owned();
+        Ok(Self { way: RwLock::new(Way { http, base }), token: Some(token) })
     }
 
     /// Shows the certificate that is in `files` now, from the next request on. What
@@ -94,13 +96,45 @@ impl Client {
         Ok(())
     }
 
+    fn way(&self) -> Way {
+        self.way.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Asks for the manifest with this root, and gives it to `take` piece by piece.
+    pub(crate) async fn manifest(
+        &self,
+        root: &Digest,
+        mut take: impl FnMut(&[u8]) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let Way { http, base } = self.way();
+        let url = format!("{base}{MANIFESTS_PATH}/{root}/content");
+        let unreachable = || format!("cannot reach the collector at {url}");
+        let mut response = http.get(&url).send().await.with_context(unreachable)?;
+        let status = response.status();
+        let mut answer = Vec::new();
+        while let Some(piece) = response.chunk().await.with_context(unreachable)? {
+            if status == StatusCode::OK {
+                take(&piece)?;
+            } else if answer.len() <= MAX_ANSWER_BYTES {
+                answer.extend_from_slice(&piece);
+            }
+        }
+        if status == StatusCode::OK {
+            return Ok(());
+        }
+        let message = serde_json::from_slice::<Refusal>(&answer).map(|refusal| refusal.message);
+        let message = message.unwrap_or_default();
+        bail!("the collector at {url} answered {status}: {}", escape(message.as_bytes()))
+    }
+
     /// Sends a report's bytes.
     pub(crate) async fn deliver(
         &self,
         spooled: &Spooled,
         report: Vec<u8>,
     ) -> Result<Delivery, DeliveryError> {
-        let Way { http, url } = self.way.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let Way { http, base } = self.way();
+        let url = format!("{base}{REPORTS_PATH}");
         let unreachable = |source| DeliveryError::Unreachable { url: url.clone(), source };
         let digest = Algorithm::Blake3.digest(&report);
         let mut request = http.post(&url).header("content-type", "application/json").body(report);
@@ -145,7 +179,7 @@ impl Client {
 /// The way of an enrolled node.
 fn mutual(files: &EnrolmentFiles, enrolment: &Enrolment) -> Result<Way, EnrolError> {
     let http = enrolment::mutual_client(files, |builder| builder.timeout(REQUEST_TIMEOUT))?;
-    Ok(Way { http, url: format!("{}{REPORTS_PATH}", enrolment.agents_url) })
+    Ok(Way { http, base: enrolment.agents_url.trim_end_matches('/').to_owned() })
 }
 
 /// Whether these bytes will never be taken, however often they are sent. A wrong

@@ -14,6 +14,7 @@ mod diff;
 mod enrolment;
 mod explanation;
 mod facts;
+mod fetched;
 mod findings;
 mod identity;
 pub mod lint;

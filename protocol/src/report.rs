@@ -11,6 +11,8 @@ use crate::verification::{State, Verification};
 pub const REPORT_SCHEMA: u32 = 1;
 /// Where reports are posted.
 pub const REPORTS_PATH: &str = "/v1/reports";
+/// What manifests lie beneath: each by its root, and then `content`.
+pub const MANIFESTS_PATH: &str = "/v1/manifests";
 /// The largest report, in bytes of JSON, that an agent makes, and that a collector
 /// takes unless it is told otherwise.
 pub const MAX_REPORT_BYTES: u64 = 64 << 20;

@@ -22,6 +22,7 @@ use crate::cli::Agent as Args;
 use crate::client::{Client, Delivery, DeliveryError};
 use crate::config::{Collector, Config};
 use crate::enrolment::{EnrolmentFiles, Renewal};
+use crate::fetched::ensure_manifest;
 use crate::reportable::reportable;
 use crate::retry::Retry;
 use crate::spool::{Spool, SpoolError, Spooled};
@@ -181,6 +182,13 @@ impl Agent {
 
     /// One sweep, logged and spooled.
     async fn look(&mut self, mode: SweepMode) -> anyhow::Result<(State, SweepMode)> {
+        if let Some((_, client)) = &self.delivery
+            && let Err(error) = ensure_manifest(&self.config, client).await
+        {
+            let facts = tokio::task::spawn_blocking(facts::gather).await.context("no facts were gathered")?;
+            let state = self.report(Looked::NoManifest(format!("{error:#}")), facts)?;
+            return Ok((state, mode));
+        }
         let config = self.config.clone();
         let look = move || (look(&config, mode), facts::gather());
         let (looked, facts) = tokio::task::spawn_blocking(look).await.context("the sweep broke off")?;

@@ -147,6 +147,7 @@ impl Api {
     pub(crate) fn agents_router(self: &Arc<Self>) -> Router {
         let current = Router::new()
             .route(REPORTS_PATH, post(reports::take))
+            .route("/v1/manifests/{root}/content", get(manifests::content_for_node))
             .route_layer(middleware::from_fn_with_state(Arc::clone(self), auth::require_current));
         // What an expired certificate serves for as well.
         let enrolled = Router::new()
