@@ -3,8 +3,10 @@
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
+use anyhow::{Context, bail};
+use congruent_protocol::digest::Digest;
 use congruent_protocol::path::escape;
-use congruent_protocol::report::Refusal;
+use congruent_protocol::report::{MANIFESTS_PATH, Refusal};
 use reqwest::{Method, StatusCode, header};
 
 use crate::enrolment::{self, EnrolError, Enrolment, EnrolmentFiles};
@@ -64,6 +66,7 @@ pub(crate) struct Client(RwLock<Way>);
 #[derive(Clone)]
 struct Way {
     http: reqwest::Client,
+    /// The collector's address, without a slash at its end.
     url: String,
 }
 
@@ -87,6 +90,33 @@ impl Client {
 
     fn way(&self) -> Way {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Asks for the manifest with this root, and gives it to `take` piece by piece.
+    pub(crate) async fn manifest(
+        &self,
+        root: &Digest,
+        mut take: impl FnMut(&[u8]) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let Way { http, url: base } = self.way();
+        let url = format!("{base}{MANIFESTS_PATH}/{root}/content");
+        let unreachable = || format!("cannot reach the collector at {url}");
+        let mut response = http.get(&url).send().await.with_context(unreachable)?;
+        let status = response.status();
+        let mut answer = Vec::new();
+        while let Some(piece) = response.chunk().await.with_context(unreachable)? {
+            if status == StatusCode::OK {
+                take(&piece)?;
+            } else if answer.len() <= MAX_ANSWER_BYTES {
+                answer.extend_from_slice(&piece);
+            }
+        }
+        if status == StatusCode::OK {
+            return Ok(());
+        }
+        let message = serde_json::from_slice::<Refusal>(&answer).map(|refusal| refusal.message);
+        let message = message.unwrap_or_default();
+        bail!("the collector at {url} answered {status}: {}", escape(message.as_bytes()))
     }
 
     /// Sends a request, its body compressed.

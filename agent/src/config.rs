@@ -4,6 +4,7 @@ use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use congruent_protocol::digest::Digest;
 use congruent_protocol::manifest::STATE_DIRECTORY;
 use congruent_protocol::strict_toml::{self, TomlError};
 use congruent_protocol::trust::Trust;
@@ -12,6 +13,7 @@ use serde::Deserialize;
 
 use crate::cli::parse_rate;
 use crate::enrolment::{Enrolment, EnrolmentFiles, StateError};
+use crate::fetched;
 use crate::sweep::MAX_THREADS;
 use crate::trust::{self, ReadTrustError};
 
@@ -29,6 +31,8 @@ const MIN_SPOOL_BYTES: u64 = 1 << 16;
 pub(crate) struct Config {
     pub(crate) node: String,
     pub(crate) manifest: PathBuf,
+    /// The root by which the manifest is taken from the collector, where it is.
+    pub(crate) manifest_root: Option<Digest>,
     pub(crate) add_ons: Vec<PathBuf>,
     pub(crate) trust: Trust,
     /// None for the root as PID 1 sees it.
@@ -58,7 +62,8 @@ pub(crate) struct Sweep {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct File {
     node: Option<String>,
-    manifest: PathBuf,
+    manifest: Option<PathBuf>,
+    manifest_root: Option<Digest>,
     #[serde(default)]
     add_ons: Vec<PathBuf>,
     #[serde(default)]
@@ -148,9 +153,25 @@ impl Config {
         let trust = trust.map_err(|source| ConfigError::Trust { path: path.to_owned(), source })?;
         let interval = file.interval.map(|interval| check_interval("interval", interval)).transpose();
         let interval = interval.map_err(invalid)?.unwrap_or(DEFAULT_INTERVAL);
+        let manifest = match (&file.manifest, &file.manifest_root) {
+            (Some(path), None) => directory.join(path),
+            (None, Some(root)) if enrolment.is_some() => fetched::path_of(&state_directory, root),
+            (None, Some(_)) => {
+                let mend = "run `congruent enroll`, or name a file with `manifest`";
+                return Err(invalid(format!("`manifest-root` is for enrolled nodes; {mend}")));
+            }
+            (Some(_), Some(_)) => {
+                return Err(invalid("`manifest` and `manifest-root` are both given; keep one".to_owned()));
+            }
+            (None, None) => {
+                let mend = "write manifest = \"web.manifest\", or manifest-root = \"blake3:…\"";
+                return Err(invalid(format!("it names no manifest; {mend}")));
+            }
+        };
         Ok(Self {
             node,
-            manifest: directory.join(file.manifest),
+            manifest,
+            manifest_root: file.manifest_root,
             add_ons: file.add_ons.iter().map(at).collect(),
             trust,
             root: file.root.map(|root| directory.join(root)),
@@ -269,6 +290,7 @@ mod tests {
     #[test]
     fn mistakes_are_named_with_their_mend() {
         let base = "node = 'a'\nmanifest = 'm'\n";
+        let root = format!("blake3:{}", "0".repeat(64));
         for (text, says) in [
             (format!("{base}trust = []"), "`trust` is empty; name the keys"),
             (format!("{base}trust = ['k.pem']\ntrust-config = 't'"), "both given; keep one"),
@@ -291,7 +313,10 @@ mod tests {
             (format!("{base}trust = ['k.pem']\n[sweep]\nquick = '1m'"), "`quick`"),
             (format!("{base}trust = ['k.pem']\nspool-bytes = '1K'"), "must be at least 65536"),
             (format!("{base}trust = ['k.pem']\n[collector]\nurl = 'http://x'"), "`congruent enroll`"),
-            ("node = 'a'".to_owned(), "missing field `manifest`"),
+            ("node = 'a'\ntrust = ['k.pem']".to_owned(), "it names no manifest"),
+            (format!("{base}trust = ['k.pem']\nmanifest-root = '{root}'"), "both given; keep one"),
+            (format!("trust = ['k.pem']\nmanifest-root = '{root}'"), "is for enrolled nodes"),
+            ("trust = ['k.pem']\nmanifest-root = 'x'".to_owned(), "is not a digest"),
         ] {
             let error = load(&text).err().unwrap();
             assert!(error.contains(says), "{error}");

@@ -15,6 +15,7 @@ mod diff;
 mod enrolment;
 mod explanation;
 mod facts;
+mod fetched;
 mod findings;
 mod identity;
 pub mod lint;

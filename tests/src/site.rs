@@ -41,6 +41,8 @@ pub struct Settings {
     pub webhook: Option<String>,
     /// When a node that does not report is silent.
     pub silent_after: &'static str,
+    /// The database's file.
+    pub database: &'static str,
     /// The largest body taken.
     pub max_body_bytes: Option<u64>,
     /// The accepted manifests' files.
@@ -61,6 +63,7 @@ impl Default for Settings {
             mode: "report-only",
             webhook: None,
             silent_after: "15m",
+            database: "congruent.db",
             max_body_bytes: None,
             manifests: vec!["web.manifest".to_owned()],
             tls: false,
@@ -139,12 +142,13 @@ impl Site {
     }
 
     fn server_toml(&self, settings: &Settings) -> String {
-        let Settings { port, environment, mode, silent_after, tls, more, more_of_group, .. } = settings;
+        let Settings { port, environment, mode, silent_after, database, tls, more, more_of_group, .. } =
+            settings;
         let limit = settings.max_body_bytes.map(|bytes| format!("max-body-bytes = {bytes}\n"));
         let webhook = settings.webhook.as_ref().map(|_| format!("webhook = {TARGET:?}\n"));
         let mut toml = format!(
             "listen = \"127.0.0.1:{port}\"\n\
-             database = \"congruent.db\"\n\
+             database = {database:?}\n\
              operator-token-file = \"operator.token\"\n\
              silent-after = {silent_after:?}\n\
              tls = {tls}\n{}{more}\n\

@@ -29,6 +29,8 @@ pub const REPORTS_PATH: &str = "/v1/reports";
 pub const PAGES_PATH: &str = "/v1/reports/pages";
 /// Where a node gets its ledger.
 pub const LEDGER_PATH: &str = "/v1/ledger";
+/// What manifests lie beneath: each by its root, and then `content`.
+pub const MANIFESTS_PATH: &str = "/v1/manifests";
 /// The largest report, in bytes of JSON, that an agent makes, and that a collector
 /// takes unless it is told otherwise.
 pub const MAX_REPORT_BYTES: u64 = 64 << 20;

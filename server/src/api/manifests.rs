@@ -1,23 +1,25 @@
 //! `GET /v1/manifests`; `PUT`, `GET` and `DELETE /v1/manifests/{root}`;
 //! `GET /v1/manifests/{root}/content`.
 //!
+//! Enrolled nodes get the content of what their group accepts, on their own port.
+//!
 //! What is imported is known; whether nodes may be held to it is for groups to
 //! say. Instead of a root, all but PUT take the digest of a file too.
 
 use std::fs::File;
 use std::future::poll_fn;
-use std::io::Read;
+use std::os::unix::fs::FileExt;
 use std::path::Path as FsPath;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use congruent_protocol::digest::Digest;
 use congruent_protocol::manifest::ManifestKind;
 use futures_util::stream::{self, Stream};
@@ -29,6 +31,7 @@ use tokio::time::timeout;
 
 use super::Api;
 use super::answer::{API_SCHEMA, Problem};
+use super::auth::Sender;
 use super::list::{check_limit, check_query, cut};
 use crate::groups::accepting;
 use crate::identity::Author;
@@ -46,7 +49,7 @@ const DROPPED_BYTES: usize = 256 << 20;
 /// Pieces that wait to be written.
 const PIECES_WAITING: usize = 8;
 /// How much of a file is read at once.
-const PIECE_BYTES: u64 = 256 << 10;
+const PIECE_BYTES: usize = 256 << 10;
 
 #[derive(Serialize)]
 pub(super) struct Manifests {
@@ -299,7 +302,7 @@ fn object(row: &ManifestRow) -> String {
 pub(super) async fn content(
     State(api): State<Arc<Api>>,
     Path(id): Path<String>,
-) -> Result<impl IntoResponse, Problem> {
+) -> Result<Response, Problem> {
     let Found { row, .. } = find(&api, &id).await?;
     let path = path_of(&api.config.manifests, &row.digest);
     let opened = tokio::task::spawn_blocking(move || File::open(path)).await.map_err(|_| failed())?;
@@ -307,24 +310,52 @@ pub(super) async fn content(
         let message = format!("the file of the manifest cannot be opened, restore it from a backup: {error}");
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "manifest-unavailable", message)
     })?;
-    let headers = [
-        (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
-        (header::CONTENT_LENGTH, row.bytes.to_string()),
-        (header::ETAG, format!("\"{}\"", row.digest)),
-    ];
-    Ok((headers, Body::from_stream(pieces_of(file))))
+    stream_file(Arc::new(file), &row.digest.to_string()).await
 }
 
-/// Reads a file piece by piece, away from the tasks that answer others.
-fn pieces_of(file: File) -> impl Stream<Item = std::io::Result<Vec<u8>>> {
-    stream::try_unfold(file, |mut file| async move {
-        let reading = tokio::task::spawn_blocking(move || {
-            let mut piece = Vec::new();
-            (&mut file).take(PIECE_BYTES).read_to_end(&mut piece)?;
-            Ok::<_, std::io::Error>((piece, file))
-        });
-        let (piece, file) = reading.await.map_err(std::io::Error::other)??;
-        Ok((!piece.is_empty()).then_some((piece, file)))
+/// The file of a manifest that the group of the node accepts, byte for byte as it
+/// was verified. Nodes get no others: a manifest says much of an image.
+pub(super) async fn content_for_node(
+    State(api): State<Arc<Api>>,
+    Extension(Sender(node)): Extension<Sender>,
+    Path(root): Path<String>,
+) -> Result<Response, Problem> {
+    let root = parse(&root)?;
+    let file = api.config.group_of(&node.id).and_then(|group| group.file_of(&root)).ok_or_else(|| {
+        let message = format!("the group {} accepts no manifest with the root {root}", node.group);
+        Problem::new(StatusCode::NOT_FOUND, "manifest-not-accepted", message)
+    })?;
+    stream_file(file, &root.to_string()).await
+}
+
+async fn stream_file(file: Arc<File>, tag: &str) -> Result<Response, Problem> {
+    let measured = Arc::clone(&file);
+    let length = tokio::task::spawn_blocking(move || measured.metadata().map(|about| about.len()));
+    let length = length.await.map_err(|_| failed())?.map_err(|_| failed())?;
+    let headers = [
+        (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
+        (header::CONTENT_LENGTH, length.to_string()),
+        (header::ETAG, format!("\"{tag}\"")),
+    ];
+    Ok((headers, Body::from_stream(pieces_of(file))).into_response())
+}
+
+/// Reads a file piece by piece, away from the tasks that answer others, and from
+/// a position of its own.
+fn pieces_of(file: Arc<File>) -> impl Stream<Item = std::io::Result<Vec<u8>>> {
+    stream::try_unfold(0, move |position| {
+        let file = Arc::clone(&file);
+        async move {
+            let reading = tokio::task::spawn_blocking(move || {
+                let mut piece = vec![0; PIECE_BYTES];
+                let read = file.read_at(&mut piece, position)?;
+                piece.truncate(read);
+                Ok::<_, std::io::Error>(piece)
+            });
+            let piece = reading.await.map_err(std::io::Error::other)??;
+            let next = position + piece.len() as u64;
+            Ok((!piece.is_empty()).then_some((piece, next)))
+        }
     })
 }
 

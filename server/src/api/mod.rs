@@ -154,6 +154,7 @@ impl Api {
             .route(&format!("{PAGES_PATH}/{{name}}"), put(reports::take_page))
             .route(HEARTBEAT_PATH, post(heartbeats::take))
             .route(LEDGER_PATH, get(heartbeats::ledger))
+            .route("/v1/manifests/{root}/content", get(manifests::content_for_node))
             .route_layer(middleware::from_fn_with_state(Arc::clone(self), auth::require_current));
         // What an expired certificate serves for as well.
         let enrolled = Router::new()

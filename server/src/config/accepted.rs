@@ -66,6 +66,11 @@ impl Verified {
     pub(crate) fn id(&self) -> ManifestId {
         id_of(&self.manifest)
     }
+
+    /// The file that was verified.
+    pub(super) fn file(&self) -> Arc<File> {
+        Arc::clone(&self.file)
+    }
 }
 
 impl Accepted {

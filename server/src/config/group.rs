@@ -3,6 +3,7 @@
 //! set of rules makes a [`Group`] of them.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -164,6 +165,12 @@ impl Group {
             |own: &ManifestId| (&own.name, &own.version, own.root) == (&id.name, &id.version, id.root);
         let exact = self.manifests.iter().find(|accepted| is_same(&accepted.id()));
         exact.or_else(|| self.manifests.iter().find(|accepted| accepted.root() == id.root))
+    }
+
+    /// The file of the accepted manifest or add-on with this root, as it was verified.
+    pub(crate) fn file_of(&self, root: &Digest) -> Option<Arc<File>> {
+        let verified = self.bases.iter().chain(&self.add_ons).find(|verified| verified.id().root == *root)?;
+        Some(verified.file())
     }
 
     /// The stack of the base with this root and the add-ons with those, if the

@@ -1,6 +1,7 @@
 //! Nodes that enrol, with the real binaries: the whole way from `init` to a report
 //! over mutual TLS, and what goes wrong on it.
 
+mod by_root;
 mod certificates;
 mod init;
 mod join;

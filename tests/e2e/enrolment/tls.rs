@@ -155,9 +155,8 @@ fn who_is_slow_holds_up_nobody() -> Result<()> {
 #[test]
 fn who_is_slow_does_not_keep_the_collector_from_stopping() -> Result<()> {
     let place = Place::new(&[], AGENTS)?;
-    let connect = |url: &str| -> Result<TcpStream> {
-        Ok(TcpStream::connect(("127.0.0.1", port(url)?.parse::<u16>()?))?)
-    };
+    let connect =
+        |url: &str| -> Result<_> { Ok(TcpStream::connect(("127.0.0.1", port(url)?.parse::<u16>()?))?) };
     let held = [connect(place.collector.url())?, connect(&place.agents_url)?];
     // Another request later, both have been accepted.
     assert_eq!(place.collector.get("/v1/nodes")?.status, 200);

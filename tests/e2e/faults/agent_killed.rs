@@ -40,6 +40,9 @@ fn a_spool_that_fills_loses_and_doubles_nothing_when_its_agent_is_killed() -> Re
     settle(&site)?;
     assert_eq!(spooled(&site, "web-1")?, 0);
     let reports = check_whole_chain(&site, "web-1")?;
-    println!("{killed} of {} agents killed, up to {most} reports waiting: {reports} delivered, each once", rounds());
+    println!(
+        "{killed} of {} agents killed, up to {most} reports waiting: {reports} delivered, each once",
+        rounds()
+    );
     Ok(())
 }

@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use congruent_tests::collector::Collector;
 use congruent_tests::site::{Settings, Site};
 use congruent_tests::wait::{PATIENCE, wait_for};
 
@@ -26,10 +27,11 @@ fn acknowledged(log: &str) -> impl Iterator<Item = u64> {
 #[test]
 fn what_was_acknowledged_is_there_and_nothing_is_there_twice() -> Result<()> {
     let site = Site::small(&NODES)?;
-    let mut collector = site.collect(&Settings::default())?;
-    let settings = Settings { port: collector.port(), ..Settings::default() };
+    let first = site.collect(&Settings::default())?;
+    let settings = Settings { port: first.port(), ..Settings::default() };
     let is_over = AtomicBool::new(false);
-    let told = thread::scope(|scope| -> Result<Vec<BTreeSet<u64>>> {
+    let (told, collector) = thread::scope(|scope| -> Result<(Vec<BTreeSet<u64>>, Collector)> {
+        let mut collector = first;
         let storm = |node: &'static str| {
             let (site, is_over) = (&site, &is_over);
             scope.spawn(move || -> Result<BTreeSet<u64>> {
@@ -49,14 +51,14 @@ fn what_was_acknowledged_is_there_and_nothing_is_there_twice() -> Result<()> {
             collector = site.collect(&settings)?;
         }
         is_over.store(true, Ordering::Relaxed);
-        storms.into_iter().map(|storm| storm.join().ok().context("a storm broke off")?).collect()
+        let told = storms.into_iter().map(|storm| storm.join().ok().context("a storm broke off")?);
+        Ok((told.collect::<Result<_>>()?, collector))
     })?;
     let mut reports = 0;
     for (node, told) in NODES.into_iter().zip(&told) {
         site.sweep(node)?;
         for number in told {
-            let query =
-                format!("SELECT count(*) FROM reports WHERE node = '{node}' AND sequence = {number}");
+            let query = format!("SELECT count(*) FROM reports WHERE node = '{node}' AND sequence = {number}");
             assert_eq!(count(&site, &query)?, 1, "{node}: report {number} was acknowledged");
         }
         assert_eq!(spooled(&site, node)?, 0, "{node} still has reports");
@@ -66,6 +68,9 @@ fn what_was_acknowledged_is_there_and_nothing_is_there_twice() -> Result<()> {
     collector.stop()?;
     check_database(&site.database())?;
     let told: usize = told.iter().map(BTreeSet::len).sum();
-    println!("{} kills: {told} reports acknowledged under load, {reports} in all, none lost or doubled", rounds());
+    println!(
+        "{} kills: {told} reports acknowledged under load, {reports} in all, none lost or doubled",
+        rounds()
+    );
     Ok(())
 }

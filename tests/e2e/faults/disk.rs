@@ -33,7 +33,10 @@ fn a_node_whose_disk_is_full_counts_what_it_could_not_keep() -> Result<()> {
     let (state, aside) = (site.state("web-1"), site.sandbox.path("aside"));
     fs::rename(&state, &aside)?;
     let _disk = Mounted::new("tmpfs", "size=1m,mode=0700", OsStr::new("small"), &state)?;
-    congruent_tests::program::succeed("cp", ["-a", &format!("{}/.", aside.display()), &state.display().to_string()])?;
+    congruent_tests::program::succeed(
+        "cp",
+        ["-a", &format!("{}/.", aside.display()), &state.display().to_string()],
+    )?;
     fill(&state)?;
     let ended = site.sweep("web-1")?;
     check_undelivered(&ended, &["No space left on device"]);
@@ -101,7 +104,9 @@ fn a_collector_whose_disk_fails_stops_rather_than_acknowledge() -> Result<()> {
     let reports = check_whole_chain(&site, "web-1")?;
     collector.stop()?;
     check_database(&site.database())?;
-    println!("failed syncs: the collector ended with exit code 2, and {reports} reports were there after the next start");
+    println!(
+        "failed syncs: the collector ended with exit code 2, and {reports} reports were there after the next start"
+    );
     Ok(())
 }
 

@@ -87,6 +87,11 @@ impl Courier {
         }
     }
 
+    /// The way to the collector.
+    pub(super) fn client(&self) -> Arc<Client> {
+        Arc::clone(&self.client)
+    }
+
     /// The agent's status.
     pub(super) fn status(&self) -> Status {
         self.status.clone()

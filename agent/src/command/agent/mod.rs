@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use congruent_protocol::path::escape;
-use congruent_protocol::report::{Advice, MAX_REPORT_BYTES, Outcome as Looked};
+use congruent_protocol::report::{Advice, Facts, MAX_REPORT_BYTES, Outcome as Looked};
 use congruent_protocol::verification::{State, SweepMode};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -29,6 +29,7 @@ use crate::client::Client;
 use crate::config::Config;
 use crate::deliver::DeliveryError;
 use crate::enrolment::{EnrolmentFiles, Renewal};
+use crate::fetched::ensure_manifest;
 use crate::reportable::reportable;
 use crate::spool::Spool;
 use crate::status::Status;
@@ -145,6 +146,8 @@ fn reporting(config: &Arc<Config>) -> anyhow::Result<Option<(Courier, Renewal)>>
 struct Looker {
     config: Arc<Config>,
     status: Status,
+    /// The way to a manifest that the collector keeps; none without one.
+    client: Option<Arc<Client>>,
     /// What the collector advises; none without one.
     advice: Option<watch::Receiver<Advice>>,
 }
@@ -156,7 +159,8 @@ impl Looker {
             None if config.keeps_state() => Status::open(&config.state_directory),
             None => Status::unkept(),
         };
-        Self { config, status, advice: courier.map(Courier::advice) }
+        let client = courier.map(Courier::client);
+        Self { config, status, client, advice: courier.map(Courier::advice) }
     }
 
     async fn run(&mut self, send: mpsc::Sender<Made>, mut hung_up: Signal, path: &Path) -> Infallible {
@@ -210,21 +214,29 @@ impl Looker {
         }
     }
 
+    /// What a look comes to where there is nothing to hold the node to.
+    fn without_manifest(&self, reason: String, facts: Facts, mode: SweepMode) -> Look {
+        let outcome = Looked::NoManifest(reason.clone());
+        report_log::unverified(&outcome);
+        self.status.look_failed(reason);
+        let made = self.config.collector.as_ref().map(|_| Made { outcome, facts, first_values: 0 });
+        Look { state: State::Unknown, mode, made }
+    }
+
     /// One sweep, logged.
     async fn look(&mut self, mode: SweepMode) -> anyhow::Result<Look> {
+        if let Some(client) = &self.client
+            && let Err(error) = ensure_manifest(&self.config, client).await
+        {
+            let facts = tokio::task::spawn_blocking(facts::gather).await.context("no facts were gathered")?;
+            return Ok(self.without_manifest(format!("{error:#}"), facts, mode));
+        }
         let config = self.config.clone();
         let look = move || (look(&config, mode), facts::gather());
         let (looked, facts) = tokio::task::spawn_blocking(look).await.context("the sweep broke off")?;
         let Looking { verification, first_values } = match looked {
             Ok(looking) => looking?,
-            Err(reason) => {
-                let reason = format!("{reason:#}");
-                let outcome = Looked::NoManifest(reason.clone());
-                report_log::unverified(&outcome);
-                self.status.look_failed(reason);
-                let made = self.config.collector.as_ref().map(|_| Made { outcome, facts, first_values: 0 });
-                return Ok(Look { state: State::Unknown, mode, made });
-            }
+            Err(reason) => return Ok(self.without_manifest(format!("{reason:#}"), facts, mode)),
         };
         let (state, mode) = (verification.state, verification.coverage.mode);
         report_log::verified(&verification, self.config.collector.is_some())?;
