@@ -94,6 +94,16 @@ pub(crate) fn manifest_until(
     key: &SecretKey,
     expires: Option<Timestamp>,
 ) -> Vec<u8> {
+    manifest_under(Contract::linux(), tree, version, key, expires)
+}
+
+pub(crate) fn manifest_under(
+    contract: Contract,
+    tree: &[ListedEntry],
+    version: &str,
+    key: &SecretKey,
+    expires: Option<Timestamp>,
+) -> Vec<u8> {
     let mut hasher = TreeHasher::new(Algorithm::Blake3);
     let mut writer = EntriesWriter::new(Vec::new(), Algorithm::Blake3).unwrap();
     for listed in tree {
@@ -107,7 +117,7 @@ pub(crate) fn manifest_until(
         kind: ManifestKind::Base,
         root: hasher.finish(),
         entries,
-        contract: Contract::linux(),
+        contract,
         reserved: reserved(),
         baked: Baked {
             at: time("2026-01-02T03:04:05Z"),

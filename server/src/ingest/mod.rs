@@ -39,6 +39,7 @@ pub(crate) use refused::Refused;
 
 use chain::{End, Known, Link, Place};
 use open::Opened;
+use refused::Machine;
 use seals::Seals;
 use staged::{NoRoom, Pages, Staged};
 
@@ -224,14 +225,22 @@ impl Ingest {
         let link = Link { sequence, digest, previous: report.previous };
         let looking = self.store.read("look for a report", move |view| {
             let place = chain::place(link, &known(view, &node, &chain, sequence)?);
-            let standing = standing(view, &node)?;
-            Ok((place, standing))
+            let other = match place {
+                Place::Conflict { .. } => machine_of(view, &node, &chain, sequence)?,
+                _ => None,
+            };
+            Ok((place, other, standing(view, &node)?))
         });
-        let (place, (state, note)) = looking.await.map_err(Refused::Store)?;
-        match place {
-            Place::Conflict { newest } => Err(Refused::Conflict { sequence, newest }),
-            Place::Duplicate => Ok(Some(acknowledge(sequence, digest, true, (state, note)))),
-            Place::Late { .. } | Place::Newest { .. } => Ok(None),
+        let (place, other, (state, note)) = looking.await.map_err(Refused::Store)?;
+        let this = Machine::of(&report.boot, &report.facts);
+        match (place, other) {
+            // One machine gives no number twice within a boot, nor goes back to a boot.
+            (Place::Conflict { .. }, Some(other)) if other.boot != this.boot => {
+                Err(Refused::Forked { sequence, machines: Box::new([other, this]) })
+            }
+            (Place::Conflict { newest }, _) => Err(Refused::Conflict { sequence, newest }),
+            (Place::Duplicate, _) => Ok(Some(acknowledge(sequence, digest, true, (state, note)))),
+            (Place::Late { .. } | Place::Newest { .. }, _) => Ok(None),
         }
     }
 }
@@ -405,6 +414,18 @@ fn known(view: &View<'_>, node: &str, chain: &str, sequence: u64) -> Result<Know
         }),
         chain: view.chain_of(node, chain)?,
     })
+}
+
+/// The machine that made the report of this number.
+fn machine_of(
+    view: &View<'_>,
+    node: &str,
+    chain: &str,
+    sequence: u64,
+) -> Result<Option<Machine>, StoreError> {
+    let Some(row) = view.report_numbered(node, chain, sequence)? else { return Ok(None) };
+    let facts = view.report_body(row.id)?.facts;
+    Ok(Some(Machine::of(&row.report.boot, &facts)))
 }
 
 /// The state that a node has now.

@@ -1,15 +1,40 @@
 //! Why a report is refused: the caller's fault, or ours for now. Never a verdict.
 
+use std::fmt;
+
 use congruent_protocol::digest::Digest;
 use congruent_protocol::manifest::EntriesError;
 use congruent_protocol::path::{TreePath, escape};
 use congruent_protocol::recompute::RecomputeError;
-use congruent_protocol::report::{ChangeError, SealedError};
+use congruent_protocol::report::{ChangeError, Facts, SealedError};
 use congruent_protocol::seal::OutOfReach;
 use congruent_protocol::verification::State;
 
+use super::shorten;
 use crate::config::AcceptError;
 use crate::store::StoreError;
+
+/// A machine, as its reports tell of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Machine {
+    pub(super) boot: String,
+    host: Option<String>,
+}
+
+impl Machine {
+    pub(super) fn of(boot: &str, facts: &Facts) -> Self {
+        Self { boot: boot.to_owned(), host: facts.host_name.clone() }
+    }
+}
+
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(host) = &self.host {
+            write!(f, "{} in ", shorten(&escape(host.as_bytes())))?;
+        }
+        write!(f, "boot {}", escape(self.boot.as_bytes()))
+    }
+}
 
 /// Why a report is refused.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +87,12 @@ pub(crate) enum Refused {
     #[error("the body is {0}; send zstd, or nothing compressed")]
     Encoding(String),
     #[error(
+        "report {sequence} of this chain was made by two machines, {} and {}: the node's disk was cloned; revoke its \
+         enrolment, and enrol each",
+        .machines[0], .machines[1]
+    )]
+    Forked { sequence: u64, machines: Box<[Machine; 2]> },
+    #[error(
         "two machines use this node's enrolment, which the boots {} and {} show: its disk was cloned; revoke it, and \
          enrol each",
         escape(.one.as_bytes()), escape(.other.as_bytes())
@@ -108,7 +139,7 @@ impl Refused {
             Self::Change(_) => "finding-refused",
             Self::OtherPage(_) | Self::Encoding(_) => "malformed",
             Self::UnknownLedger(_) => "unknown-ledger",
-            Self::Cloned { .. } => "cloned",
+            Self::Cloned { .. } | Self::Forked { .. } => "cloned",
             Self::Busy => "busy",
             Self::Finding(_) => "finding-refused",
             Self::Manifest { .. } => "manifest-unavailable",
@@ -130,7 +161,7 @@ impl Refused {
             Self::WrongNode { .. } | Self::WrongChain { .. } => 403,
             Self::Change(ChangeError::UnknownBase(_) | ChangeError::MissingPages(_)) => 409,
             Self::Busy => 429,
-            Self::Cloned { .. } => 409,
+            Self::Cloned { .. } | Self::Forked { .. } => 409,
             Self::Conflict { .. } => 409,
             Self::OtherManifest { .. }
             | Self::Stack(_)
@@ -165,7 +196,7 @@ impl Refused {
         }
     }
 
-    fn attributes(path: &TreePath, source: &impl std::fmt::Display) -> Self {
+    fn attributes(path: &TreePath, source: &impl fmt::Display) -> Self {
         Self::Finding(format!("the finding at {path} does not hold: {source}"))
     }
 }

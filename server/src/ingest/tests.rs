@@ -1,17 +1,18 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use congruent_protocol::contract::Class;
+use congruent_protocol::contract::{Class, Contract};
 use congruent_protocol::digest::Algorithm;
 use congruent_protocol::drift::Finding;
+use congruent_protocol::key::SecretKey;
 use congruent_protocol::verification::{Hidden, Mount, MountTreatment, SweepMode, Verification};
 
 use super::*;
 use crate::config::Mode;
 use crate::store::EnrolmentRow;
 use crate::testing::{
-    Fixture, StandingClock, added, enrolment, fleet, path, report, root_of, sealed_by, server_toml, sweep,
-    tampered, tree, verified,
+    Fixture, StandingClock, added, enrolment, fleet, manifest, manifest_under, path, report, root_of,
+    sealed_by, server_toml, sweep, tampered, tree, verified,
 };
 
 struct Bench {
@@ -22,7 +23,12 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
+        Self::with(&manifest("1.4.2", &SecretKey::from_seed([1; 32])))
+    }
+
+    fn with(manifest: &[u8]) -> Self {
         let fixture = Fixture::new("report-only");
+        fixture.write("web.manifest", manifest);
         let clock = StandingClock::at("2026-03-01T00:00:20Z");
         let config = Arc::new(fixture.config());
         let store = Store::open(&config.database).unwrap();
@@ -365,4 +371,120 @@ async fn a_report_is_stored_as_the_group_that_stands_has_it() {
     config.groups.put(fleet(&fixture, &config, 1, false, Mode::ReportOnly));
     let stored = ingest.store.write("store", move |tx| store_current(tx, held, &config, now)).await;
     assert!(matches!(stored, Ok(Stored::Answer(answer, 0)) if answer.state == State::Congruent));
+}
+
+#[tokio::test]
+async fn a_cloned_disk_is_noticed_and_both_machines_are_named() {
+    let bench = Bench::new();
+    bench.send(&sweep("web-1", 1, vec![])).await.unwrap();
+    let mut other = sweep("web-1", 1, tampered());
+    other.boot = "boot-2".to_owned();
+    other.facts.host_name = Some("web-1-copy".to_owned());
+    let refused = bench.send(&other).await.unwrap_err();
+    assert_eq!((refused.code(), refused.status()), ("cloned", 409));
+    for machine in ["web-1.example in boot boot-1", "web-1-copy in boot boot-2"] {
+        assert!(refused.to_string().contains(machine), "{refused}");
+    }
+    // Between reports, heartbeats show it.
+    bench.ingest.hear("web-1", "boot-2").await;
+    bench.ingest.hear("web-1", "boot-1").await;
+    let refusals = bench.ingest.store.read("read", |view| view.refusals("web-1", 9)).await.unwrap();
+    assert!(refusals.iter().all(|refusal| refusal.code == "cloned"), "{refusals:?}");
+    assert!(refusals.len() > 1, "{refusals:?}");
+}
+
+#[tokio::test]
+async fn what_its_node_did_not_sign_and_seal_is_refused() {
+    let bench = Bench::new();
+    let honest = crate::testing::sealed(&sweep("web-1", 1, tampered()));
+    let told = &honest[honest.iter().position(|byte| *byte == b'\n').unwrap() + 1..];
+    let mut altered = honest.clone();
+    let end = altered.len() - 3;
+    altered[end] ^= 1;
+    for (body, code) in [
+        (altered, "bad-signature"),
+        (sealed_by("web-2", 1, told), "bad-signature"),
+        (sealed_by("web-1", 2, told), "broken-seal"),
+        (told.to_vec(), "malformed"),
+    ] {
+        assert_eq!(bench.body(body).await.unwrap_err().code(), code);
+    }
+    assert_eq!(bench.body(honest).await.unwrap().state, State::Divergent);
+}
+
+#[tokio::test]
+async fn findings_are_told_by_the_difference_to_what_is_known() {
+    let bench = Bench::new();
+    let tell = |sequence: u64, base: Option<&[Finding]>, set: &[Finding]| {
+        let told = sweep("web-1", sequence, set.to_vec());
+        let Ok(told) = told.try_map(|set| Ok::<_, Infallible>(SetChange::between(base, &set)));
+        let pages = match &told.outcome {
+            Outcome::Verified(verification) => verification.findings.1.clone(),
+            _ => Vec::new(),
+        };
+        let Ok(told) = told.try_map(|(change, _)| Ok::<_, Infallible>(change));
+        (sealed_by("web-1", sequence, &serde_json::to_vec(&told).unwrap()), pages)
+    };
+    let (one, two) = (vec![added("/bin/a")], vec![added("/bin/a"), added("/bin/b")]);
+    let (early, _) = tell(2, Some(&one), &two);
+    let refused = bench.body(early.clone()).await.unwrap_err();
+    assert_eq!((refused.code(), refused.status(), refused.is_evidence()), ("unknown-base", 409, false));
+    bench.body(tell(1, None, &one).0).await.unwrap();
+    bench.body(early).await.unwrap();
+    let node = bench.node().await.unwrap();
+    let known = bench.ingest.store.read("read", move |view| view.report_body(node.report_id.unwrap()));
+    assert_eq!(known.await.unwrap().findings(), two);
+
+    // The whole set, sent ahead, stands in for a base that is not known.
+    let three = vec![added("/bin/d")];
+    let (strange, _) = tell(3, Some(&[added("/bin/c")]), &three);
+    let json = serde_json::to_vec(&three).unwrap();
+    assert_eq!(bench.body(strange.clone()).await.unwrap_err().code(), "unknown-base");
+    let wrong = bench.ingest.take_page("web-1", findings_digest(&two), json.clone()).unwrap_err();
+    assert_eq!(wrong.code(), "malformed", "a page is what its name says");
+    bench.ingest.take_page("web-1", findings_digest(&three), json).unwrap();
+    bench.body(strange).await.unwrap();
+
+    let many: Vec<Finding> = (0..4000).map(|at| added(&format!("/bin/{at:04}"))).collect();
+    let (large, pages) = tell(4, Some(&one), &many);
+    assert_eq!(bench.body(large.clone()).await.unwrap_err().code(), "missing-pages");
+    for page in pages {
+        bench.ingest.take_page("web-1", page.id.digest, page.json).unwrap();
+    }
+    let answer = bench.body(large).await.unwrap();
+    assert_eq!((answer.state, answer.duplicate), (State::Divergent, false));
+    assert!(bench.ingest.arrived.staged.of("web-1").is_empty(), "pages are forgotten with their report");
+}
+
+#[tokio::test]
+async fn first_values_are_recorded_once_and_held_to_from_then_on() {
+    let pinned = "rule = [{ path = '/etc/machine-id', class = 'pinned' }]";
+    let contract = Contract::from_toml(pinned).unwrap();
+    let bench =
+        Bench::with(&manifest_under(contract, &tree(), "1.4.2", &SecretKey::from_seed([1; 32]), None));
+    let value = |content: &[u8]| congruent_protocol::ledger::FirstValue {
+        path: path("/etc/machine-id"),
+        attributes: (&crate::testing::file(content)).into(),
+    };
+    let first_seen = |sequence, content: &'static [u8], first_values| {
+        let mut report = sweep("web-1", sequence, vec![]);
+        report.first_values = first_values;
+        if let Outcome::Verified(verification) = &mut report.outcome {
+            verification.coverage.first_seen = vec![value(content)];
+        }
+        report
+    };
+    let ahead = bench.send(&first_seen(1, b"one", 1)).await.unwrap_err();
+    assert_eq!((ahead.code(), ahead.status()), ("unknown-ledger", 422));
+    bench.send(&first_seen(1, b"one", 0)).await.unwrap();
+    bench.send(&first_seen(2, b"two", 0)).await.unwrap();
+    let ledger =
+        bench.ingest.store.read("read", |view| view.ledger("enr_web-1", root_of(&[]), 99)).await.unwrap();
+    let kept = ledger.first_values()[&path("/etc/machine-id")].content().copied();
+    assert_eq!(kept, crate::testing::file(b"one").content().copied(), "the first one counts");
+    assert_eq!(
+        bench.ingest.arrived.liveness.first_values("web-1"),
+        Some(1),
+        "nodes are told how many there are"
+    );
 }

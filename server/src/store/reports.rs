@@ -98,6 +98,22 @@ impl View<'_> {
         self.row("look for a node's newest report", &sql, [node], ReportRow::from_row)
     }
 
+    /// The report with this number in the chain with this id.
+    pub(crate) fn report_numbered(
+        &self,
+        node: &str,
+        chain_id: &str,
+        sequence: u64,
+    ) -> Result<Option<ReportRow>, StoreError> {
+        let sql = select("node = ?1 AND chain_id = ?2 AND sequence = ?3");
+        self.row(
+            "look for a report by its number",
+            &sql,
+            params![node, chain_id, sequence],
+            ReportRow::from_row,
+        )
+    }
+
     /// The report with this id.
     pub(crate) fn report(&self, id: i64) -> Result<Option<ReportRow>, StoreError> {
         self.row("look for a report", &select("id = ?1"), [id], ReportRow::from_row)
