@@ -169,7 +169,7 @@ fn an_agent_that_runs_on_reports_by_itself_and_stops_when_told() -> Result<()> {
 #[test]
 fn without_a_collector_findings_are_logged() -> Result<()> {
     let site = Site::small(&["web-1"])?;
-    site.write_agent("web-1", None)?;
+    site.write_agent("web-1")?;
     assert_eq!(site.sweep("web-1")?.code, Some(0));
     site.tamper("web-1")?;
     let ended = site.sweep("web-1")?;

@@ -9,15 +9,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use congruent_protocol::action::ActionState;
-use congruent_protocol::digest::Algorithm;
-use congruent_protocol::report::{Acknowledgement, Report};
+use congruent_protocol::report::{Acknowledgement, Report, Sealed, SetChange, report_digest};
+use congruent_tests::enrolled::redirect;
 use congruent_tests::program;
+use congruent_tests::proxy::{Proxy, Way};
 use congruent_tests::receiver::{Answer, WebhookReceiver};
 use congruent_tests::site::{Settings, Site};
-use congruent_tests::swallower::Swallower;
 use congruent_tests::wait::{PATIENCE, wait_for};
 use serde_json::json;
 
+use crate::real_report::spooled;
 use crate::watch::{actions, count, node, settle, sweep, wait_for_action};
 
 /// An agent that sweeps once, running.
@@ -40,10 +41,29 @@ fn check_chain(site: &Site, reports: i64) -> Result<()> {
     ] {
         assert_eq!(count(site, query)?, expected, "{query}");
     }
-    let spool = fs::read_dir(site.state("web-1").join("spool"))?.count();
-    assert_eq!(spool, 0, "the agent still has reports");
+    assert_eq!(spooled(site, "web-1")?.len(), 0, "the agent still has reports");
     Ok(())
 }
+
+/// An agent whose first report gets no answer, killed while it waits for one; gives
+/// the report's bytes.
+fn kill_unanswered(site: &Site, agents_url: &str, way: Way) -> Result<Vec<u8>> {
+    let proxy = Proxy::start(agents_url, way)?;
+    redirect(&site.state("web-1"), &proxy.url())?;
+    let mut agent = start_sweep(site)?;
+    let waited = proxy.wait().and_then(|()| {
+        let arrived = || Ok((way == Way::Cut || count(site, REPORTS)? == 1).then_some(()));
+        wait_for("the report to arrive", PATIENCE, arrived)
+    });
+    program::end(&mut agent);
+    waited?;
+    redirect(&site.state("web-1"), agents_url)?;
+    let spooled = spooled(site, "web-1")?;
+    let [report] = &spooled[..] else { anyhow::bail!("spooled are {spooled:?}") };
+    Ok(fs::read(report)?)
+}
+
+const REPORTS: &str = "SELECT count(*) FROM reports";
 
 #[test]
 fn a_collector_killed_while_the_platform_hangs_sends_the_same_order_again() -> Result<()> {
@@ -123,29 +143,20 @@ fn a_platform_that_refuses_is_asked_again_and_one_that_is_gone_is_not() -> Resul
 
 #[test]
 fn an_agent_killed_before_the_answer_sends_the_same_report_again() -> Result<()> {
-    for reached in [false, true] {
+    for way in [Way::Cut, Way::NoAnswer] {
         let site = Site::small(&["web-1"])?;
         let collector = site.collect(&Settings::default())?;
-        let swallower = Swallower::start(reached.then(|| collector.url().to_owned()))?;
-        site.write_agent("web-1", Some(&swallower.url()))?;
-        let mut agent = start_sweep(&site)?;
-        let swallowed = swallower.wait()?;
-        program::end(&mut agent);
-        let sent: Report = serde_json::from_slice(&swallowed.body)?;
+        let bytes = kill_unanswered(&site, &collector.agents_url()?, way)?;
+        let payload = Sealed::parse(&bytes)?.payload();
+        let sent: Report<SetChange> = serde_json::from_slice(payload)?;
         assert_eq!((sent.sequence, sent.previous), (1, None));
-        assert_eq!(count(&site, "SELECT count(*) FROM reports")?, i64::from(reached));
+        assert_eq!(count(&site, REPORTS)?, i64::from(way == Way::NoAnswer));
 
-        site.write_agent("web-1", Some(collector.url()))?;
         sweep(&site, "web-1", 0)?;
         check_chain(&site, 2)?;
-        let first = count(
-            &site,
-            &format!(
-                "SELECT count(*) FROM reports WHERE sequence = 1 AND digest = '{}'",
-                Algorithm::Blake3.digest(&swallowed.body)
-            ),
-        )?;
-        assert_eq!(first, 1, "the first report came with other bytes");
+        let digest = report_digest(payload);
+        let first = format!("SELECT count(*) FROM reports WHERE sequence = 1 AND digest = '{digest}'");
+        assert_eq!(count(&site, &first)?, 1, "the first report came with other bytes");
     }
     Ok(())
 }
@@ -154,35 +165,31 @@ fn an_agent_killed_before_the_answer_sends_the_same_report_again() -> Result<()>
 fn what_is_sent_twice_counts_once() -> Result<()> {
     let site = Site::small(&["web-1"])?;
     let collector = site.collect(&Settings::default())?;
-    let swallower = Swallower::start(Some(collector.url().to_owned()))?;
-    site.write_agent("web-1", Some(&swallower.url()))?;
-    let mut agent = start_sweep(&site)?;
-    let swallowed = swallower.wait()?;
-    program::end(&mut agent);
-    let first: Acknowledgement = swallowed.answer.context("the report was not handed on")?.json()?;
-    assert!(!first.duplicate);
+    let bytes = kill_unanswered(&site, &collector.agents_url()?, Way::NoAnswer)?;
+    let digest = report_digest(Sealed::parse(&bytes)?.payload());
     for _ in 0..3 {
-        let again = collector.post(&congruent_tests::site::token("web-1"), &swallowed.body)?;
+        let again = wait_for("the agent's own request to end", PATIENCE, || {
+            let response = site.post(&collector, "web-1", &bytes)?;
+            Ok((response.status != 429).then_some(response))
+        })?;
         let again: Acknowledgement = again.json()?;
-        assert_eq!(again, Acknowledgement { duplicate: true, ..first.clone() });
+        assert_eq!((again.sequence, again.digest, again.duplicate), (1, digest, true));
     }
-    assert_eq!(count(&site, "SELECT count(*) FROM reports")?, 1);
+    assert_eq!(count(&site, REPORTS)?, 1);
     Ok(())
 }
 
 #[test]
 fn reports_wait_for_a_collector_that_is_down() -> Result<()> {
     let site = Site::small(&["web-1"])?;
-    let collector = site.collect(&Settings::default())?;
-    let settings = Settings { port: collector.port(), ..Settings::default() };
-    collector.kill();
+    site.collect(&Settings::default())?.kill();
     for sweeps in 1..=3 {
         let ended = site.sweep("web-1")?;
         assert_eq!(ended.code, Some(2), "{}", ended.stderr);
         assert!(ended.stderr.contains("spooled"), "{}", ended.stderr);
-        assert_eq!(fs::read_dir(site.state("web-1").join("spool"))?.count(), sweeps);
+        assert_eq!(spooled(&site, "web-1")?.len(), sweeps);
     }
-    let collector = site.collect(&settings)?;
+    let collector = site.collect(&Settings::default())?;
     sweep(&site, "web-1", 0)?;
     assert_eq!(node(&collector, "web-1")?["report"]["sequence"], 4);
     check_chain(&site, 4)
@@ -191,11 +198,11 @@ fn reports_wait_for_a_collector_that_is_down() -> Result<()> {
 #[test]
 fn one_agent_at_a_time_owns_a_state_directory() -> Result<()> {
     let site = Site::small(&["web-1"])?;
-    let swallower = Swallower::start(None)?;
-    site.write_agent("web-1", Some(&swallower.url()))?;
+    let collector = site.collect(&Settings::default())?;
+    let proxy = Proxy::start(&collector.agents_url()?, Way::Cut)?;
+    redirect(&site.state("web-1"), &proxy.url())?;
     let mut first = start_sweep(&site)?;
-    swallower.wait()?;
-    let second = site.sweep("web-1");
+    let second = proxy.wait().and_then(|()| site.sweep("web-1"));
     program::end(&mut first);
     let second = second?;
     assert_eq!(second.code, Some(2), "{}", second.stderr);

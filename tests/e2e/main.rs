@@ -41,6 +41,8 @@ mod races;
 #[cfg(test)]
 mod real_report;
 #[cfg(test)]
+mod reports;
+#[cfg(test)]
 mod second_reader;
 #[cfg(test)]
 mod sweeps;

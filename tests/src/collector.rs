@@ -8,12 +8,10 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 
 use anyhow::{Context, Result, bail};
-use congruent_protocol::report::{REPORTS_PATH, Report};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::curl::Curl;
-use crate::http::{Response, request};
+use crate::http::{Response, request, request_tls};
 use crate::wait::{PATIENCE, wait_for};
 use crate::{binaries, program};
 
@@ -24,8 +22,8 @@ const AGENTS: &str = "enrolled nodes on ";
 pub struct Collector {
     child: Child,
     url: String,
-    /// What it says after its first line.
-    lines: Receiver<String>,
+    /// Where enrolled nodes report; none where it takes no enrolments.
+    agents_url: Option<String>,
     operator_token: String,
     /// The certificate of its authority, where it speaks TLS.
     authority: PathBuf,
@@ -54,11 +52,12 @@ impl Collector {
             .stderr(file)
             .spawn()
             .context("cannot start the collector")?;
-        match first_line(&mut child) {
-            Some((url, lines)) => {
+        let toml = std::fs::read_to_string(config).context("cannot read the configuration")?;
+        match urls(&mut child, toml.lines().any(|line| line.starts_with("agents-listen"))) {
+            Some((url, agents_url)) => {
                 let (operator_token, authority) =
                     (operator_token.to_owned(), config.with_file_name("ca.pem"));
-                Ok(Self { child, url, lines, operator_token, authority })
+                Ok(Self { child, url, agents_url, operator_token, authority })
             }
             None => {
                 program::end(&mut child);
@@ -73,9 +72,9 @@ impl Collector {
         &self.url
     }
 
-    /// The port it listens on.
-    pub fn port(&self) -> u16 {
-        self.url.rsplit(':').next().and_then(|port| port.parse().ok()).unwrap_or_default()
+    /// The certificate of its authority.
+    pub fn authority(&self) -> &Path {
+        &self.authority
     }
 
     /// Its process id.
@@ -83,13 +82,12 @@ impl Collector {
         self.child.id()
     }
 
-    /// Where enrolled nodes report, as it says once.
+    /// Where enrolled nodes report.
     ///
     /// # Errors
-    /// When it does not say so.
+    /// When it takes no enrolments.
     pub fn agents_url(&self) -> Result<String> {
-        let line = self.lines.recv_timeout(PATIENCE).context("the collector takes no enrolments")?;
-        line.strip_prefix(AGENTS).map(str::to_owned).with_context(|| format!("unexpected: {line}"))
+        self.agents_url.clone().context("the collector takes no enrolments")
     }
 
     /// Asks for `path` as the operator.
@@ -107,8 +105,13 @@ impl Collector {
     pub fn ask(&self, method: &str, path: &str, body: &str) -> Result<Response> {
         let url = format!("{}{path}", self.url);
         if self.url.starts_with("https:") {
-            let curl = Curl::new(&self.authority).token(&self.operator_token);
-            return curl.with("--header").with("congruent-reason: a test").ask(method, &url, body);
+            let bearer = format!("Bearer {}", self.operator_token);
+            let headers = [
+                ("authorization", bearer.as_str()),
+                ("congruent-reason", "a test"),
+                ("content-type", "application/json"),
+            ];
+            return request_tls(&self.authority, method, &url, &headers, body.as_bytes());
         }
         request(method, &url, Some(&self.operator_token), Some("application/json"), body.as_bytes())
     }
@@ -121,23 +124,6 @@ impl Collector {
         let response = self.get(path)?;
         anyhow::ensure!(response.status == 200, "{path}: {} {}", response.status, response.text());
         response.json()
-    }
-
-    /// Posts a body as a node's report.
-    ///
-    /// # Errors
-    /// When it does not answer.
-    pub fn post(&self, token: &str, body: &[u8]) -> Result<Response> {
-        let url = format!("{}{REPORTS_PATH}", self.url);
-        request("POST", &url, Some(token), Some("application/json"), body)
-    }
-
-    /// Posts a report.
-    ///
-    /// # Errors
-    /// When it does not answer.
-    pub fn report(&self, token: &str, report: &Report) -> Result<Response> {
-        self.post(token, &serde_json::to_vec(report).context("reports always serialise")?)
     }
 
     /// Ends it as the kernel does when memory runs out: at once, without a word.
@@ -163,17 +149,26 @@ impl Drop for Collector {
     }
 }
 
-/// The URL in the collector's first line, and the lines after it; none where it
-/// ends or says nothing.
-fn first_line(child: &mut Child) -> Option<(String, Receiver<String>)> {
+/// The URLs in the collector's first lines, the second where enrolled nodes have a port
+/// of their own; none where it ends or says nothing.
+fn urls(child: &mut Child, has_agents: bool) -> Option<(String, Option<String>)> {
+    let lines = lines(child)?;
+    let next = || lines.recv_timeout(PATIENCE).ok();
+    let url = next()?.strip_prefix(READY)?.to_owned();
+    let agents_url = if has_agents { Some(next()?.strip_prefix(AGENTS)?.to_owned()) } else { None };
+    Some((url, agents_url))
+}
+
+/// What the collector says, line by line.
+fn lines(child: &mut Child) -> Option<Receiver<String>> {
     let stdout = child.stdout.take()?;
     let (send, lines) = mpsc::channel();
-    // Reads on after the first line, so that the collector never meets a closed pipe.
+    // Reads on when nobody listens any more, so that the collector never meets a closed
+    // pipe.
     thread::spawn(move || {
         for line in BufReader::new(stdout).lines().map_while(Result::ok) {
             let _ = send.send(line);
         }
     });
-    let line = lines.recv_timeout(PATIENCE).ok()?;
-    Some((line.strip_prefix(READY)?.to_owned(), lines))
+    Some(lines)
 }

@@ -64,6 +64,15 @@ impl Curl {
         run(command.args(&self.more).arg(url))
     }
 
+    /// Posts what is in a file, byte for byte, and takes the answer.
+    ///
+    /// # Errors
+    /// When there is none; with what curl said.
+    pub fn post_file(&self, url: &str, file: &Path) -> Result<Response> {
+        let (header, data) = ("content-type: application/json", format!("@{}", file.display()));
+        self.clone().with("--header").with(header).with("--data-binary").with(&data).ask("POST", url, "")
+    }
+
     /// Asks, and takes the answer.
     ///
     /// # Errors

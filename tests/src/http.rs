@@ -1,10 +1,15 @@
-//! A small HTTP client and the reading half of a server, over plain sockets on
-//! the loopback: enough to say exactly what goes over the wire.
+//! A small HTTP client and the reading half of a server, over sockets on the
+//! loopback, plain or with TLS: enough to say exactly what goes over the wire.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde::de::DeserializeOwned;
 
 use crate::wait::PATIENCE;
@@ -89,24 +94,71 @@ pub fn request(
     content_type: Option<&str>,
     body: &[u8],
 ) -> Result<Response> {
-    let rest = url.strip_prefix("http://").context("only http:// is spoken here")?;
-    let (authority, path) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
-    let mut stream = TcpStream::connect(authority).with_context(|| format!("cannot connect to {url}"))?;
+    let (host, path) = parts(url, "http://")?;
+    let bearer = token.map(|token| format!("Bearer {token}"));
+    let headers = [("authorization", bearer.as_deref()), ("content-type", content_type)];
+    let headers: Vec<_> = headers.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+    exchange(connect(host)?, (method, host, path), &headers, body).with_context(|| url.to_owned())
+}
+
+/// The same over TLS, to a server of the authority whose certificate is in the file
+/// `authority`.
+///
+/// # Errors
+/// When the server cannot be reached or is another, or what it says is not HTTP.
+pub fn request_tls(
+    authority: &Path,
+    method: &str,
+    url: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Result<Response> {
+    let (host, path) = parts(url, "https://")?;
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name).to_owned();
+    let name = ServerName::try_from(name).context("the URL names no host")?;
+    let tls = ClientConnection::new(Arc::new(trusting(authority)?), name).context("cannot begin TLS")?;
+    let stream = StreamOwned::new(tls, connect(host)?);
+    exchange(stream, (method, host, path), headers, body).with_context(|| url.to_owned())
+}
+
+/// TLS to whoever is of this authority.
+fn trusting(authority: &Path) -> Result<ClientConfig> {
+    let certificate = CertificateDer::from_pem_file(authority)
+        .with_context(|| format!("{} is no certificate", authority.display()))?;
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate).context("the authority's certificate cannot be used")?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    Ok(config.context("cannot set up TLS")?.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// The host with its port, and the path.
+fn parts<'a>(url: &'a str, scheme: &str) -> Result<(&'a str, &'a str)> {
+    let rest = url.strip_prefix(scheme).with_context(|| format!("only {scheme} is spoken here: {url}"))?;
+    Ok(rest.find('/').map_or((rest, "/"), |at| rest.split_at(at)))
+}
+
+fn connect(host: &str) -> Result<TcpStream> {
+    let stream = TcpStream::connect(host).with_context(|| format!("cannot connect to {host}"))?;
     stream.set_read_timeout(Some(PATIENCE))?;
-    let mut head = format!("{method} {path} HTTP/1.0\r\nhost: {authority}\r\n");
-    for (name, value) in [("authorization", token.map(|token| format!("Bearer {token}")))]
-        .into_iter()
-        .chain([("content-type", content_type.map(str::to_owned))])
-    {
-        if let Some(value) = value {
-            head.push_str(&format!("{name}: {value}\r\n"));
-        }
+    Ok(stream)
+}
+
+fn exchange(
+    mut stream: impl Read + Write,
+    (method, host, path): (&str, &str, &str),
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Result<Response> {
+    let mut head = format!("{method} {path} HTTP/1.0\r\nhost: {host}\r\n");
+    for (name, value) in headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
     }
     head.push_str(&format!("content-length: {}\r\n\r\n", body.len()));
-    stream.write_all(head.as_bytes()).with_context(|| format!("cannot send to {url}"))?;
+    stream.write_all(head.as_bytes()).context("cannot send")?;
     // A server may refuse before it has read the whole body, and close.
     let _ = stream.write_all(body);
-    let answer = Message::read(stream, true).with_context(|| format!("no answer from {url}"))?;
+    let answer = Message::read(stream, true).context("no answer")?;
     let status = answer.first_line.split(' ').nth(1).and_then(|status| status.parse().ok());
     let status = status.with_context(|| format!("{:?} is not HTTP", answer.first_line))?;
     Ok(Response { status, body: answer.body })

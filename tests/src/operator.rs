@@ -17,6 +17,8 @@ pub struct Operator {
     pub url: String,
     /// The file with the operator's token.
     pub token_file: PathBuf,
+    /// The certificate of the collector's authority.
+    pub authority: PathBuf,
 }
 
 impl Operator {
@@ -27,6 +29,7 @@ impl Operator {
     pub fn command(&self, arguments: &[&str]) -> Result<Command> {
         let mut command = Command::new(binaries::path("congruent-server")?);
         command.args(arguments).args(["--server", &self.url]).arg("--token-file").arg(&self.token_file);
+        command.arg("--ca").arg(&self.authority);
         Ok(command)
     }
 

@@ -1,12 +1,16 @@
 //! A whole installation in a sandbox: a baked tree, a collector's configuration,
 //! nodes with trees of their own that were copied from what was baked.
 
+use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use congruent_protocol::report::{REPORTS_PATH, Report};
 
 use crate::collector::Collector;
+use crate::enrolled::{self, Enrolled};
+use crate::http::Response;
 use crate::program::{Ended, run};
 use crate::sandbox::{KeyFiles, Sandbox};
 use crate::signature::WebhookSecret;
@@ -26,6 +30,8 @@ pub struct Site {
     /// What its webhooks are signed with.
     pub secret: WebhookSecret,
     nodes: Vec<String>,
+    /// Where collectors of this installation take reports; 0 before the first.
+    agents_port: Cell<u16>,
 }
 
 /// What differs between collectors in tests.
@@ -66,7 +72,7 @@ impl Default for Settings {
             database: "congruent.db",
             max_body_bytes: None,
             manifests: vec!["web.manifest".to_owned()],
-            tls: false,
+            tls: true,
             more: "",
             more_of_group: "",
         }
@@ -100,6 +106,7 @@ impl Site {
             secret: WebhookSecret::new(*b"a secret of thirty-two bytes ..."),
             sandbox,
             nodes,
+            agents_port: Cell::new(0),
         };
         let baked = site.sandbox.path("baked");
         plant(&baked)?;
@@ -107,7 +114,6 @@ impl Site {
         site.sandbox.write("operator.token", token("operator"))?;
         site.sandbox.write("platform.secret", site.secret.to_text())?;
         for node in &site.nodes {
-            site.sandbox.write(format!("{node}.token"), token(node))?;
             tree::copy(&baked, &site.root(node))?;
         }
         Ok(site)
@@ -146,12 +152,13 @@ impl Site {
             settings;
         let limit = settings.max_body_bytes.map(|bytes| format!("max-body-bytes = {bytes}\n"));
         let webhook = settings.webhook.as_ref().map(|_| format!("webhook = {TARGET:?}\n"));
+        let agents = if more.contains("agents-listen") { String::new() } else { self.agents_listen() };
         let mut toml = format!(
             "listen = \"127.0.0.1:{port}\"\n\
              database = {database:?}\n\
              operator-token-file = \"operator.token\"\n\
              silent-after = {silent_after:?}\n\
-             tls = {tls}\n{}{more}\n\
+             tls = {tls}\n{agents}{}{more}\n\
              [[group]]\n\
              name = {GROUP:?}\n\
              environment = {environment:?}\n\
@@ -162,11 +169,6 @@ impl Site {
             settings.manifests,
             webhook.unwrap_or_default()
         );
-        for node in &self.nodes {
-            toml.push_str(&format!(
-                "[[node]]\nid = {node:?}\ngroup = {GROUP:?}\ntoken-file = \"{node}.token\"\n"
-            ));
-        }
         if let Some(url) = &settings.webhook {
             toml.push_str(&format!(
                 "[[webhook]]\nname = {TARGET:?}\nurl = {url:?}\nsecret-file = \"platform.secret\"\n"
@@ -175,16 +177,37 @@ impl Site {
         toml
     }
 
-    /// Starts the collector and points every node at it.
+    /// The line of a configuration that has nodes report where they always did.
+    pub fn agents_listen(&self) -> String {
+        format!("agents-listen = \"127.0.0.1:{}\"\n", self.agents_port.get())
+    }
+
+    /// Starts the collector, and enrols every node that is not.
     ///
     /// # Errors
     /// When it does not come up.
     pub fn collect(&self, settings: &Settings) -> Result<Collector> {
-        let config = self.write_server(settings)?;
-        let collector = Collector::start(&config, &self.sandbox.path("server.log"), &token("operator"))?;
+        self.write_server(settings)?;
+        let collector = self.start()?;
         for node in &self.nodes {
-            self.write_agent(node, Some(collector.url()))?;
+            let config = self.write_agent(node)?;
+            if !enrolled::is_enrolled(&self.state(node)) {
+                enrolled::enrol(&collector, &config, GROUP)?;
+            }
         }
+        Ok(collector)
+    }
+
+    /// Starts a collector with the configuration as it is written.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn start(&self) -> Result<Collector> {
+        let (config, log) = (self.sandbox.path("server.toml"), self.sandbox.path("server.log"));
+        let collector = Collector::start(&config, &log, &token("operator"))?;
+        let url = collector.agents_url()?;
+        let port = url.rsplit(':').next().and_then(|port| port.parse().ok());
+        self.agents_port.set(port.with_context(|| format!("{url} has no port"))?);
         Ok(collector)
     }
 
@@ -192,18 +215,43 @@ impl Site {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn write_agent(&self, node: &str, url: Option<&str>) -> Result<PathBuf> {
-        let collector = url.map(|url| format!("[collector]\nurl = {url:?}\ntoken-file = \"{node}.token\"\n"));
+    pub fn write_agent(&self, node: &str) -> Result<PathBuf> {
         let toml = format!(
             "node = {node:?}\n\
              manifest = \"web.manifest\"\n\
              trust = [\"key.pub.pem\"]\n\
              root = \"{node}-root\"\n\
              state-directory = \"{node}-state\"\n\
-             interval = \"15m\"\n{}",
-            collector.unwrap_or_default()
+             interval = \"15m\"\n"
         );
         self.sandbox.write(format!("{node}.toml"), toml)
+    }
+
+    /// What an enrolled node can do without its agent.
+    ///
+    /// # Errors
+    /// When it is not enrolled.
+    pub fn enrolled(&self, node: &str) -> Result<Enrolled> {
+        Enrolled::new(&self.state(node), &self.database())
+    }
+
+    /// A report as this node sends it.
+    ///
+    /// # Errors
+    /// When it is not enrolled.
+    pub fn sealed(&self, node: &str, report: &Report) -> Result<Vec<u8>> {
+        self.enrolled(node)?.sealed(report)
+    }
+
+    /// Posts a body as this node's report.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub fn post(&self, collector: &Collector, node: &str, body: &[u8]) -> Result<Response> {
+        let file = tempfile::NamedTempFile::new_in(self.sandbox.folder()).context("cannot make a file")?;
+        fs::write(&file, body).context("cannot write a body")?;
+        let url = format!("{}{REPORTS_PATH}", collector.agents_url()?);
+        self.enrolled(node)?.curl(collector.authority()).post_file(&url, file.path())
     }
 
     /// The agent's command for a node, without `--once`.
@@ -234,7 +282,7 @@ impl Site {
     }
 }
 
-/// The token of a node, or of the operator.
+/// A token that nobody else has.
 pub fn token(of: &str) -> String {
     format!("token-of-{of}-0123456789abcdef0123456789abcdef")
 }

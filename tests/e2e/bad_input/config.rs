@@ -25,16 +25,16 @@ fn an_unknown_key_gets_the_nearest_known_one_named() -> Result<()> {
         ("[[group]]", "[[groups]]", "did you mean `group`?"),
         ("manifests =", "manifest =", "did you mean `manifests`?"),
         ("mode = \"report-only\"", "mode = \"report\"", "did you mean `report-only`?"),
-        ("token-file = \"web", "tokenfile = \"web", "did you mean `token-file`?"),
+        ("agents-listen", "agent-listen", "did you mean `agents-listen`?"),
     ] {
         site.sandbox.write("server.toml", server.replace(good, bad))?;
         check_refusal(bad, &serve(&site)?, &["server.toml", "line ", "column ", says]);
     }
-    let agent = fs::read_to_string(site.write_agent("web-1", Some("http://127.0.0.1:1"))?)?;
+    let agent = fs::read_to_string(site.write_agent("web-1")?)?;
     for (good, bad, says) in [
         ("interval", "intervall", "did you mean `interval`?"),
         ("state-directory", "state-dir", "did you mean `state-directory`?"),
-        ("token-file", "token", "did you mean `token-file`?"),
+        ("trust =", "trusts =", "did you mean `trust`?"),
     ] {
         site.sandbox.write("web-1.toml", agent.replace(good, bad))?;
         check_refusal(bad, &site.sweep("web-1")?, &["web-1.toml", "line ", "column ", says]);
@@ -43,19 +43,28 @@ fn an_unknown_key_gets_the_nearest_known_one_named() -> Result<()> {
     Ok(())
 }
 
+/// Configurations of a version before nodes enrolled.
+#[test]
+fn tokens_of_nodes_are_refused_with_the_mend() -> Result<()> {
+    let site = Site::small(&["web-1"])?;
+    let agent = fs::read_to_string(site.write_agent("web-1")?)?;
+    let old = "[collector]\nurl = \"http://127.0.0.1:1\"\ntoken-file = \"web-1.token\"\n";
+    site.sandbox.write("web-1.toml", format!("{agent}{old}"))?;
+    check_refusal("an old agent", &site.sweep("web-1")?, &["web-1.toml", "[collector]", "congruent enroll"]);
+    Ok(())
+}
+
 #[test]
 fn what_a_collector_cannot_use_is_named_with_the_mend() -> Result<()> {
     let site = Site::small(&["web-1"])?;
-    let replacing = Settings::replacing("http://127.0.0.1:9/".to_owned());
+    let replacing = Settings { tls: false, ..Settings::replacing("http://127.0.0.1:9/".to_owned()) };
     let server = fs::read_to_string(site.write_server(&replacing)?)?;
-    let cases: [(&str, &str, &str, &[&str]); 8] = [
+    let cases: [(&str, &str, &str, &[&str]); 6] = [
         ("an open address", "127.0.0.1:0", "0.0.0.0:0", &["0.0.0.0:0", "127.0.0.1"]),
-        ("no such group", "group = \"web\"", "group = \"wep\"", &["\"wep\"", "known are web"]),
         ("no such webhook", "webhook = \"platform\"", "webhook = \"form\"", &["\"form\"", "platform"]),
         ("no such manifest", "web.manifest", "gone.manifest", &["gone.manifest", "No such file"]),
         ("no such key", "key.pub.pem", "gone.pem", &["gone.pem", "No such file"]),
         ("no such secret", "operator.token", "gone.token", &["gone.token", "No such file"]),
-        ("a shared token", "web-1.token", "operator.token", &["same token"]),
         ("no duration", "\"15m\"", "\"soon\"", &["server.toml", "line 4"]),
     ];
     for (what, good, bad, says) in cases {
@@ -71,9 +80,9 @@ fn a_secret_that_everyone_can_read_is_refused() -> Result<()> {
     use std::os::unix::fs::PermissionsExt;
     let site = Site::small(&["web-1"])?;
     site.write_server(&Settings::default())?;
-    let file = site.sandbox.path("web-1.token");
+    let file = site.sandbox.path("operator.token");
     fs::set_permissions(&file, fs::Permissions::from_mode(0o644))?;
-    check_refusal("an open secret", &serve(&site)?, &["web-1.token", "chmod 600"]);
+    check_refusal("an open secret", &serve(&site)?, &["operator.token", "chmod 600"]);
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 //! nothing is lost by it.
 
 mod bake;
+mod bomb;
 mod config;
 mod manifest;
 mod report;

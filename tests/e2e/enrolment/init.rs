@@ -49,7 +49,7 @@ fn from_nothing_to_a_congruent_node() -> Result<()> {
     assert_eq!(created.code, Some(0), "{}", created.stderr);
     let token = created.text().trim().to_owned();
     congruent_tests::tree::copy(&site.sandbox.path("baked"), &site.root("web-1"))?;
-    site.write_agent("web-1", None)?;
+    site.write_agent("web-1")?;
     let place = Place { site, collector, agents_url };
     let file = place.site.sandbox.write("join.token", &token)?;
     let enroll = || -> Result<_> {

@@ -36,7 +36,7 @@ impl Place {
         let site = Site::small(&[])?;
         for node in nodes {
             tree::copy(&site.sandbox.path("baked"), &site.root(node))?;
-            site.write_agent(node, None)?;
+            site.write_agent(node)?;
         }
         let (collector, agents_url) = start(&site, more)?;
         Ok(Self { site, collector, agents_url })
@@ -145,7 +145,7 @@ impl Place {
 }
 
 fn start(site: &Site, more: &'static str) -> Result<(Collector, String)> {
-    let collector = site.collect(&Settings { tls: true, more, ..Settings::default() })?;
+    let collector = site.collect(&Settings { more, ..Settings::default() })?;
     let agents_url = collector.agents_url()?;
     Ok((collector, agents_url))
 }

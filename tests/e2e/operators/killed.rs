@@ -35,7 +35,7 @@ fn what_was_answered_outlives_a_kill() -> Result<()> {
         scene.collector.take().context("it runs")?.kill();
         let done: Vec<bool> =
             changes.into_iter().map(|child| Ok(ended(child)? == Some(0))).collect::<Result<_>>()?;
-        scene.start(true)?;
+        scene.start()?;
         let groups = listed(&scene, "group", "groups")?;
         for (name, _) in names.iter().zip(&done[1..]).filter(|(_, done)| **done) {
             assert!(groups.iter().any(|group| group["name"] == name.as_str()), "{name} is lost");

@@ -10,12 +10,15 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::Result;
-use congruent_tests::binaries;
 use congruent_tests::collector::Collector;
 use congruent_tests::operator::Operator;
 use congruent_tests::program::run;
-use congruent_tests::site::{Site, TARGET, token};
+use congruent_tests::site::{Site, TARGET};
+use congruent_tests::{binaries, enrolled};
 use serde_json::Value;
+
+/// What the audit has of the token that a scene's node joins with.
+const JOINED: &str = "join-token-created";
 
 /// A collector whose one node is in the group `fleet`, which stands in the store.
 struct Scene {
@@ -33,34 +36,29 @@ impl Scene {
     /// The same, with a webhook for its orders.
     fn ordering(webhook: Option<String>) -> Result<Self> {
         let mut scene = Self { site: Site::small(&["web-1"])?, collector: None, webhook };
-        // A node needs its group, and the group a collector that runs.
-        scene.start(false)?;
+        scene.start()?;
         scene.admin().change(&["group", "create", "fleet", "--environment", "prod"])?;
-        scene.start(true)?;
+        let agent = scene.site.write_agent("web-1")?;
+        enrolled::enrol(scene.collector(), &agent, "fleet")?;
         Ok(scene)
     }
 
-    /// Starts the collector, again where it runs; with its node or without.
-    fn start(&mut self, with_node: bool) -> Result<()> {
+    /// Starts the collector, again where it runs.
+    fn start(&mut self) -> Result<()> {
         if let Some(running) = self.collector.take() {
             assert_eq!(running.stop()?, Some(0));
         }
         let mut toml = "listen = \"127.0.0.1:0\"\ndatabase = \"congruent.db\"\n\
-             operator-token-file = \"operator.token\"\nsilent-after = \"15m\"\ntls = false\n"
+             operator-token-file = \"operator.token\"\nsilent-after = \"15m\"\n"
             .to_owned();
-        if with_node {
-            toml.push_str("[[node]]\nid = \"web-1\"\ngroup = \"fleet\"\ntoken-file = \"web-1.token\"\n");
-        }
+        toml.push_str(&self.site.agents_listen());
         if let Some(url) = &self.webhook {
             toml.push_str(&format!(
                 "[[webhook]]\nname = {TARGET:?}\nurl = {url:?}\nsecret-file = \"platform.secret\"\n"
             ));
         }
-        let config = self.site.sandbox.write("server.toml", toml)?;
-        let log = self.site.sandbox.path("server.log");
-        let collector = Collector::start(&config, &log, &token("operator"))?;
-        self.site.write_agent("web-1", Some(collector.url()))?;
-        self.collector = Some(collector);
+        self.site.sandbox.write("server.toml", toml)?;
+        self.collector = Some(self.site.start()?);
         Ok(())
     }
 
@@ -74,7 +72,8 @@ impl Scene {
     }
 
     fn operator(&self, token_file: PathBuf) -> Operator {
-        Operator { url: self.collector().url().to_owned(), token_file }
+        let collector = self.collector();
+        Operator { url: collector.url().to_owned(), token_file, authority: collector.authority().to_owned() }
     }
 
     /// Imports the site's manifest; gives its root.
@@ -84,11 +83,13 @@ impl Scene {
         Ok(answer["root"].as_str().unwrap_or_default().to_owned())
     }
 
-    /// The audit's action words, the newest first.
+    /// The audit's action words, the newest first, but for the token that the scene's
+    /// own node joined with.
     fn audit(&self) -> Result<Vec<String>> {
         let answer = self.admin().answer(&["audit", "list"])?;
         let rows = answer["audit"].as_array().cloned().unwrap_or_default();
-        Ok(rows.iter().map(|row| row["action"].as_str().unwrap_or_default().to_owned()).collect())
+        let words = rows.iter().map(|row| row["action"].as_str().unwrap_or_default().to_owned());
+        Ok(words.filter(|word| word != JOINED).collect())
     }
 
     /// The auditor's report about all that was.

@@ -32,13 +32,13 @@ fn a_token_is_given_once_and_works_until_it_is_revoked() -> Result<()> {
     }
     assert_eq!(scene.audit()?[..2], ["refused", "operator-created"]);
 
-    scene.start(true)?;
+    scene.start()?;
     let alice = scene.operator(file);
     assert_eq!(alice.run(&["group", "list"])?.code, Some(0), "a restart forgets operators");
     scene.admin().change(&["operator", "revoke", "alice"])?;
     let gone = alice.run(&["group", "list"])?;
     assert!(gone.code == Some(2) && gone.stderr.contains("was revoked at"), "{}", gone.stderr);
-    scene.start(true)?;
+    scene.start()?;
     let gone = Operator { url: scene.admin().url, ..alice }.run(&["group", "list"])?;
     assert!(gone.code == Some(2) && gone.stderr.contains("was revoked at"), "{}", gone.stderr);
 

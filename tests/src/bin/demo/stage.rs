@@ -9,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 use congruent_protocol::drift::Finding;
 use congruent_protocol::verification::State;
 use congruent_tests::collector::Collector;
+use congruent_tests::enrolled::fingerprint;
 use congruent_tests::program::{self, run};
 use congruent_tests::receiver::{Answer, Delivery, WebhookReceiver};
 use congruent_tests::signature::WebhookSecret;
@@ -18,12 +19,11 @@ use congruent_tests::{agent, binaries};
 use super::say;
 
 const OPERATOR: &str = "demo-operator-token-that-nobody-else-has";
-const NODE: &str = "demo-node-token-that-nobody-else-has";
 /// Where processes are noted that are to be ended, one id a line.
 const PROCESSES: &str = "pids";
 const SERVER: &str = r#"
 listen = "127.0.0.1:0"
-tls = false
+agents-listen = "127.0.0.1:0"
 database = "congruent.db"
 operator-token-file = "operator.token"
 silent-after = "15m"
@@ -35,11 +35,6 @@ mode = "replace"
 manifests = ["web.manifest"]
 trust = ["signer.pub.pem"]
 webhook = "platform"
-
-[[node]]
-id = "web-1"
-group = "web"
-token-file = "web-1.token"
 
 [[webhook]]
 name = "platform"
@@ -74,7 +69,6 @@ impl Stage {
         for (name, text) in [
             ("platform.secret", secret.to_text()),
             ("operator.token", OPERATOR.to_owned()),
-            ("web-1.token", NODE.to_owned()),
         ] {
             write_secret(&folder.join(name), &text)?;
         }
@@ -110,10 +104,11 @@ impl Stage {
         let collector = Collector::start(&config, &self.folder.join("server.log"), OPERATOR)?;
         note_process(&self.folder, collector.process_id())?;
         say(&format!("| listening on {}", collector.url()));
+        say(&format!("| enrolled nodes on {}", collector.agents_url()?));
 
         let config = self.folder.join("agent.toml");
-        let to = format!("[collector]\nurl = \"{}\"\ntoken-file = \"web-1.token\"\n", collector.url());
-        fs::write(&config, format!("{AGENT}{to}"))?;
+        fs::write(&config, AGENT)?;
+        self.enrol(&collector)?;
         self.collector = Some(collector);
         println!("\n  $ congruent agent --config agent.toml\n");
         let log = File::create(self.folder.join("agent.log"))?;
@@ -123,6 +118,15 @@ impl Stage {
         note_process(&self.folder, child.id())?;
         self.agent = Some(child);
         Ok(())
+    }
+
+    /// Makes the machine known to the collector, showing how.
+    fn enrol(&self, collector: &Collector) -> Result<()> {
+        let (url, fingerprint) = (collector.url(), fingerprint(collector.authority())?);
+        let token = "token create --config server.toml --group web --output join.token --reason a-demo";
+        self.show("congruent-server", &format!("{token} --server {url}"))?;
+        let enroll = "enroll --config agent.toml --token-file join.token";
+        self.show("congruent", &format!("{enroll} --server {url} --ca-fingerprint {fingerprint}"))
     }
 
     fn collector(&self) -> Result<&Collector> {

@@ -1,0 +1,3 @@
+//! Reports on their way, and what they cost.
+
+mod large;
