@@ -1,9 +1,9 @@
 //! A whole installation in a sandbox: a baked tree, a collector's configuration,
 //! nodes with trees of their own that were copied from what was baked.
 
-use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use anyhow::{Context, Result};
 use congruent_protocol::report::{REPORTS_PATH, Report};
@@ -31,7 +31,7 @@ pub struct Site {
     pub secret: WebhookSecret,
     nodes: Vec<String>,
     /// Where collectors of this installation take reports; 0 before the first.
-    agents_port: Cell<u16>,
+    agents_port: AtomicU16,
 }
 
 /// What differs between collectors in tests.
@@ -106,7 +106,7 @@ impl Site {
             secret: WebhookSecret::new(*b"a secret of thirty-two bytes ..."),
             sandbox,
             nodes,
-            agents_port: Cell::new(0),
+            agents_port: AtomicU16::new(0),
         };
         let baked = site.sandbox.path("baked");
         plant(&baked)?;
@@ -179,7 +179,7 @@ impl Site {
 
     /// The line of a configuration that has nodes report where they always did.
     pub fn agents_listen(&self) -> String {
-        format!("agents-listen = \"127.0.0.1:{}\"\n", self.agents_port.get())
+        format!("agents-listen = \"127.0.0.1:{}\"\n", self.agents_port.load(Ordering::Relaxed))
     }
 
     /// Starts the collector, and enrols every node that is not.
@@ -207,7 +207,7 @@ impl Site {
         let collector = Collector::start(&config, &log, &token("operator"))?;
         let url = collector.agents_url()?;
         let port = url.rsplit(':').next().and_then(|port| port.parse().ok());
-        self.agents_port.set(port.with_context(|| format!("{url} has no port"))?);
+        self.agents_port.store(port.with_context(|| format!("{url} has no port"))?, Ordering::Relaxed);
         Ok(collector)
     }
 

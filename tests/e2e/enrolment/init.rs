@@ -100,7 +100,7 @@ fn the_users_own_authority_serves_as_well() -> Result<()> {
         let made = run(command.arg("-out").arg(&certificate))?;
         assert_eq!(made.code, Some(0), "{}", made.stderr);
         congruent_tests::tree::copy(&site.sandbox.path("baked"), &site.root("web-1"))?;
-        site.write_agent("web-1", None)?;
+        site.write_agent("web-1")?;
         let own = "agents-listen = \"127.0.0.1:0\"\nca = { certificate = \"own.pem\", key = \"own.key\" }\n";
         let (collector, agents_url) = start(&site, own)?;
         // Where the helpers look for it.

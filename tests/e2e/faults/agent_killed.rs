@@ -15,7 +15,7 @@ use crate::watch::settle;
 fn a_spool_that_fills_loses_and_doubles_nothing_when_its_agent_is_killed() -> Result<()> {
     let site = Site::small(&["web-1"])?;
     let collector = site.collect(&Settings::default())?;
-    let settings = Settings { port: collector.port(), ..Settings::default() };
+    let settings = Settings::default();
     site.tamper("web-1")?;
     collector.kill();
     let (mut killed, mut most) = (0, 0);

@@ -28,7 +28,7 @@ fn acknowledged(log: &str) -> impl Iterator<Item = u64> {
 fn what_was_acknowledged_is_there_and_nothing_is_there_twice() -> Result<()> {
     let site = Site::small(&NODES)?;
     let first = site.collect(&Settings::default())?;
-    let settings = Settings { port: first.port(), ..Settings::default() };
+    let settings = Settings::default();
     let is_over = AtomicBool::new(false);
     let (told, collector) = thread::scope(|scope| -> Result<(Vec<BTreeSet<u64>>, Collector)> {
         let mut collector = first;

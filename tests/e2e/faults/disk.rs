@@ -82,7 +82,7 @@ fn a_collector_whose_disk_is_full_acknowledges_nothing_and_goes_on_when_there_is
 fn a_collector_whose_disk_fails_stops_rather_than_acknowledge() -> Result<()> {
     let site = Site::small(&["web-1"])?;
     let collector = site.collect(&Settings::default())?;
-    let settings = Settings { port: collector.port(), ..Settings::default() };
+    let settings = Settings::default();
     sweep(&site, "web-1", 0)?;
     collector.kill();
     let config = site.write_server(&settings)?;

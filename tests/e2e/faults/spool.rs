@@ -12,7 +12,7 @@ use crate::watch::{count, node, settle};
 fn a_damaged_report_is_set_aside_and_counted_and_the_rest_is_sent() -> Result<()> {
     let site = Site::small(&["web-1"])?;
     let collector = site.collect(&Settings::default())?;
-    let settings = Settings { port: collector.port(), ..Settings::default() };
+    let settings = Settings::default();
     collector.kill();
     for _ in 0..5 {
         site.sweep("web-1")?;
