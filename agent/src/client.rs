@@ -7,6 +7,7 @@ use anyhow::{Context, bail};
 use congruent_protocol::digest::Digest;
 use congruent_protocol::path::escape;
 use congruent_protocol::report::{MANIFESTS_PATH, Refusal};
+use jiff::Timestamp;
 use reqwest::{Method, StatusCode, header};
 
 use crate::enrolment::{self, EnrolError, Enrolment, EnrolmentFiles};
@@ -31,6 +32,11 @@ pub(crate) enum RequestError {
         #[source]
         source: reqwest::Error,
     },
+    #[error(
+        "this node's clock is wrong: it says {here}, and the collector at {url} says {there}; set it (the node stays \
+         enrolled, and what waits is sent then)"
+    )]
+    Clock { url: String, here: Timestamp, there: Timestamp },
     #[error("the answer of the collector at {url} is over {MAX_ANSWER_BYTES} bytes")]
     TooLong { url: String },
 }
@@ -61,7 +67,10 @@ impl Answer {
 
 /// The way to the collector. It changes while the agent runs, whenever the node's
 /// certificate is renewed.
-pub(crate) struct Client(RwLock<Way>);
+pub(crate) struct Client {
+    way: RwLock<Way>,
+    files: EnrolmentFiles,
+}
 
 #[derive(Clone)]
 struct Way {
@@ -72,14 +81,15 @@ struct Way {
 
 impl Client {
     pub(crate) fn new(files: &EnrolmentFiles, enrolment: &Enrolment) -> Result<Self, RequestError> {
-        Ok(Self(RwLock::new(way(files, enrolment).map_err(RequestError::Certificate)?)))
+        let way = way(files, enrolment).map_err(RequestError::Certificate)?;
+        Ok(Self { way: RwLock::new(way), files: files.clone() })
     }
 
     /// Shows the certificate that is in `files` now, from the next request on. What
     /// is under way comes to its end as it began.
     pub(crate) fn show(&self, files: &EnrolmentFiles, enrolment: &Enrolment) -> Result<(), EnrolError> {
         let way = way(files, enrolment)?;
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = way;
+        *self.way.write().unwrap_or_else(PoisonError::into_inner) = way;
         Ok(())
     }
 
@@ -89,7 +99,17 @@ impl Client {
     }
 
     fn way(&self) -> Way {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.way.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What is wrong, where it is the time.
+    async fn clock_error(&self, url: &str, error: &reqwest::Error) -> Option<RequestError> {
+        if !enrolment::is_about_time(error) {
+            return None;
+        }
+        let there = enrolment::collectors_time(&self.files, url).await?;
+        let url = url.to_owned();
+        Some(RequestError::Clock { url, here: Timestamp::now(), there })
     }
 
     /// Asks for the manifest with this root, and gives it to `take` piece by piece.
@@ -131,7 +151,12 @@ impl Client {
                 .header(header::CONTENT_ENCODING, "zstd")
                 .body(packed);
         }
-        let mut response = request.send().await.map_err(unreachable)?;
+        let mut response = match request.send().await {
+            Ok(response) => response,
+            Err(error) => {
+                return Err(self.clock_error(&url, &error).await.unwrap_or_else(|| unreachable(error)));
+            }
+        };
         let (status, retry_after) = (response.status(), retry_after(response.headers()));
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(unreachable)? {

@@ -4,10 +4,10 @@
 use std::sync::Arc;
 
 use rustls::crypto::ring::default_provider;
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::version::TLS13;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 
 use super::request::{builder, private_key};
 use super::{EnrolError, EnrolmentFiles, StateError};
@@ -25,6 +25,14 @@ pub(crate) fn client(
 }
 
 fn tls(files: &EnrolmentFiles) -> Result<ClientConfig, EnrolError> {
+    let (roots, chain, key) = parts(files)?;
+    finish(roots, chain, key)
+}
+
+/// Whom to trust, and what to show.
+pub(super) fn parts(
+    files: &EnrolmentFiles,
+) -> Result<(RootCertStore, Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), EnrolError> {
     let (certificate, authority) = files.certificates().map_err(EnrolError::State)?;
     let damaged = |path| EnrolError::State(StateError::Certificate(path));
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&certificate).collect();
@@ -33,23 +41,38 @@ fn tls(files: &EnrolmentFiles) -> Result<ClientConfig, EnrolError> {
     let authority =
         CertificateDer::from_pem_slice(&authority).map_err(|_| damaged(files.authority_path()))?;
     let key = private_key(&files.key().map_err(EnrolError::State)?)?;
-    config(chain, authority, key)
+    Ok((roots(authority)?, chain, key))
+}
+
+fn roots(authority: CertificateDer<'static>) -> Result<RootCertStore, EnrolError> {
+    let mut roots = RootCertStore::empty();
+    roots.add(authority).map_err(EnrolError::Tls)?;
+    Ok(roots)
 }
 
 /// TLS with this certificate and key, to who is of this authority.
 pub(super) fn config(
     chain: Vec<CertificateDer<'static>>,
     authority: CertificateDer<'static>,
-    key: rustls::pki_types::PrivateKeyDer<'static>,
+    key: PrivateKeyDer<'static>,
 ) -> Result<ClientConfig, EnrolError> {
-    let mut roots = RootCertStore::empty();
-    roots.add(authority).map_err(EnrolError::Tls)?;
-    let mut config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+    finish(roots(authority)?, chain, key)
+}
+
+/// TLS as the agents' port speaks it.
+pub(super) fn builder_of() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, EnrolError> {
+    ClientConfig::builder_with_provider(Arc::new(default_provider()))
         .with_protocol_versions(&[&TLS13])
-        .map_err(EnrolError::Tls)?
-        .with_root_certificates(roots)
-        .with_client_auth_cert(chain, key)
-        .map_err(EnrolError::Tls)?;
+        .map_err(EnrolError::Tls)
+}
+
+fn finish(
+    roots: RootCertStore,
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<ClientConfig, EnrolError> {
+    let builder = builder_of()?.with_root_certificates(roots);
+    let mut config = builder.with_client_auth_cert(chain, key).map_err(EnrolError::Tls)?;
     config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
     Ok(config)
 }

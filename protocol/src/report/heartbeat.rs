@@ -9,6 +9,10 @@ use serde::{Deserialize, Serialize};
 /// Where heartbeats are posted.
 pub const HEARTBEAT_PATH: &str = "/v1/heartbeats";
 
+/// Where a node whose clock is wrong finds out what the time is: it is answered as a
+/// heartbeat is.
+pub const CLOCK_PATH: &str = "/v1/clock";
+
 /// A sign of life.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Heartbeat {

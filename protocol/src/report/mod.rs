@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 pub use change::{
     ChangeError, Cover, MAX_COVERS, MAX_INLINE_BYTES, MAX_PAGES, PAGE_BYTES, Page, PageId, SetChange,
 };
-pub use heartbeat::{Advice, HEARTBEAT_PATH, Heartbeat, HeartbeatAnswer, Limits};
+pub use heartbeat::{Advice, CLOCK_PATH, HEARTBEAT_PATH, Heartbeat, HeartbeatAnswer, Limits};
 pub use sealed::{REPORT_PAYLOAD, Sealed, SealedError, report_digest, seal};
 
 use crate::digest::{Algorithm, Digest};

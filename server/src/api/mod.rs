@@ -32,7 +32,7 @@ use axum::http::StatusCode;
 use axum::middleware;
 use axum::routing::{delete, get, post, put};
 use congruent_protocol::enrolment::{ENROLL_PATH, RENEW_PATH};
-use congruent_protocol::report::{HEARTBEAT_PATH, LEDGER_PATH, PAGES_PATH, REPORTS_PATH};
+use congruent_protocol::report::{CLOCK_PATH, HEARTBEAT_PATH, LEDGER_PATH, PAGES_PATH, REPORTS_PATH};
 use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::clock::Clock;
@@ -160,6 +160,7 @@ impl Api {
         let enrolled = Router::new()
             .merge(current)
             .route(RENEW_PATH, post(enroll::renew))
+            .route(CLOCK_PATH, get(heartbeats::clock))
             .route_layer(middleware::from_fn_with_state(Arc::clone(self), auth::require_enrolled));
         with_fallbacks(enrolled).with_state(Arc::clone(self))
     }

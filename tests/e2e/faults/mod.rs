@@ -46,7 +46,9 @@ fn check_whole_chain(site: &Site, node: &str) -> Result<i64> {
 /// threads: `inject` is as strace has it.
 fn injected(inject: &str, program: &Command) -> Command {
     let mut strace = Command::new("strace");
-    strace.args(["-f", "-qqq", "-e", "trace=none", "-e", &format!("inject={inject}"), "-o", "/dev/null"]);
+    let calls = inject.split(':').next().unwrap_or_default();
+    let (trace, inject) = (format!("trace={calls}"), format!("inject={inject}"));
+    strace.args(["-f", "-qqq", "-e", &trace, "-e", &inject, "-o", "/dev/null"]);
     strace.arg("--").arg(program.get_program()).args(program.get_args());
     strace.stdin(Stdio::null());
     strace
