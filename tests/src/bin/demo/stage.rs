@@ -66,10 +66,7 @@ pub(crate) struct Node {
 impl Stage {
     pub(crate) fn new(folder: &Path) -> Result<Self> {
         let secret = WebhookSecret::new(*b"a demo's secret, of 32 bytes ...");
-        for (name, text) in [
-            ("platform.secret", secret.to_text()),
-            ("operator.token", OPERATOR.to_owned()),
-        ] {
+        for (name, text) in [("platform.secret", secret.to_text()), ("operator.token", OPERATOR.to_owned())] {
             write_secret(&folder.join(name), &text)?;
         }
         let receiver = WebhookReceiver::start(secret, Answer::Status(204))?;
