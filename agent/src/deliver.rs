@@ -76,7 +76,7 @@ pub(crate) async fn deliver(
         sent = send_with_pages(client, spool, parcel).await?;
     }
     match sent {
-        Sent::Answered(answer) => settle(client, answer, spooled.sequence, parcel),
+        Sent::Answered(answer) => settle(client, &answer, spooled.sequence, parcel),
         Sent::Not(delivery) => Ok(delivery),
     }
 }
@@ -142,7 +142,7 @@ fn missing(answer: &Answer) -> Option<Missing> {
 
 fn settle(
     client: &Client,
-    answer: Answer,
+    answer: &Answer,
     sequence: u64,
     parcel: &Parcel,
 ) -> Result<Delivery, DeliveryError> {
@@ -160,7 +160,7 @@ fn settle(
     if is_final(answer.status, &code) {
         return Ok(Delivery::Refused(message));
     }
-    Err(not_now(client, &answer))
+    Err(not_now(client, answer))
 }
 
 fn not_now(client: &Client, answer: &Answer) -> DeliveryError {

@@ -66,7 +66,7 @@ fn open_target(config: &Config, content_key: &ContentKey) -> anyhow::Result<Targ
     }
     match open(Some(&ledger)) {
         // It is of an image that ran before, or damaged; the collector has the one for now.
-        Err(error) if error.chain().any(|cause| cause.is::<LedgerError>()) => open(None),
+        Err(error) if error.chain().any(<dyn std::error::Error>::is::<LedgerError>) => open(None),
         opened => opened,
     }
 }

@@ -113,9 +113,9 @@ impl Spool {
         };
         let mut spool = Self { directory, chain, key, sets, max_bytes, _lock: lock };
         if is_new {
-            spool.begin()?
+            spool.begin()?;
         } else {
-            spool.find_newest()?
+            spool.find_newest()?;
         }
         Ok(spool)
     }

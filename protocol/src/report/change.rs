@@ -268,10 +268,10 @@ fn places_at(findings: &[&Finding], depth: usize) -> usize {
 }
 
 /// The bytes of a finding's path down to a depth.
-fn at_depth<'a>(finding: &'a Finding, depth: usize) -> &'a [u8] {
+fn at_depth(finding: &Finding, depth: usize) -> &[u8] {
     let bytes = finding.path.as_bytes();
-    let slashes = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
-    match slashes.skip(depth).next() {
+    let mut slashes = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+    match slashes.nth(depth) {
         Some(0) => b"/",
         Some(end) => &bytes[..end],
         None => bytes,

@@ -24,6 +24,11 @@ pub(crate) enum ConfigError {
         #[source]
         source: TomlError,
     },
+    #[error(
+        "nodes report by a certificate, and stand in no configuration; take `[[node]]` out, make a token with \
+         `congruent-server token create`, and enrol each node with `congruent enroll`"
+    )]
+    NodeTable,
     #[error("`listen` is {0:?}; write an address and a port, such as \"127.0.0.1:8440\"")]
     ListenSyntax(String),
     #[error(

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use congruent_protocol::strict_toml;
 use jiff::SignedDuration;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::{ConfigError, Mode};
 
@@ -54,6 +55,8 @@ pub(super) struct ConfigFile {
     pub(super) group: Vec<GroupTable>,
     #[serde(default)]
     pub(super) webhook: Vec<WebhookTable>,
+    /// How nodes stood here before they enrolled.
+    pub(super) node: Option<IgnoredAny>,
 }
 
 /// `[ca]`.

@@ -27,6 +27,9 @@ const PACES: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Durat
 
 pub(super) fn config(path: &Path) -> Result<Config, ConfigError> {
     let file = ConfigFile::read(path)?;
+    if file.node.is_some() {
+        return Err(ConfigError::NodeTable);
+    }
     let beside = |relative: &Path| beside(path, relative);
     let database = beside(&file.database);
     let identity = identity::settings(&file, &database, &beside)?;

@@ -65,6 +65,7 @@ fn refusals_name_thing_and_mend() {
         ("\"web.manifest\"", "\"pub.pem\"", "not a congruent manifest"),
         ("\"platform.secret\"", "\"operator.token\"", "openssl rand"),
         ("mode = \"replace\"", "mode = \"replce\"", "did you mean `replace`?"),
+        ("[[webhook]]", "[[node]]\nid = \"web-1\"\n[[webhook]]", "`congruent enroll`"),
     ] {
         let error = refusal(&fixture, |toml| toml.replacen(from, to, 1));
         assert!(error.contains(says), "{to}: {error}");

@@ -50,6 +50,10 @@ fn tokens_of_nodes_are_refused_with_the_mend() -> Result<()> {
     let agent = fs::read_to_string(site.write_agent("web-1")?)?;
     let old = "[collector]\nurl = \"http://127.0.0.1:1\"\ntoken-file = \"web-1.token\"\n";
     site.sandbox.write("web-1.toml", format!("{agent}{old}"))?;
+    let server = fs::read_to_string(site.write_server(&Settings::default())?)?;
+    let node = "[[node]]\nid = \"web-1\"\ngroup = \"web\"\ntoken-file = \"web-1.token\"\n";
+    site.sandbox.write("server.toml", format!("{server}{node}"))?;
+    check_refusal("an old collector", &serve(&site)?, &["[[node]]", "token create", "congruent enroll"]);
     check_refusal("an old agent", &site.sweep("web-1")?, &["web-1.toml", "[collector]", "congruent enroll"]);
     Ok(())
 }

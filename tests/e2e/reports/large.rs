@@ -2,21 +2,26 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use congruent_protocol::report::MAX_INLINE_BYTES;
 use congruent_tests::enrolled::redirect;
+use congruent_tests::program;
 use congruent_tests::proxy::{Proxy, Way};
 use congruent_tests::sandbox::Sandbox;
 use congruent_tests::site::{Settings, Site};
 use congruent_tests::tree;
+use congruent_tests::wait::wait_for;
 
-use crate::watch::{count, node, sweep};
+use crate::watch::{count, node, settle};
 
 const FINDINGS: usize = 100_000;
 /// How many of them are mended first.
 const MENDED: usize = 10;
+/// Neither program is optimised in tests.
+const LONG: Duration = Duration::from_mins(5);
 
 /// Where files are added, many under one folder.
 fn added(site: &Site) -> Vec<PathBuf> {
@@ -27,7 +32,11 @@ fn added(site: &Site) -> Vec<PathBuf> {
 /// Sweeps, and prints and gives how many bytes it took to tell.
 fn told(site: &Site, proxy: &Proxy, what: &str, code: i32) -> Result<u64> {
     let (begun, before) = (Instant::now(), proxy.sent_bytes());
-    sweep(site, "web-1", code)?;
+    let mut agent = site.agent("web-1")?.arg("--once").stdin(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    let ended = wait_for("the sweep to be told", LONG, || Ok(agent.try_wait()?));
+    program::end(&mut agent);
+    assert_eq!(ended?.code(), Some(code), "{what}");
+    settle(site)?;
     let sent = proxy.sent_bytes() - before;
     println!("{what}: {sent} bytes sent, {:.1} s from sweep to judgement", begun.elapsed().as_secs_f64());
     Ok(sent)
