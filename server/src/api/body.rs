@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
@@ -51,7 +51,7 @@ pub(super) async fn read(
     limit: usize,
     lane: &Lane,
 ) -> Result<Arrived, Refused> {
-    let encoding = headers.get(header::CONTENT_ENCODING).map(|encoding| encoding.as_bytes());
+    let encoding = headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes);
     let sink = Sink { bytes: Vec::new(), limit, lane: lane.clone(), room: Vec::new(), refused: None };
     let decoder = match encoding {
         None | Some(b"identity") => Decoder::Plain(sink),
