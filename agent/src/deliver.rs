@@ -91,10 +91,14 @@ pub(crate) async fn beat(client: &Client, heartbeat: &Heartbeat) -> Result<Advic
     }
 }
 
-/// Gets the node's ledger, as it runs now.
-pub(crate) async fn fetch_ledger(client: &Client) -> Result<Vec<u8>, DeliveryError> {
+/// Gets the node's ledger, as it runs now; none where the collector has none.
+pub(crate) async fn fetch_ledger(client: &Client) -> Result<Option<Vec<u8>>, DeliveryError> {
     let answer = client.send(Method::GET, LEDGER_PATH, &[]).await?;
-    if answer.status == StatusCode::OK { Ok(answer.body) } else { Err(not_now(client, &answer)) }
+    match answer.status {
+        StatusCode::OK => Ok(Some(answer.body)),
+        StatusCode::NOT_FOUND => Ok(None),
+        _ => Err(not_now(client, &answer)),
+    }
 }
 
 /// Whether a report was sent at all.

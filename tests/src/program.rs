@@ -1,7 +1,7 @@
 //! Running a program to its end, with a deadline.
 
 use std::ffi::OsStr;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::process::{Child, Command, Stdio};
 use std::thread::{self, JoinHandle};
 
@@ -33,12 +33,12 @@ impl Ended {
 /// When it cannot be started, or does not end.
 pub fn run(command: &mut Command) -> Result<Ended> {
     let name = command.get_program().to_string_lossy().into_owned();
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .with_context(|| format!("cannot start {name}"))?;
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = wait_for(&format!("{name} to be free"), PATIENCE, || match command.spawn() {
+        // It was just copied, and another thread's child has the copy's descriptor yet.
+        Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => Ok(None),
+        spawned => spawned.map(Some).with_context(|| format!("cannot start {name}")),
+    })?;
     let stdout = drain(child.stdout.take());
     let stderr = drain(child.stderr.take());
     let ended = wait_for(&format!("{name} to end"), PATIENCE, || Ok(child.try_wait()?));

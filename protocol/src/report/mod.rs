@@ -249,3 +249,34 @@ pub struct Network {
     /// Its addresses, with prefix lengths.
     pub addresses: Vec<String>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Agents and collectors are upgraded one after the other, in either order.
+    #[test]
+    fn what_the_other_version_adds_or_lacks_is_no_error() {
+        let digest = Algorithm::Blake3.digest(b"report");
+        let older = format!(
+            r#"{{"schema_version":1,"sequence":1,"digest":"{digest}","duplicate":false,"state":"congruent"}}"#
+        );
+        let newer = older.replace("}", r#","advice":{"later":1,"interval_seconds":60},"later":{}}"#);
+        let older: Acknowledgement = serde_json::from_str(&older).unwrap();
+        let newer: Acknowledgement = serde_json::from_str(&newer).unwrap();
+        assert_eq!((older.advice, newer.advice.unwrap().interval_seconds), (None, Some(60)));
+        let facts =
+            r#"{"architecture":"x","cpus":1,"memory_bytes":1,"disks":[],"networks":[],"uptime_seconds":1}"#;
+        let older = format!(
+            r#"{{"schema_version":1,"node":"n","boot":"b","chain":"c","sequence":1,"previous":null,
+            "agent_version":"0","reported_at":"2026-03-01T00:00:00Z","outcome":{{"no-manifest":"x"}},"facts":{facts}}}"#
+        );
+        let newer = older.replace(r#""node""#, r#""later":[],"node""#);
+        for text in [older, newer] {
+            let report: Report<SetChange> = serde_json::from_str(&text).unwrap();
+            assert_eq!((report.lost, report.first_values), (0, 0));
+        }
+        let heartbeat = r#"{"boot":"b","chain":"c","sequence":1,"spooled":0,"later":true}"#;
+        assert_eq!(serde_json::from_str::<Heartbeat>(heartbeat).unwrap().sequence, 1);
+    }
+}

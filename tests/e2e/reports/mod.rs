@@ -1,3 +1,4 @@
 //! Reports on their way, and what they cost.
 
 mod large;
+mod ledger;

@@ -247,6 +247,10 @@ impl Courier {
             Delivery::Refused(message) => (message, false),
             Delivery::TooLarge(message) => (message, true),
         };
+        // What the node was held to may not be known there any more, as after a restore.
+        if let Err(error) = self.fetch_ledger().await {
+            warn!("the ledger stays as it was: {error:#}");
+        }
         let aside = self.spool.set_aside(spooled)?;
         error!(sequence, "the collector refused this report: {message}; it is kept as {}", aside.display());
         // A set too large to report must not leave the last state standing.
@@ -282,20 +286,28 @@ impl Courier {
         self.heartbeat = asked.map_or(HEARTBEAT, |asked| asked.clamp(shortest, longest));
         self.status.heard();
         if let Some(recorded) = advice.first_values.filter(|recorded| *recorded != self.first_values) {
-            match self.fetch_ledger().await {
-                Ok(()) => self.first_values = recorded,
-                Err(error) => warn!("the ledger stays as it was: {error:#}"),
+            if let Err(error) = self.fetch_ledger().await {
+                warn!("the ledger of {recorded} first values cannot be had: {error:#}");
             }
         }
         self.advice.send_replace(advice);
     }
 
-    /// Gets the first values that the next look is held to.
-    async fn fetch_ledger(&self) -> anyhow::Result<()> {
-        let ledger = deliver::fetch_ledger(&self.client).await?;
-        Ledger::from_json(&ledger)?;
+    /// Gets the first values that the next look is held to, where there are any.
+    async fn fetch_ledger(&mut self) -> anyhow::Result<()> {
         let path = self.config.state_directory.join(LEDGER_FILE);
-        atomic::write_private(&path, &ledger).with_context(|| format!("cannot write {}", path.display()))
+        let shown = || format!("cannot write {}", path.display());
+        let Some(json) = deliver::fetch_ledger(&self.client).await? else {
+            self.first_values = 0;
+            return match fs::remove_file(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).with_context(shown),
+                _ => Ok(()),
+            };
+        };
+        let ledger = Ledger::from_json(&json)?;
+        atomic::write_private(&path, &json).with_context(shown)?;
+        self.first_values = ledger.first_values().len() as u64;
+        Ok(())
     }
 }
 
