@@ -1,7 +1,7 @@
 //! Signs of life, in memory. The store gets them in batches: a heartbeat writes
 //! nothing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,20 +20,22 @@ pub(crate) struct Liveness {
     heard: Mutex<HashMap<String, Heard>>,
 }
 
+/// How many boots of a node are kept in mind.
+const BOOTS: usize = 8;
+/// How often the store is told.
+const FLUSH_INTERVAL: Duration = Duration::from_secs(30);
+
 #[derive(Debug)]
 struct Heard {
     at: Timestamp,
-    /// The newest boot, and the one before it.
-    boots: (String, Option<String>),
+    /// The last boots, the newest last.
+    boots: VecDeque<String>,
     is_noted: bool,
     /// How many first values are recorded of it, as it runs now.
     first_values: Option<u64>,
 }
 
-/// How often the store is told.
-const FLUSH_INTERVAL: Duration = Duration::from_secs(30);
-
-/// Two machines that use one enrolment, by their boots.
+/// Two machines that use one enrolment, by their boots, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Twins {
     pub(crate) one: String,
@@ -41,31 +43,33 @@ pub(crate) struct Twins {
 }
 
 impl Liveness {
-    /// A node was heard of. A machine never goes back to a boot that it left, so that
-    /// one that does is two.
+    /// A node gave a sign of life. A machine never goes back to a boot that it left, so
+    /// that one that does is two. Reports do not tell: they wait over boots.
     pub(crate) fn hear(&self, node: &str, boot: &str, at: Timestamp) -> Option<Twins> {
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(known) = heard.get_mut(node) else {
-            let new = Heard { at, boots: (boot.to_owned(), None), is_noted: false, first_values: None };
-            heard.insert(node.to_owned(), new);
-            return None;
-        };
-        (known.at, known.is_noted) = (at.max(known.at), false);
-        let (newest, before) = &mut known.boots;
-        if newest == boot {
+        let known = known(&mut heard, node, at);
+        let newest = known.boots.back().cloned();
+        if newest.as_deref() == Some(boot) {
             return None;
         }
-        let left = std::mem::replace(newest, boot.to_owned());
-        let returned = before.replace(left.clone()).is_some_and(|before| before == boot);
-        returned.then(|| Twins { one: boot.to_owned(), other: left })
+        let returned = known.boots.iter().any(|left| left == boot);
+        known.boots.retain(|left| left != boot);
+        known.boots.push_back(boot.to_owned());
+        if known.boots.len() > BOOTS {
+            known.boots.pop_front();
+        }
+        let mut pair = [boot.to_owned(), newest.filter(|_| returned)?];
+        pair.sort();
+        let [one, other] = pair;
+        Some(Twins { one, other })
     }
 
-    /// Keeps in mind how many first values are recorded of a node.
-    pub(crate) fn note_first_values(&self, node: &str, count: u64) {
+    /// A report of a node was stored; with how many first values are recorded of it,
+    /// where it says what it runs.
+    pub(crate) fn report(&self, node: &str, at: Timestamp, first_values: Option<u64>) {
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = heard.get_mut(node) {
-            known.first_values = Some(count);
-        }
+        let known = known(&mut heard, node, at);
+        known.first_values = first_values.or(known.first_values);
     }
 
     /// How many first values are recorded of a node, where a report has told.
@@ -89,6 +93,14 @@ impl Liveness {
             })
             .collect()
     }
+}
+
+/// What is known of a node that was heard of just now.
+fn known<'a>(heard: &'a mut HashMap<String, Heard>, node: &str, at: Timestamp) -> &'a mut Heard {
+    let new = || Heard { at, boots: VecDeque::new(), is_noted: false, first_values: None };
+    let known = heard.entry(node.to_owned()).or_insert_with(new);
+    (known.at, known.is_noted) = (at.max(known.at), false);
+    known
 }
 
 /// Tells the store again and again, and once more when the collector stops.
@@ -118,7 +130,8 @@ mod tests {
         let hear = |boot: &str| liveness.hear("web-1", boot, time("2026-03-01T00:00:00Z"));
         assert_eq!([hear("a"), hear("a"), hear("b"), hear("c")], [None, None, None, None]);
         let twins = |one: &str, other: &str| Some(Twins { one: one.to_owned(), other: other.to_owned() });
-        assert_eq!([hear("b"), hear("c"), hear("c")], [twins("b", "c"), twins("c", "b"), None]);
+        assert_eq!([hear("b"), hear("c"), hear("c")], [twins("b", "c"), twins("b", "c"), None]);
+        assert_eq!(hear("a"), twins("a", "c"), "however many there are");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use congruent_protocol::report::Acknowledgement;
 use super::answer::Problem;
 use super::auth::Sender;
 use super::{Api, body};
+use crate::ingest::Refused;
 
 /// Takes a report: who sends it, then its body, then what it says.
 pub(super) async fn take(
@@ -19,17 +20,22 @@ pub(super) async fn take(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Acknowledgement>, Problem> {
-    let _turn = Turn::take(&api, &node.id)?;
-    let arrived = match body::read(&headers, body, api.config.max_body_bytes, &api.lane).await {
+    let turn = Turn::take(&api, &node.id)?;
+    let mut arrived = match body::read(&headers, body, api.config.max_body_bytes, &api.lane).await {
         Ok(arrived) => arrived,
         Err(refused) => {
             api.ingest.note_refusal(&node.id, &refused).await;
             return Err(refused.into());
         }
     };
-    let acknowledgement = api.ingest.take(Arc::clone(&node), arrived.bytes).await?;
-    let advice = Some(api.advice(&node));
-    Ok(Json(Acknowledgement { advice, ..acknowledgement }))
+    // Whoever goes away in between leaves work behind, which takes its room and its turn.
+    let taking = tokio::spawn(async move {
+        let acknowledgement = api.ingest.take(Arc::clone(&node), std::mem::take(&mut arrived.bytes)).await;
+        drop((arrived, turn));
+        let advice = Some(api.advice(&node));
+        acknowledgement.map(|acknowledgement| Acknowledgement { advice, ..acknowledgement })
+    });
+    Ok(Json(taking.await.map_err(|_| Refused::Failed)??))
 }
 
 /// Takes a page that goes ahead of a report.
@@ -48,23 +54,23 @@ pub(super) async fn take_page(
 }
 
 /// A node's turn to send: one report at a time.
-struct Turn<'a> {
-    api: &'a Api,
+struct Turn {
+    api: Arc<Api>,
     node: String,
 }
 
-impl<'a> Turn<'a> {
-    fn take(api: &'a Api, node: &str) -> Result<Self, Problem> {
+impl Turn {
+    fn take(api: &Arc<Api>, node: &str) -> Result<Self, Problem> {
         let mut senders = api.senders.lock().unwrap_or_else(PoisonError::into_inner);
         if senders.insert(node.to_owned()) {
-            return Ok(Self { api, node: node.to_owned() });
+            return Ok(Self { api: Arc::clone(api), node: node.to_owned() });
         }
         let message = "another report of this node is being taken; send one at a time";
         Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "one-at-a-time", message))
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for Turn {
     fn drop(&mut self) {
         self.api.senders.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.node);
     }

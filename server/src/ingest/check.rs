@@ -251,6 +251,9 @@ fn check_coverage(coverage: &Coverage, findings: &[Finding], accepted: &Accepted
     if let Some(first) = coverage.first_seen.iter().find(|first| !admits(&first.path)) {
         return refuse(format!("the contract admits no first value at {}", first.path));
     }
+    if let Some(first) = coverage.first_seen.iter().find(|first| first.attributes.to_entry().is_err()) {
+        return refuse(format!("the first value at {} is none", first.path));
+    }
     for hidden in &coverage.hidden {
         if named(&hidden.path) != Some(MountContent::Hide) && !is_mounted_over(&hidden.path) {
             return refuse(format!("no mount that the contract names hides {}", hidden.path));

@@ -18,8 +18,8 @@ mod tests;
 use std::sync::Arc;
 
 use congruent_protocol::digest::Digest;
-use congruent_protocol::drift::Finding;
-use congruent_protocol::ledger::Ledger;
+use congruent_protocol::drift::{Attributes, Finding};
+use congruent_protocol::ledger::{FirstValue, Ledger};
 use congruent_protocol::path::escape;
 use congruent_protocol::report::{
     Acknowledgement, Outcome, REPORT_SCHEMA, Report, SetChange, findings_digest,
@@ -89,11 +89,14 @@ struct Grounds {
 
 /// What a transaction made of a report.
 enum Stored {
-    /// The answer, and how many first values there are of the node.
-    Answer(Acknowledgement, u64),
+    /// The answer, and how many first values there are of the node,
+    /// where it says what it runs.
+    Answer(Acknowledgement, Option<u64>),
     Conflict {
         newest: u64,
     },
+    /// The node's enrolment has ended meanwhile.
+    Revoked,
     /// The node's group is another than the one that it was held to.
     Stale(Box<Checked>),
 }
@@ -113,6 +116,10 @@ impl Ingest {
                 }
                 Err(refused) => self.note_refusal(&node, refused).await,
             }
+            // What is to be sent again, with more or later, is sent with the same pages.
+            if taken.as_ref().err().is_none_or(Refused::is_final) {
+                self.arrived.staged.forget(&node);
+            }
             taken
         };
         taking.instrument(span).await
@@ -131,10 +138,7 @@ impl Ingest {
             return Err(Refused::OtherPage(name));
         }
         let limit = self.config.max_body_bytes;
-        self.arrived.staged.put(node, name, page, limit).map_err(|no_room| match no_room {
-            NoRoom::Ever => Refused::TooLarge { limit },
-            NoRoom::Now => Refused::Busy,
-        })
+        self.arrived.staged.put(node, name, page, limit).map_err(|NoRoom| Refused::TooLarge { limit })
     }
 
     /// Records and logs that a report of `node` was refused.
@@ -155,13 +159,14 @@ impl Ingest {
 
     async fn try_take(&self, sender: Arc<Node>, body: Vec<u8>) -> Result<Acknowledgement, Refused> {
         let arrived = Arc::clone(&self.arrived);
+        let stored = self.stored(&sender).await?;
         // Parsing megabytes and hashing a tree would hold up other requests.
-        let opening = tokio::task::spawn_blocking(move || open::open(&sender, &arrived.seals, body));
+        let opening = tokio::task::spawn_blocking(move || open::open(&sender, &arrived.seals, stored, body));
         let opened = opening.await.map_err(|_| Refused::Failed)??;
         if let Some(answer) = self.look_up(&opened).await? {
             return Ok(answer);
         }
-        let (node, boot) = (opened.report.node.clone(), opened.report.boot.clone());
+        let node = opened.report.node.clone();
         let (grounds, pages) = (self.grounds(&opened.report).await?, self.arrived.staged.of(&node));
         let (config, now) = (Arc::clone(&self.config), (self.clock)());
         let sequence = opened.report.sequence;
@@ -175,12 +180,11 @@ impl Ingest {
             checked = match writing.await.map_err(Refused::Store)? {
                 Stored::Conflict { newest } => return Err(Refused::Conflict { sequence, newest }),
                 Stored::Answer(answer, first_values) => {
-                    self.arrived.staged.forget(&node);
-                    self.hear(&node, &boot).await;
-                    self.arrived.liveness.note_first_values(&node, first_values);
+                    self.arrived.liveness.report(&node, now, first_values);
                     self.judge.notify_one();
                     return Ok(answer);
                 }
+                Stored::Revoked => return Err(Refused::Revoked),
                 Stored::Stale(stale) => self.hold_again(*stale, now).await?,
             };
         }
@@ -196,6 +200,18 @@ impl Ingest {
         holding.await.map_err(|_| Refused::Failed)?
     }
 
+    /// The number up to which a node's chain is known. It matters only where no key of
+    /// the chain is in memory.
+    async fn stored(&self, node: &Node) -> Result<u64, Refused> {
+        if self.arrived.seals.knows(&node.enrolment) {
+            return Ok(0);
+        }
+        let (id, chain) = (node.id.clone(), node.enrolment.clone());
+        let reading =
+            self.store.read("look how far a chain has come", move |view| view.end_of_chain(&id, &chain));
+        reading.await.map_err(Refused::Store)
+    }
+
     /// Reads what a report builds on.
     async fn grounds(&self, report: &Report<SetChange>) -> Result<Grounds, Refused> {
         let Outcome::Verified(verification) = &report.outcome else {
@@ -204,11 +220,13 @@ impl Ingest {
         let SetChange { digest, base, .. } = verification.findings;
         let (chain, root, first_values) =
             (report.chain.clone(), verification.baked_root, report.first_values);
+        let first_seen = verification.coverage.first_seen.clone();
         let reading = self.store.read("read what a report builds on", move |view| {
             let set = view.finding_set(&digest)?;
             let base = if set.is_some() { None } else { base };
             let base = base.map(|base| view.finding_set(&base)).transpose()?.flatten();
-            if first_values > view.first_values_count(&chain, &root)? {
+            let recorded = view.first_values_count(&chain, &root)?;
+            if first_values > recorded || contradicts(&view.ledger(&chain, root, recorded)?, &first_seen) {
                 return Ok(None);
             }
             Ok(Some(Grounds { set, base, ledger: view.ledger(&chain, root, first_values)? }))
@@ -245,6 +263,15 @@ impl Ingest {
     }
 }
 
+/// Whether a node tells a first value that is recorded, and is another: then it was not
+/// held to the ledger that it has by now.
+fn contradicts(ledger: &Ledger, first_seen: &[FirstValue]) -> bool {
+    first_seen.iter().any(|first| {
+        let recorded = ledger.first_values().get(&first.path);
+        recorded.is_some_and(|recorded| Attributes::from(recorded) != first.attributes)
+    })
+}
+
 /// Works out the whole set of findings, and holds the report to what its group
 /// accepts.
 fn check_whole(
@@ -266,6 +293,9 @@ fn check_whole(
         None
     } else {
         let json = serde_json::to_vec(report.findings()).expect("findings always serialise");
+        if json.len() > config.max_body_bytes {
+            return Err(Refused::TooLarge { limit: config.max_body_bytes });
+        }
         Some(PackedBytes::of(&json).map_err(|_| Refused::Failed)?)
     };
     Ok(Checked { report, digest, body, standing, findings_digest, set, ledger, group })
@@ -281,8 +311,13 @@ fn whole_set(
 ) -> Result<Vec<Finding>, Refused> {
     let sent_ahead = || pages.get(&change.digest).map(|json| serde_json::from_slice(json));
     let whole = known.map(Ok).or_else(sent_ahead).transpose().map_err(Refused::Malformed)?;
-    // It has the digest that the report names, so that only the number can be another.
-    if let Some(set) = whole.filter(|set: &Vec<_>| set.len() as u64 == change.count) {
+    // Its bytes have the name, but what they are read as is what is kept.
+    let is_it = |set: &Vec<Finding>| {
+        set.len() as u64 == change.count
+            && findings_digest(set) == change.digest
+            && set.is_sorted_by(|one, other| one.path < other.path)
+    };
+    if let Some(set) = whole.filter(is_it) {
         return Ok(set);
     }
     let empty = findings_digest(&[]);
@@ -310,6 +345,11 @@ fn store_current(
     config: &Config,
     now: Timestamp,
 ) -> Result<Stored, StoreError> {
+    // Revoked meanwhile, or enrolled anew: what it says is no more the node's.
+    let node = config.nodes.get(&checked.report.node);
+    if node.is_none_or(|node| node.enrolment != checked.report.chain) {
+        return Ok(Stored::Revoked);
+    }
     let group = config.group_of(&checked.report.node);
     if group.is_some_and(|group| (&group.name, group.version) != (&checked.group.0, checked.group.1)) {
         return Ok(Stored::Stale(Box::new(checked)));
@@ -361,11 +401,14 @@ fn store(tx: &Tx<'_>, checked: &Checked, now: Timestamp) -> Result<Stored, Store
     Ok(Stored::Answer(answer, first_values(tx, report)?))
 }
 
-/// How many first values are recorded of a node, as its report has it run.
-fn first_values(view: &View<'_>, report: &Report) -> Result<u64, StoreError> {
+/// How many first values are recorded of a node, as its report has it run; none where
+/// it does not say.
+fn first_values(view: &View<'_>, report: &Report) -> Result<Option<u64>, StoreError> {
     match &report.outcome {
-        Outcome::Verified(verification) => view.first_values_count(&report.chain, &verification.baked_root),
-        Outcome::NoManifest(_) | Outcome::Withheld(_) => Ok(0),
+        Outcome::Verified(verification) => {
+            view.first_values_count(&report.chain, &verification.baked_root).map(Some)
+        }
+        Outcome::NoManifest(_) | Outcome::Withheld(_) => Ok(None),
     }
 }
 

@@ -16,8 +16,8 @@ pub(super) struct Opened {
     pub(super) body: Vec<u8>,
 }
 
-/// Opens a body that `node` has sent.
-pub(super) fn open(node: &Node, seals: &Seals, body: Vec<u8>) -> Result<Opened, Refused> {
+/// Opens a body that `node` has sent, whose chain is known up to report `stored`.
+pub(super) fn open(node: &Node, seals: &Seals, stored: u64, body: Vec<u8>) -> Result<Opened, Refused> {
     let sealed = Sealed::parse(&body).map_err(Refused::Sealed)?;
     // Nothing of a stranger's is parsed.
     sealed.check_signature(&node.public_key).map_err(Refused::Sealed)?;
@@ -29,7 +29,7 @@ pub(super) fn open(node: &Node, seals: &Seals, body: Vec<u8>) -> Result<Opened, 
         return Err(Refused::WrongChain { claimed: report.chain, enrolment: node.enrolment.clone() });
     }
     let key = seals
-        .key(&node.enrolment, node.first_seal.as_bytes(), report.sequence)
+        .key(&node.enrolment, node.first_seal.as_bytes(), stored, report.sequence)
         .map_err(Refused::OutOfReach)?;
     sealed.check_seal(&key).map_err(Refused::Sealed)?;
     seals.keep(&node.enrolment, key);

@@ -82,7 +82,9 @@ pub(crate) enum Refused {
     Change(#[source] ChangeError),
     #[error("the page is not the one that it is named after, {0}")]
     OtherPage(Digest),
-    #[error("the node was held to {0} first values; fewer are recorded")]
+    #[error(
+        "the node was held to {0} first values, which are not those that are recorded: fewer are, or others"
+    )]
     UnknownLedger(u64),
     #[error("the body is {0}; send zstd, or nothing compressed")]
     Encoding(String),
@@ -98,6 +100,8 @@ pub(crate) enum Refused {
         escape(.one.as_bytes()), escape(.other.as_bytes())
     )]
     Cloned { one: String, other: String },
+    #[error("the node's enrolment has ended")]
+    Revoked,
     #[error("the collector has too much to do; try again later")]
     Busy,
     #[error("{0}")]
@@ -140,6 +144,7 @@ impl Refused {
             Self::OtherPage(_) | Self::Encoding(_) => "malformed",
             Self::UnknownLedger(_) => "unknown-ledger",
             Self::Cloned { .. } | Self::Forked { .. } => "cloned",
+            Self::Revoked => congruent_protocol::enrolment::code::REVOKED,
             Self::Busy => "busy",
             Self::Finding(_) => "finding-refused",
             Self::Manifest { .. } => "manifest-unavailable",
@@ -158,7 +163,8 @@ impl Refused {
             Self::Malformed(_) | Self::Number(_) | Self::TooLong { .. } | Self::Version { .. } => 400,
             Self::Sealed(SealedError::Seal(_) | SealedError::Signature(_)) | Self::OutOfReach(_) => 422,
             Self::Sealed(_) | Self::OtherPage(_) | Self::Encoding(_) => 400,
-            Self::WrongNode { .. } | Self::WrongChain { .. } => 403,
+            Self::Revoked => 403,
+            Self::WrongNode { .. } | Self::WrongChain { .. } => 422,
             Self::Change(ChangeError::UnknownBase(_) | ChangeError::MissingPages(_)) => 409,
             Self::Busy => 429,
             Self::Cloned { .. } | Self::Forked { .. } => 409,
@@ -179,9 +185,13 @@ impl Refused {
 
     /// Whether it says something of the node, and is kept with it.
     pub(crate) fn is_evidence(&self) -> bool {
-        // What is to be sent again, with more or later, says nothing.
+        (400..500).contains(&self.status()) && self.is_final()
+    }
+
+    /// Whether sending the same again, with more or later, changes nothing.
+    pub(super) fn is_final(&self) -> bool {
         let is_asked_for = matches!(self.code(), "unknown-base" | "missing-pages" | "busy");
-        (400..500).contains(&self.status()) && !is_asked_for
+        self.status() < 500 && !is_asked_for
     }
 
     /// A finding that is not one of the manifest, or a manifest that is not to

@@ -19,11 +19,14 @@ pub(crate) struct Seals {
 }
 
 impl Seals {
-    /// The key that seals report `number` of a chain, which began with `first`.
+    /// The key that seals report `number` of a chain, which began with `first` and is
+    /// known up to report `stored`. Beyond that it is not moved too far for one that
+    /// nothing has proven.
     pub(crate) fn key(
         &self,
         chain: &str,
         first: &[u8; SEAL_KEY_BYTES],
+        stored: u64,
         number: u64,
     ) -> Result<SealKey, OutOfReach> {
         let known = {
@@ -31,9 +34,16 @@ impl Seals {
             newest.get(chain).map(|key| SealKey::new(key.number(), *key.as_bytes()))
         };
         let mut key = known.filter(|key| key.number() <= number).unwrap_or_else(|| SealKey::new(1, *first));
-        // From the very first a long way may have to be gone; from the newest none has.
+        while key.number() < stored.min(number) {
+            key.advance();
+        }
         key.advance_to(number)?;
         Ok(key)
+    }
+
+    /// Whether a key of a chain is kept.
+    pub(crate) fn knows(&self, chain: &str) -> bool {
+        self.newest.lock().unwrap_or_else(PoisonError::into_inner).contains_key(chain)
     }
 
     /// Keeps a key that a seal has fitted. What is not proven moves nothing.
@@ -51,6 +61,7 @@ impl Seals {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use congruent_protocol::seal::MAX_ADVANCE;
 
     #[test]
     fn keys_are_the_same_whatever_is_kept() {
@@ -61,10 +72,13 @@ mod tests {
             *key.as_bytes()
         };
         for number in [1, 7, 3, 8, 8] {
-            let key = seals.key("chain", &first, number).unwrap();
+            let key = seals.key("chain", &first, 0, number).unwrap();
             assert_eq!(key.as_bytes(), &derived(number), "{number}");
             seals.keep("chain", key);
         }
-        assert!(seals.key("chain", &first, u64::MAX).is_err());
+        assert!(seals.key("chain", &first, 0, u64::MAX).is_err());
+        let (far, anew) = (MAX_ADVANCE + 10, Seals::default());
+        assert!(anew.key("chain", &first, 0, far).is_err(), "nothing has come as far");
+        assert_eq!(anew.key("chain", &first, far - 1, far).unwrap().number(), far);
     }
 }

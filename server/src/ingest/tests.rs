@@ -102,7 +102,7 @@ async fn reports_that_do_not_hold_are_refused_recorded_and_no_sign_of_life() {
         (
             Report { node: "web-2".to_owned(), ..changed(|_| {}) },
             "wrong-node",
-            403,
+            422,
             "the enrolment of node \"web-1\"",
         ),
         (Report { schema_version: 2, ..changed(|_| {}) }, "unsupported-version", 400, "schema version 2"),
@@ -245,7 +245,7 @@ async fn a_replaced_node_begins_a_new_chain() {
     let reenrolled = EnrolmentRow { id: "enr_2".to_owned(), ..enrolment("web-1") };
     bench.ingest.config.nodes.admit(Node::enrolled(&reenrolled));
     let stale = bench.send(&sweep("web-1", 4, tampered())).await.unwrap_err();
-    assert_eq!((stale.code(), stale.status()), ("wrong-chain", 403));
+    assert_eq!((stale.code(), stale.status()), ("wrong-chain", 422));
     let reborn = Report { chain: "enr_2".to_owned(), ..sweep("web-1", 1, vec![]) };
     assert_eq!(bench.send(&reborn).await.unwrap().state, State::Congruent);
     assert_eq!(bench.node().await.unwrap().state, State::Congruent);
@@ -370,7 +370,7 @@ async fn a_report_is_stored_as_the_group_that_stands_has_it() {
     // An older version that comes late does not come back.
     config.groups.put(fleet(&fixture, &config, 1, false, Mode::ReportOnly));
     let stored = ingest.store.write("store", move |tx| store_current(tx, held, &config, now)).await;
-    assert!(matches!(stored, Ok(Stored::Answer(answer, 0)) if answer.state == State::Congruent));
+    assert!(matches!(stored, Ok(Stored::Answer(answer, _)) if answer.state == State::Congruent));
 }
 
 #[tokio::test]
@@ -386,8 +386,9 @@ async fn a_cloned_disk_is_noticed_and_both_machines_are_named() {
         assert!(refused.to_string().contains(machine), "{refused}");
     }
     // Between reports, heartbeats show it.
-    bench.ingest.hear("web-1", "boot-2").await;
-    bench.ingest.hear("web-1", "boot-1").await;
+    for boot in ["boot-1", "boot-2", "boot-1"] {
+        bench.ingest.hear("web-1", boot).await;
+    }
     let refusals = bench.ingest.store.read("read", |view| view.refusals("web-1", 9)).await.unwrap();
     assert!(refusals.iter().all(|refusal| refusal.code == "cloned"), "{refusals:?}");
     assert!(refusals.len() > 1, "{refusals:?}");
@@ -440,6 +441,9 @@ async fn findings_are_told_by_the_difference_to_what_is_known() {
     let (strange, _) = tell(3, Some(&[added("/bin/c")]), &three);
     let json = serde_json::to_vec(&three).unwrap();
     assert_eq!(bench.body(strange.clone()).await.unwrap_err().code(), "unknown-base");
+    let odd = [&b"[ "[..], &json[1..]].concat();
+    let odd_name = Algorithm::Blake3.digest(&odd);
+    bench.ingest.take_page("web-1", odd_name, odd).unwrap();
     let wrong = bench.ingest.take_page("web-1", findings_digest(&two), json.clone()).unwrap_err();
     assert_eq!(wrong.code(), "malformed", "a page is what its name says");
     bench.ingest.take_page("web-1", findings_digest(&three), json).unwrap();
@@ -462,7 +466,7 @@ async fn first_values_are_recorded_once_and_held_to_from_then_on() {
     let contract = Contract::from_toml(pinned).unwrap();
     let bench =
         Bench::with(&manifest_under(contract, &tree(), "1.4.2", &SecretKey::from_seed([1; 32]), None));
-    let value = |content: &[u8]| congruent_protocol::ledger::FirstValue {
+    let value = |content: &[u8]| FirstValue {
         path: path("/etc/machine-id"),
         attributes: (&crate::testing::file(content)).into(),
     };
@@ -477,7 +481,9 @@ async fn first_values_are_recorded_once_and_held_to_from_then_on() {
     let ahead = bench.send(&first_seen(1, b"one", 1)).await.unwrap_err();
     assert_eq!((ahead.code(), ahead.status()), ("unknown-ledger", 422));
     bench.send(&first_seen(1, b"one", 0)).await.unwrap();
-    bench.send(&first_seen(2, b"two", 0)).await.unwrap();
+    let changed = bench.send(&first_seen(2, b"two", 0)).await.unwrap_err();
+    assert_eq!(changed.code(), "unknown-ledger", "it was not held to what is recorded");
+    bench.send(&first_seen(3, b"one", 0)).await.unwrap();
     let ledger =
         bench.ingest.store.read("read", |view| view.ledger("enr_web-1", root_of(&[]), 99)).await.unwrap();
     let kept = ledger.first_values()[&path("/etc/machine-id")].content().copied();

@@ -38,6 +38,9 @@ use case::Case;
 use conclude::Context;
 use judgement::Judgement;
 
+/// A node that gives signs of life and reports nothing is silent as well, after so many
+/// times as long: what it said last is no evidence any more.
+const REPORTS_MISSED: i32 = 4;
 /// How often silence is looked for, at most and at least.
 const TICK: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
@@ -164,13 +167,15 @@ impl Judge {
                 let Some(known) = config.nodes.get(&node.node) else { return false };
                 let quiet =
                     silent_for(now, known.heard_at(node.last_seen).max(liveness.last(&node.node)), ready);
+                let stale = silent_for(now, known.heard_at(node.reported_at), ready);
                 falls_silent(node.state, quiet, config.silent_after)
+                    || falls_silent(node.state, stale, config.silent_after * REPORTS_MISSED)
             };
             Ok(view.nodes()?.into_iter().filter(is_quiet).collect::<Vec<_>>())
         });
         for node in reading.await? {
             let (id, generation) = (node.node.clone(), node.generation);
-            let note = match node.last_seen {
+            let note = match node.reported_at {
                 Some(seen) => format!("no report since {seen}"),
                 None => NEVER_REPORTED.to_owned(),
             };

@@ -17,9 +17,12 @@ impl View<'_> {
         Ok(count.unwrap_or(0))
     }
 
-    /// The root of the stack that a node was held to last.
+    /// The root of the stack that a node was held to in the last look that it completed.
     pub(crate) fn root_of(&self, node: &str) -> Result<Option<Digest>, StoreError> {
-        let Some(id) = self.node(node)?.and_then(|node| node.report_id) else { return Ok(None) };
+        let sql = "SELECT id FROM reports WHERE node = ?1 AND sweep IS NOT NULL ORDER BY chain DESC, sequence DESC LIMIT 1";
+        let Some(id) = self.row("look for a node's last look", sql, [node], |row| row.get(0))? else {
+            return Ok(None);
+        };
         Ok(match self.report_body(id)?.outcome {
             Outcome::Verified(verification) => Some(verification.baked_root),
             Outcome::NoManifest(_) | Outcome::Withheld(_) => None,

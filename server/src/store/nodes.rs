@@ -17,6 +17,8 @@ pub(crate) struct NodeRow {
     pub(crate) note: Option<String>,
     pub(crate) since: Timestamp,
     pub(crate) last_seen: Option<Timestamp>,
+    /// When its newest report came.
+    pub(crate) reported_at: Option<Timestamp>,
     /// Its newest report.
     pub(crate) report_id: Option<i64>,
     /// The last full sweep that found it congruent.
@@ -46,6 +48,7 @@ impl NodeRow {
             note: row.get("note")?,
             since: row.get::<_, Micros>("since")?.0,
             last_seen: row.get::<_, Option<Micros>>("last_seen")?.map(|time| time.0),
+            reported_at: row.get::<_, Option<Micros>>("reported_at")?.map(|time| time.0),
             report_id: row.get("report_id")?,
             verified_report_id: row.get("verified_report_id")?,
             decision_id: row.get("decision_id")?,
@@ -102,7 +105,7 @@ impl Tx<'_> {
         at: Timestamp,
     ) -> Result<(), StoreError> {
         self.change_state(node, state, note, at, Some(report_id))?;
-        let sql = "UPDATE nodes SET last_seen = ?2, report_id = ?3, verified_report_id = \
+        let sql = "UPDATE nodes SET last_seen = ?2, reported_at = ?2, report_id = ?3, verified_report_id = \
              CASE WHEN ?4 AND (SELECT sweep FROM reports WHERE id = ?3) = 'full' \
              THEN ?3 ELSE verified_report_id END WHERE node = ?1";
         let values = params![node, Micros(at), report_id, state == State::Congruent];

@@ -98,6 +98,13 @@ impl View<'_> {
         self.row("look for a node's newest report", &sql, [node], ReportRow::from_row)
     }
 
+    /// The highest number in the chain with this id; 0 where there is none.
+    pub(crate) fn end_of_chain(&self, node: &str, chain_id: &str) -> Result<u64, StoreError> {
+        let sql = "SELECT coalesce(max(sequence), 0) FROM reports WHERE node = ?1 AND chain_id = ?2";
+        let end = self.row("look for a chain's end", sql, params![node, chain_id], |row| row.get(0))?;
+        Ok(end.unwrap_or(0))
+    }
+
     /// The report with this number in the chain with this id.
     pub(crate) fn report_numbered(
         &self,

@@ -19,3 +19,7 @@ CREATE TABLE first_values (
     report_id   INTEGER NOT NULL REFERENCES reports (id),
     UNIQUE (chain_id, root, path)
 ) STRICT;
+
+-- When its newest report came; `last_seen` counts signs of life as well.
+ALTER TABLE nodes ADD COLUMN reported_at INTEGER;
+UPDATE nodes SET reported_at = last_seen;
