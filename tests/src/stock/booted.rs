@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::program::{self, Ended};
 use crate::wait::{PATIENCE, wait_for};
@@ -62,7 +63,7 @@ impl Booted {
         match up {
             Ok(init) => Ok(Self { nspawn, init }),
             Err(error) => {
-                program::end(&mut nspawn);
+                drop(Self { init: only_child(nspawn.id()).unwrap_or_default(), nspawn });
                 Err(error.context(said()))
             }
         }
@@ -94,13 +95,18 @@ impl Booted {
         self.succeed(&["systemctl", "poweroff"])?;
         let nspawn = &mut self.nspawn;
         wait_for("the instance to go down", PATIENCE, || Ok(nspawn.try_wait()?))?;
+        // Its number may be another's by now.
+        self.init.clear();
         Ok(())
     }
 }
 
 impl Drop for Booted {
     fn drop(&mut self) {
-        // The kernel ends the instance with it.
+        // nspawn alone would leave the instance running; the kernel ends all in it with its init.
+        if let Some(init) = self.init.parse().ok().and_then(Pid::from_raw) {
+            let _ = kill_process(init, Signal::KILL);
+        }
         program::end(&mut self.nspawn);
     }
 }
