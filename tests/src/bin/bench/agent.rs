@@ -1,6 +1,8 @@
 //! What an agent that only runs costs: bytes to the collector, memory and CPU while
 //! it waits. It sweeps a real Debian root, and finds nothing.
 
+use std::collections::HashMap;
+use std::ffi::OsString;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -31,6 +33,10 @@ const NO_REQUEST_BYTES: u64 = 60;
 /// by number.
 const HEARTBEATS: usize = 5;
 
+/// What the kernel counts in where it tells programs of time: `USER_HZ`, the same on
+/// x86 and ARM.
+const TICK: Duration = Duration::from_millis(10);
+
 /// An agent that reports through a relay.
 struct Running {
     child: Child,
@@ -48,7 +54,8 @@ impl Running {
         let state = sandbox.path("state");
         installation.enroll(NODE, &state)?;
         let url = installation.agents_url();
-        let target: SocketAddr = url.trim_start_matches("https://").parse().context("no address for nodes")?;
+        let target: SocketAddr =
+            url.trim_start_matches("https://").parse().context("no address for nodes")?;
         report_to(&state.join("enrolment.json"), url, &format!("https://127.0.0.1:{}", relay.port()?))?;
         let count = relay.lead_to(target);
         let config = format!(
@@ -87,14 +94,38 @@ impl Running {
         Ok(kilobytes * 1024.0)
     }
 
-    /// How long its threads ran, of all that there are.
-    fn cpu_time(&self) -> Result<Duration> {
-        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).context("the agent is gone")?;
-        let times = tasks.flatten().filter_map(|task| {
+    /// What it used of the processors so far.
+    fn cpu(&self) -> Result<Cpu> {
+        Cpu::of(self.child.id())
+    }
+}
+
+/// What a process used of the processors: to the nanosecond by each thread that is
+/// there, and in ticks by all that ever were.
+struct Cpu {
+    threads: HashMap<OsString, u64>,
+    ticks: u64,
+}
+
+impl Cpu {
+    fn of(process: u32) -> Result<Self> {
+        let tasks = fs::read_dir(format!("/proc/{process}/task")).context("the agent is gone")?;
+        let threads = tasks.flatten().filter_map(|task| {
             let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
-            text.split(' ').next()?.parse::<u64>().ok()
+            Some((task.file_name(), text.split(' ').next()?.parse().ok()?))
         });
-        Ok(Duration::from_nanos(times.sum()))
+        let stat = fs::read_to_string(format!("/proc/{process}/stat")).context("the agent is gone")?;
+        // User's and kernel's, counted from behind the name, which may hold anything.
+        let fields = stat.rsplit(") ").next().unwrap_or_default().split(' ').skip(11).take(2);
+        let ticks = fields.map_while(|field| field.parse::<u64>().ok()).sum();
+        Ok(Self { threads: threads.collect(), ticks })
+    }
+
+    fn since(&self, before: &Self) -> Duration {
+        let used =
+            self.threads.iter().map(|(thread, nanos)| nanos - before.threads.get(thread).unwrap_or(&0));
+        let ticks = TICK.saturating_mul(u32::try_from(self.ticks - before.ticks).unwrap_or(u32::MAX));
+        ticks.max(Duration::from_nanos(used.sum()))
     }
 }
 
@@ -161,10 +192,10 @@ fn idle(subject: &Subject) -> Result<(f64, f64)> {
     running.reported(1)?;
     // What comes with the answer is done by then.
     let settled = running.count.bursts().len();
-    let (begun, before) = (Instant::now(), running.cpu_time()?);
+    let (begun, before) = (Instant::now(), running.cpu()?);
     let minute = || Ok((begun.elapsed() >= MINUTE).then_some(()));
     wait_for("a minute to pass", PATIENCE, minute)?;
-    let used = running.cpu_time()?.saturating_sub(before);
+    let used = running.cpu()?.since(&before);
     ensure!(running.count.bursts().len() > settled, "there was no heartbeat in that minute");
     Ok((running.resident_bytes()?, used.as_secs_f64() / begun.elapsed().as_secs_f64()))
 }

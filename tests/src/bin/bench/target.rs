@@ -45,7 +45,8 @@ impl Target {
     pub(crate) const CACHE_BESIDE: Self =
         Self::over_percent("the workload's page cache still there, its file beside it", 90.0);
 
-    pub(crate) const REPORT: Self = Self::at_most("report of one clean sweep, on the wire", 1500.0, Unit::Bytes);
+    pub(crate) const REPORT: Self =
+        Self::at_most("report of one clean sweep, on the wire", 1500.0, Unit::Bytes);
     pub(crate) const HEARTBEAT: Self = Self::at_most("heartbeat, without TLS framing", 300.0, Unit::Bytes);
     pub(crate) const IDLE_MEMORY: Self = Self::at_most("idle agent, resident", 20.0, Unit::Megabytes);
     pub(crate) const IDLE_CPU: Self = Self::at_most("idle agent, CPU over a minute", 0.1, Unit::FinePercent);
