@@ -26,7 +26,7 @@ soak: setup ## The faults between agent and collector, hundreds of rounds (CONGR
 demo: ## See a machine being baked, changed, found out and replaced
 	@scripts/demo
 
-bench: ## Measure sweeps beside the floor probe and other checkers, and their memory
+bench: ## Measure sweeps beside the floor probe and other checkers, their memory, and an idle agent
 	@scripts/bench
 
 fuzz: ## Fuzz every parser of foreign bytes under AddressSanitizer, a minute each (FUZZ_SECONDS)

@@ -1,6 +1,8 @@
 //! Everything end to end: the real binaries over real trees, sockets and databases.
 
 #[cfg(test)]
+mod agent_unit;
+#[cfg(test)]
 mod bad_input;
 #[cfg(test)]
 mod command_line;

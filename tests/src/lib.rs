@@ -12,6 +12,7 @@ pub mod debian;
 pub mod enrolled;
 mod fixture;
 pub mod http;
+pub mod installation;
 pub mod mounts;
 pub mod narrate;
 pub mod operator;

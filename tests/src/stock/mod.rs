@@ -3,6 +3,7 @@
 //! really boot.
 
 mod baked;
+mod booted;
 mod false_findings;
 mod instance;
 
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 pub use baked::Baked;
+pub use booted::Booted;
 pub use false_findings::{Counts, false_findings};
 pub use instance::Instance;
 

@@ -2,6 +2,7 @@
 //! for each thing that is measured, with what is asked of it; leaves them as
 //! `target/bench.md`, and with `--save` in `docs/bench/`.
 
+mod agent;
 mod bake;
 mod cache;
 mod cgroup;
@@ -19,6 +20,7 @@ mod subject;
 mod svg;
 mod target;
 mod verify;
+mod wire;
 
 use std::env;
 use std::path::Path;
@@ -33,7 +35,7 @@ use section::Section;
 type Measure = fn(&Options) -> Result<Section>;
 
 /// What can be measured, in the order in which it is.
-const TABLES: [(&str, Measure); 8] = [
+const TABLES: [(&str, Measure); 9] = [
     ("verify", verify::section),
     ("bake", bake::section),
     ("quick", quick::section),
@@ -41,6 +43,7 @@ const TABLES: [(&str, Measure); 8] = [
     ("memory", memory::section),
     ("cache", cache::section),
     ("manifests", manifests::section),
+    ("agent", agent::section),
     ("false-findings", false_findings::section),
 ];
 

@@ -15,7 +15,10 @@ enum Bound {
 enum Unit {
     Times,
     Megabytes,
+    Bytes,
     Percent,
+    /// Of so little that its fractions count.
+    FinePercent,
 }
 
 /// What is asked of one figure.
@@ -42,12 +45,22 @@ impl Target {
     pub(crate) const CACHE_BESIDE: Self =
         Self::over_percent("the workload's page cache still there, its file beside it", 90.0);
 
+    pub(crate) const REPORT: Self =
+        Self::at_most("report of one clean sweep, on the wire", 1500.0, Unit::Bytes);
+    pub(crate) const HEARTBEAT: Self = Self::at_most("heartbeat, without TLS framing", 300.0, Unit::Bytes);
+    pub(crate) const IDLE_MEMORY: Self = Self::at_most("idle agent, resident", 20.0, Unit::Megabytes);
+    pub(crate) const IDLE_CPU: Self = Self::at_most("idle agent, CPU over a minute", 0.1, Unit::FinePercent);
+
     const fn times(what: &'static str, most: f64) -> Self {
-        Self { what, bound: Bound::AtMost(most), unit: Unit::Times }
+        Self::at_most(what, most, Unit::Times)
     }
 
     const fn megabytes(what: &'static str, most: f64) -> Self {
-        Self { what, bound: Bound::AtMost(most), unit: Unit::Megabytes }
+        Self::at_most(what, most, Unit::Megabytes)
+    }
+
+    const fn at_most(what: &'static str, most: f64, unit: Unit) -> Self {
+        Self { what, bound: Bound::AtMost(most), unit }
     }
 
     const fn over_percent(what: &'static str, least: f64) -> Self {
@@ -69,7 +82,9 @@ impl Target {
         let (scale, places, unit) = match self.unit {
             Unit::Times => (100.0, 2, "×"),
             Unit::Megabytes => (10.0, 1, "MB"),
+            Unit::Bytes => (1.0, 0, "bytes"),
             Unit::Percent => (10.0, 1, "%"),
+            Unit::FinePercent => (1000.0, 3, "%"),
         };
         let shown = (measured * scale).round() / scale;
         let bound = match self.bound {
@@ -102,6 +117,8 @@ mod tests {
             (Target::MEMORY_TYPICAL, 32.04, "at most 32.0 MB | 32.0 MB | held |\n"),
             (Target::MEMORY_REMOVED, 64.1, "at most 64.0 MB | 64.1 MB | **missed** |\n"),
             (Target::CACHE_BESIDE, 90.0, "over 90.0 % | 90.0 % | **missed** |\n"),
+            (Target::REPORT, 1500.4, "at most 1500 bytes | 1500 bytes | held |\n"),
+            (Target::IDLE_CPU, 0.1008, "at most 0.100 % | 0.101 % | **missed** |\n"),
             (Target::CACHE_BESIDE, 99.96, "over 90.0 % | 100.0 % | held |\n"),
         ] {
             let row = target.row(measured);
