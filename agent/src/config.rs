@@ -19,9 +19,9 @@ use crate::trust::{self, ReadTrustError};
 
 const DEFAULT_INTERVAL: Duration = Duration::from_mins(15);
 /// A longer one than this is no interval any more.
-const MAX_INTERVAL: Duration = Duration::from_hours(24 * 31);
+pub(crate) const MAX_INTERVAL: Duration = Duration::from_hours(24 * 31);
 /// A shorter interval than this is a slip of the pen, not a wish.
-const MIN_INTERVAL: Duration = Duration::from_millis(100);
+pub(crate) const MIN_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Months of clean sweeps, and a few of the largest sets of findings.
 const DEFAULT_SPOOL_BYTES: u64 = 256 << 20;
@@ -219,7 +219,22 @@ fn check_sweep(file: &FileSweep, interval: Duration) -> Result<Sweep, String> {
     })
 }
 
+/// What enrolment needs to know of a configuration that may need an enrolment itself.
+pub(crate) struct Place {
+    pub(crate) state_directory: PathBuf,
+    pub(crate) node: Option<String>,
+}
+
 impl Config {
+    /// Where the configuration at `path` has the node's state, and what it calls it.
+    pub(crate) fn place(path: &Path) -> Result<Place, ConfigError> {
+        let file: File = strict_toml::from_str(&read(path)?)
+            .map_err(|source| ConfigError::Toml { path: path.to_owned(), source })?;
+        let directory = path.parent().unwrap_or(Path::new(""));
+        let state = file.state_directory.unwrap_or_else(|| PathBuf::from(STATE_DIRECTORY));
+        Ok(Place { state_directory: directory.join(state), node: file.node })
+    }
+
     /// Whether an agent that runs can take this configuration for the other.
     pub(crate) fn is_same_node(&self, other: &Self) -> bool {
         self.node == other.node

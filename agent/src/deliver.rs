@@ -67,6 +67,9 @@ pub(crate) async fn deliver(
                     if let Some(too_large) = put_page(client, &name, &json).await? {
                         return Ok(too_large);
                     }
+                    // Whole, it needs no pages.
+                    sent = Sent::Answered(client.send(Method::POST, REPORTS_PATH, &parcel.bytes).await?);
+                    continue;
                 }
                 None => break,
             },
@@ -76,6 +79,11 @@ pub(crate) async fn deliver(
         sent = send_with_pages(client, spool, parcel).await?;
     }
     match sent {
+        Sent::Answered(answer) if missing(&answer).is_some() => {
+            let (_, message) = answer.refusal();
+            let why = "the collector cannot put the report's findings together";
+            Ok(Delivery::TooLarge(format!("{why}: {message}")))
+        }
         Sent::Answered(answer) => settle(client, &answer, spooled.sequence, parcel),
         Sent::Not(delivery) => Ok(delivery),
     }

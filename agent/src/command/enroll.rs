@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use super::Outcome;
 use crate::cli::Enroll as Args;
-use crate::config::{Config, host_name};
+use crate::config::{self, Config, host_name};
 use crate::enrolment::{EnrolError, Enrolment, EnrolmentFiles, Joining, join, renew};
 use crate::regular;
 
@@ -49,8 +49,8 @@ impl Place {
         let Some(config) = config else {
             return Ok(Self { state_directory: PathBuf::from(STATE_DIRECTORY), node: None });
         };
-        let config = Config::load(config)?;
-        Ok(Self { state_directory: config.state_directory, node: Some(config.node) })
+        let config::Place { state_directory, node } = Config::place(config)?;
+        Ok(Self { state_directory, node })
     }
 }
 

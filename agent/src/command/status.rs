@@ -59,8 +59,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
         }
         _ => {}
     }
-    // Without a look nothing is known; a failed one since then leaves the last standing.
-    Ok(Outcome::Looked(told.look.map_or(State::Unknown, |look| look.state)))
+    // Without a look nothing is known, nor since one that failed.
+    let look = told.look.filter(|_| told.look_failed.is_none());
+    Ok(Outcome::Looked(look.map_or(State::Unknown, |look| look.state)))
 }
 
 impl Told {

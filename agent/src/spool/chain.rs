@@ -87,10 +87,11 @@ impl Chain {
         atomic::write_private(&path, &bytes).map_err(|source| SpoolError::Use { path, source })
     }
 
-    /// Takes a report as its newest one.
-    pub(super) fn extend(&mut self, digest: Digest) {
-        self.sequence += 1;
-        self.digest = Some(digest);
-        self.key.advance();
+    /// The chain with one more report.
+    pub(super) fn extended(&self, digest: Digest) -> Self {
+        let mut key = SealKey::new(self.key.number(), *self.key.as_bytes());
+        key.advance();
+        let (id, sequence, digest) = (self.id.clone(), self.sequence + 1, Some(digest));
+        Self { id, sequence, digest, lost: self.lost, acknowledged: self.acknowledged, key }
     }
 }

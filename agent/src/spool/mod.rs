@@ -22,7 +22,9 @@ use std::path::{Path, PathBuf};
 use congruent_protocol::digest::Digest;
 use congruent_protocol::drift::Finding;
 use congruent_protocol::key::SecretKey;
-use congruent_protocol::report::{Outcome, Page, Report, SetChange, findings_digest, report_digest, seal};
+use congruent_protocol::report::{
+    MAX_REPORT_BYTES, Outcome, Page, Report, SetChange, findings_digest, report_digest, seal,
+};
 use congruent_protocol::seal::SEAL_KEY_BYTES;
 use rustix::fs::FlockOperation;
 use serde::Serialize;
@@ -38,6 +40,8 @@ const SPOOL_DIRECTORY: &str = "spool";
 const REFUSED_DIRECTORY: &str = "refused";
 const DAMAGED_DIRECTORY: &str = "damaged";
 const SUFFIX: &str = ".report";
+/// The longest payload; beside it stands the line that signs it.
+const MAX_PAYLOAD_BYTES: u64 = MAX_REPORT_BYTES - 4096;
 /// How many reports are kept that were refused, and how many that are damaged.
 const KEPT_ASIDE: usize = 20;
 
@@ -51,10 +55,12 @@ pub(crate) enum SpoolError {
     },
     #[error("another agent runs with the state directory {}; stop it, or give this one its own state-directory", .0.display())]
     Busy(PathBuf),
-    #[error("{} is damaged, {what}; enrol the node again: it begins a new chain of reports, which the collector notes", .path.display())]
+    #[error("{} is damaged, {what}; revoke the node, remove its state directory, and enrol it with a new token", .path.display())]
     Damaged { path: PathBuf, what: String },
     #[error(
-        "{} has no chain of reports, and the key that begins one is gone; enrol the node again", .0.display()
+        "{} has no chain of reports, and the key that begins one is gone; revoke the node, remove that directory, and enrol \
+         it with a new token",
+        .0.display()
     )]
     NoKey(PathBuf),
     #[error("the report in {} is damaged: {what}", .path.display())]
@@ -99,7 +105,10 @@ impl Spool {
             fs::create_dir_all(directory.join(made)).map_err(failed)?;
         }
         let lock = lock(&directory)?;
-        durable::remove_partial(&directory.join(SPOOL_DIRECTORY)).map_err(failed)?;
+        // What was being written when the agent was killed may be a key that is to be gone.
+        for partial in [directory.clone(), directory.join(SPOOL_DIRECTORY)] {
+            durable::remove_partial(&partial).map_err(failed)?;
+        }
         let sets = Sets::open(&directory).map_err(failed)?;
         let Signer { enrolment, key, first_seal } = signer;
         let known = Chain::read(&directory)?.filter(|chain| chain.id == enrolment);
@@ -135,16 +144,18 @@ impl Spool {
     fn find_newest(&mut self) -> Result<(), SpoolError> {
         let next = self.chain.sequence + 1;
         let path = self.path_of(next);
-        if !path.exists() {
+        if path.symlink_metadata().is_err() {
             return Ok(());
         }
-        match self.read(&Spooled { sequence: next, path: path.clone() }) {
+        let newest = Spooled { sequence: next, path };
+        match self.read(&newest) {
             Ok(parcel) => {
-                self.chain.extend(parcel.digest);
+                self.chain = self.chain.extended(parcel.digest);
                 self.chain.write(&self.directory)
             }
             // It was never sent, so that its number is free.
-            Err(_) => fs::remove_file(&path).map_err(|source| SpoolError::Use { path, source }),
+            Err(SpoolError::DamagedReport { .. }) => self.quarantine(&newest).map(drop),
+            Err(error) => Err(error),
         }
     }
 
@@ -167,11 +178,19 @@ impl Spool {
         let Ok(told) = report
             .try_map(|set| Ok::<_, std::convert::Infallible>(SetChange::between(base.as_deref(), &set).0));
         let payload = serde_json::to_vec(&told).expect("a report always serialises");
+        if payload.len() as u64 > MAX_PAYLOAD_BYTES {
+            return self.push(told.with_outcome(Outcome::Withheld(too_long(payload.len()))).0);
+        }
         let spooled = Spooled { sequence, path: self.path_of(sequence) };
-        atomic::write_private(&spooled.path, &seal(&payload, &self.key, &self.chain.key))
-            .map_err(|source| SpoolError::Use { path: spooled.path.clone(), source })?;
-        self.chain.extend(report_digest(&payload));
-        self.chain.write(&self.directory)?;
+        let failed = |source| SpoolError::Use { path: spooled.path.clone(), source };
+        atomic::write_private(&spooled.path, &seal(&payload, &self.key, &self.chain.key)).map_err(failed)?;
+        let extended = self.chain.extended(report_digest(&payload));
+        if let Err(error) = extended.write(&self.directory) {
+            // Its number is the next one's: it must not be sent.
+            let _ = self.forget(&spooled.path);
+            return Err(error);
+        }
+        self.chain = extended;
         self.make_room()?;
         Ok(spooled)
     }
@@ -283,13 +302,18 @@ impl Spool {
 
     /// Forgets the sets that no report needs any more.
     fn forget_sets(&self) -> Result<(), SpoolError> {
+        let failed = |source| SpoolError::Use { path: self.directory.clone(), source };
+        // Every report is read for this, and mostly there are no sets.
+        if self.sets.bytes().map_err(failed)? == 0 {
+            return Ok(());
+        }
         let mut wanted: HashSet<Digest> = self.chain.acknowledged.into_iter().collect();
         for spooled in self.pending()? {
             if let Ok(Parcel { set: Some(set), .. }) = self.read(&spooled) {
                 wanted.extend([Some(set.digest), set.base].into_iter().flatten());
             }
         }
-        self.sets.retain(&wanted).map_err(|source| SpoolError::Use { path: self.directory.clone(), source })
+        self.sets.retain(&wanted).map_err(failed)
     }
 
     /// Moves a report aside; of those that are there the oldest go.
@@ -342,6 +366,12 @@ pub(crate) fn waiting(state_directory: &Path) -> Result<Waiting, SpoolError> {
         }
     }
     Ok(waiting)
+}
+
+fn too_long(bytes: usize) -> String {
+    format!(
+        "the report has {bytes} bytes, and may have {MAX_PAYLOAD_BYTES}; `congruent verify` on the node tells it all"
+    )
 }
 
 fn lock(directory: &Path) -> Result<File, SpoolError> {

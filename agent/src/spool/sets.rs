@@ -34,7 +34,7 @@ impl Sets {
     /// Keeps a set; the empty one needs no keeping.
     pub(super) fn keep(&self, digest: &Digest, findings: &[Finding]) -> io::Result<()> {
         let path = self.path_of(digest);
-        if findings.is_empty() || path.exists() {
+        if findings.is_empty() || (path.exists() && self.json(digest).is_some()) {
             return Ok(());
         }
         let json = serde_json::to_vec(findings).expect("findings always serialise");

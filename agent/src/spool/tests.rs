@@ -132,7 +132,7 @@ fn another_enrolment_begins_another_chain() {
     let state = tempfile::tempdir().unwrap();
     open(state.path()).unwrap().push(nothing()).unwrap();
     let error = Spool::open(state.path(), signer("enr_2", None), 1 << 30).err().unwrap().to_string();
-    assert!(error.contains("enrol the node again"), "{error}");
+    assert!(error.contains("enrol it with a new token"), "{error}");
     let mut spool = Spool::open(state.path(), signer("enr_2", Some(FIRST_SEAL)), 1 << 30).unwrap();
     let first = spool.push(nothing()).unwrap();
     let report = told(&spool, &first);

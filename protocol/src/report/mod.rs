@@ -42,12 +42,12 @@ pub struct Report<F = Vec<Finding>> {
     /// [`REPORT_SCHEMA`].
     pub schema_version: u32,
     /// The node, as the agent's configuration names it. The collector holds it
-    /// to the token.
+    /// to the certificate.
     pub node: String,
     /// The kernel's boot id.
     pub boot: String,
-    /// Which chain the report belongs to: an id made with the agent's state
-    /// directory. A node that loses its state begins a new chain.
+    /// Which chain the report belongs to: the id of the node's enrolment.
+    /// A node that enrols anew begins a new chain.
     pub chain: String,
     /// Counts up by one from 1 within its chain.
     pub sequence: u64,
@@ -93,11 +93,8 @@ impl<F> Report<F> {
         }
     }
 
-    /// The same report with other findings.
-    ///
-    /// # Errors
-    /// What `other` fails with.
-    pub fn try_map<G, E>(self, other: impl FnOnce(F) -> Result<G, E>) -> Result<Report<G>, E> {
+    /// The same report with another outcome, and the one that it had.
+    pub fn with_outcome<G>(self, outcome: Outcome<G>) -> (Report<G>, Outcome<F>) {
         let Self {
             schema_version,
             node,
@@ -109,18 +106,10 @@ impl<F> Report<F> {
             first_values,
             agent_version,
             reported_at,
-            outcome,
+            outcome: had,
             facts,
         } = self;
-        let outcome = match outcome {
-            Outcome::Verified(verification) => {
-                let (rest, findings) = verification.replace_findings(());
-                Outcome::Verified(Box::new(rest.replace_findings(other(findings)?).0))
-            }
-            Outcome::NoManifest(why) => Outcome::NoManifest(why),
-            Outcome::Withheld(why) => Outcome::Withheld(why),
-        };
-        Ok(Report {
+        let report = Report {
             schema_version,
             node,
             boot,
@@ -133,7 +122,25 @@ impl<F> Report<F> {
             reported_at,
             outcome,
             facts,
-        })
+        };
+        (report, had)
+    }
+
+    /// The same report with other findings.
+    ///
+    /// # Errors
+    /// What `other` fails with.
+    pub fn try_map<G, E>(self, other: impl FnOnce(F) -> Result<G, E>) -> Result<Report<G>, E> {
+        let (report, outcome) = self.with_outcome(Outcome::<G>::NoManifest(String::new()));
+        let outcome = match outcome {
+            Outcome::Verified(verification) => {
+                let (rest, findings) = verification.replace_findings(());
+                Outcome::Verified(Box::new(rest.replace_findings(other(findings)?).0))
+            }
+            Outcome::NoManifest(why) => Outcome::NoManifest(why),
+            Outcome::Withheld(why) => Outcome::Withheld(why),
+        };
+        Ok(report.with_outcome(outcome).0)
     }
 }
 

@@ -56,8 +56,8 @@ pub(super) struct Courier {
     /// Told when the collector wants the certificate renewed.
     renew_now: Arc<Notify>,
     heartbeat: Duration,
-    /// How many are in the ledger that was fetched last.
-    first_values: u64,
+    /// How many first values the node was held to last, or will be.
+    held_to: u64,
     advice: watch::Sender<Advice>,
     status: Status,
     /// The newest report whose findings are in the log, since it was not delivered.
@@ -68,9 +68,6 @@ impl Courier {
     pub(super) fn new(config: Arc<Config>, boot: String, spool: Spool, client: Arc<Client>) -> Self {
         let (advice, _) = watch::channel(Advice::default());
         let status = Status::open(&config.state_directory);
-        let ledger = fs::read(config.state_directory.join(LEDGER_FILE)).ok();
-        let ledger = ledger.and_then(|json| Ledger::from_json(&json).ok());
-        let first_values = ledger.map_or(0, |ledger| ledger.first_values().len() as u64);
         let (retry, renew_now, heartbeat) = (Retry::default(), Arc::default(), HEARTBEAT);
         Self {
             config,
@@ -80,7 +77,7 @@ impl Courier {
             retry,
             renew_now,
             heartbeat,
-            first_values,
+            held_to: 0,
             advice,
             status,
             logged: 0,
@@ -176,6 +173,7 @@ impl Courier {
     /// Spools the report of what a look came to.
     pub(super) fn take(&mut self, made: Made) -> Result<State, SpoolError> {
         let Made { outcome, facts, first_values } = made;
+        self.held_to = first_values;
         let report = Report {
             schema_version: REPORT_SCHEMA,
             node: self.config.node.clone(),
@@ -272,6 +270,9 @@ impl Courier {
         match deliver::beat(&self.client, &heartbeat).await {
             Ok(advice) => self.heed(advice).await,
             Err(error) => {
+                if matches!(error, DeliveryError::Expired { .. }) {
+                    self.renew_now.notify_one();
+                }
                 let error = anyhow::Error::new(error);
                 warn!("no sign of life could be given: {error:#}");
                 self.status.delivery_failed(format!("{error:#}"));
@@ -285,7 +286,7 @@ impl Courier {
         let asked = advice.heartbeat_seconds.map(Duration::from_secs);
         self.heartbeat = asked.map_or(HEARTBEAT, |asked| asked.clamp(shortest, longest));
         self.status.heard();
-        if let Some(recorded) = advice.first_values.filter(|recorded| *recorded != self.first_values) {
+        if let Some(recorded) = advice.first_values.filter(|recorded| *recorded != self.held_to) {
             if let Err(error) = self.fetch_ledger().await {
                 warn!("the ledger of {recorded} first values cannot be had: {error:#}");
             }
@@ -298,7 +299,7 @@ impl Courier {
         let path = self.config.state_directory.join(LEDGER_FILE);
         let shown = || format!("cannot write {}", path.display());
         let Some(json) = deliver::fetch_ledger(&self.client).await? else {
-            self.first_values = 0;
+            self.held_to = 0;
             return match fs::remove_file(&path) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).with_context(shown),
                 _ => Ok(()),
@@ -306,7 +307,7 @@ impl Courier {
         };
         let ledger = Ledger::from_json(&json)?;
         atomic::write_private(&path, &json).with_context(shown)?;
-        self.first_values = ledger.first_values().len() as u64;
+        self.held_to = ledger.first_values().len() as u64;
         Ok(())
     }
 }

@@ -26,7 +26,7 @@ use super::Outcome;
 use super::look::{Looking, look, refuse_watched_state};
 use crate::cli::Agent as Args;
 use crate::client::Client;
-use crate::config::Config;
+use crate::config::{Config, MAX_INTERVAL, MIN_INTERVAL};
 use crate::deliver::DeliveryError;
 use crate::enrolment::{EnrolmentFiles, Renewal};
 use crate::fetched::ensure_manifest;
@@ -197,7 +197,8 @@ impl Looker {
 
     /// The interval that the collector advises.
     fn advised(&self) -> Option<Duration> {
-        self.advice.as_ref()?.borrow().interval_seconds.map(Duration::from_secs)
+        let advised = Duration::from_secs(self.advice.as_ref()?.borrow().interval_seconds?);
+        Some(advised.clamp(MIN_INTERVAL, MAX_INTERVAL))
     }
 
     /// Reads the configuration again; one that cannot be used changes nothing.
