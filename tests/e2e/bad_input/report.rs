@@ -118,7 +118,7 @@ fn a_report_must_be_its_senders_own() -> Result<()> {
     assert_ne!(ended.code, Some(0), "no certificate, and an answer: {}", ended.text());
     scene.check_from("web-2", "another node's report", &body, 422, "bad-signature", &["not signed by"])?;
     let claimed = other.sealed_payload(&payload, 1)?;
-    scene.check_from("web-2", "for another node", &claimed, 403, "wrong-node", &["web-1", "web-2"])?;
+    scene.check_from("web-2", "for another node", &claimed, 422, "wrong-node", &["web-1", "web-2"])?;
 
     let stranger = seal(&payload, &SecretKey::from_seed([7; 32]), &one.seal_key(1)?);
     scene.check("another key", &stranger, 422, "bad-signature", &[])?;
@@ -128,7 +128,7 @@ fn a_report_must_be_its_senders_own() -> Result<()> {
     scene.check("another node's seal", &foreign, 422, "broken-seal", &[])?;
     let chain = Report { chain: other.enrolment, ..scene.report.clone() };
     let chain = scene.site.sealed("web-1", &chain)?;
-    scene.check("another chain", &chain, 403, "wrong-chain", &["the node's enrolment began"])?;
+    scene.check("another chain", &chain, 422, "wrong-chain", &["the node's enrolment began"])?;
     let mut altered = body.clone();
     let last = altered.len() - 2;
     altered[last] ^= 1;

@@ -84,7 +84,7 @@ fn the_agents_port_is_for_enrolled_nodes_over_tls_1_3_only() -> Result<()> {
     let claimed = place.site.enrolled("web-1")?.sealed_payload(claimed.to_string().as_bytes(), 2)?;
     let refused = place.site.post(&place.collector, "web-1", &claimed)?;
     let refusal: Value = refused.json()?;
-    assert_eq!((refused.status, &refusal["code"]), (403, &"wrong-node".into()), "{refusal}");
+    assert_eq!((refused.status, &refusal["code"]), (422, &"wrong-node".into()), "{refusal}");
     assert_eq!(count(&place.site, "SELECT count(*) FROM reports")?, 1);
     Ok(())
 }

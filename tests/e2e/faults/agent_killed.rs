@@ -23,7 +23,7 @@ fn a_spool_that_fills_loses_and_doubles_nothing_when_its_agent_is_killed() -> Re
         let begun = Instant::now();
         let mut agent = site.agent("web-1")?;
         let mut agent = agent.arg("--once").stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
-        let moment = Duration::from_millis(u64::from(round * 7 % 150));
+        let moment = Duration::from_millis(u64::from(round * 3 % 45));
         wait_for("the moment to kill", PATIENCE, || Ok((begun.elapsed() >= moment).then_some(())))?;
         killed += u32::from(agent.try_wait()?.is_none());
         program::end(&mut agent);
@@ -35,6 +35,7 @@ fn a_spool_that_fills_loses_and_doubles_nothing_when_its_agent_is_killed() -> Re
             collector.kill();
         }
     }
+    assert!(killed > 0, "no agent was killed in time");
     let _collector = site.collect(&settings)?;
     site.sweep("web-1")?;
     settle(&site)?;
