@@ -172,8 +172,9 @@ fn place(
         revoked_why: None,
     };
     tx.insert_enrolment(&row)?;
-    if tx.node(&row.node)?.is_none() {
-        tx.insert_node(&row.node, now, NEVER_REPORTED)?;
+    match tx.node(&row.node)? {
+        None => tx.insert_node(&row.node, now, NEVER_REPORTED)?,
+        Some(_) => tx.begin_node_anew(&row.node, now, NEVER_REPORTED)?,
     }
     Ok(Ok(row))
 }
