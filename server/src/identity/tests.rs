@@ -20,7 +20,7 @@ use super::*;
 use crate::config::{Config, Standing};
 use crate::ingest::NEVER_REPORTED;
 use crate::store::{EnrolmentRow, Store};
-use crate::testing::{Fixture, StandingClock, time};
+use crate::testing::{Fixture, StandingClock, fail_commits, time};
 
 const NOON: &str = "2026-03-01T12:00:00Z";
 const DAY: SignedDuration = SignedDuration::from_hours(24);
@@ -364,6 +364,15 @@ async fn who_is_revoked_stays_so() {
     let node = bench.enroller.store.read("read a node", |view| view.node("web-9")).await.unwrap().unwrap();
     assert_eq!((node.state, node.note.as_deref()), (State::Unknown, Some(NEVER_REPORTED)));
     assert_eq!(bench.config().nodes.standing("web-9", &fingerprint), Standing::Revoked);
+}
+
+#[tokio::test]
+async fn who_could_not_be_stored_is_not_enrolled() {
+    let bench = Bench::new().await;
+    let token = bench.token("web").await;
+    fail_commits(&bench.config().database, "enrolments");
+    assert_eq!(bench.enroll(&token, "web-9", &key(1)).await.unwrap_err(), "store-unavailable");
+    assert!(!bench.config().nodes.contains("web-9"));
 }
 
 #[tokio::test]
