@@ -114,6 +114,44 @@ async fn work_that_fails_writes_nothing() {
 }
 
 #[tokio::test]
+async fn reads_wait_for_those_of_their_own_handle_alone() {
+    let (_dir, path) = database();
+    let store = Store::open(&path).unwrap();
+    let apart = store.reading_apart().unwrap();
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let held = std::sync::Arc::new(std::sync::Mutex::new(held));
+    let (began, mut beginning) = mpsc::unbounded_channel();
+    let slow: Vec<_> = (0..9)
+        .map(|_| {
+            let (store, held, began) = (store.clone(), held.clone(), began.clone());
+            tokio::spawn(async move {
+                let reading = store.read("read slowly", move |view| {
+                    began.send(()).unwrap();
+                    let _ = held.lock().unwrap().recv();
+                    Ok(view.nodes()?.len())
+                });
+                reading.await.unwrap()
+            })
+        })
+        .collect();
+    for _ in 0..readers::READS_AT_ONCE {
+        beginning.recv().await.unwrap();
+    }
+    // One more would begin by now, if it could.
+    let count = |store: Store| async move { store.read("count", |view| Ok(view.nodes()?.len())).await };
+    assert_eq!(count(apart.clone()).await.unwrap(), 0);
+    assert!(beginning.try_recv().is_err());
+    let at = time("2026-03-01T00:00:00Z");
+    store.write("put in a node", move |tx| tx.insert_node("web-1", at, "new")).await.unwrap();
+    assert_eq!(count(apart).await.unwrap(), 1);
+    drop(release);
+    for read in slow {
+        assert_eq!(read.await.unwrap(), 1, "a view begins with its first statement");
+    }
+    assert_eq!(count(store).await.unwrap(), 1);
+}
+
+#[tokio::test]
 async fn refusals_of_one_code_count_together_for_a_day() {
     let (_dir, path) = database();
     let store = Store::open(&path).unwrap();
