@@ -146,8 +146,10 @@ impl GroupEditor {
         let config = Arc::clone(&self.config);
         let then = move |outcome: &Result<(), EditError>| {
             if outcome.is_ok() {
-                config.groups.mark_changed(&standing.name);
+                let name = standing.name.clone();
                 config.groups.put(standing);
+                // Last: the judge takes the mark, and has to find what it stands for.
+                config.groups.mark_changed(&name);
             }
         };
         self.store.write_then("change a group", work, then).await??;

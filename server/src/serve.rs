@@ -124,6 +124,8 @@ impl Collector {
         let policy = Arc::new(load_policy(&config)?);
         let driver = Arc::new(WebhookDriver::new(Arc::clone(&config)).map_err(ServeError::Client)?);
         let store = Store::open(&config.database).map_err(ServeError::Store)?;
+        // Nodes never keep operators waiting for a read, nor operators them.
+        let nodes_store = store.reading_apart().map_err(ServeError::Store)?;
         load_groups(&store, &config).await?;
         let operators = store.read("read the operators", Operators::load).await.map_err(ServeError::Store)?;
         prepare(&store, &config, &policy, &clock).await.map_err(ServeError::Store)?;
@@ -144,10 +146,10 @@ impl Collector {
         let url = format!("{scheme}://{address}");
         let enroller = authority.zip(agents_url.clone()).map(|(authority, agents_url)| Enroller {
             config: Arc::clone(&config),
-            store: store.clone(),
+            store: nodes_store.clone(),
             clock: Arc::clone(&clock),
             authority,
-            join: Box::new(JoinTokens { store: store.clone(), clock: Arc::clone(&clock) }),
+            join: Box::new(JoinTokens { store: nodes_store.clone(), clock: Arc::clone(&clock) }),
             agents_url,
         });
         let (ready, arrived) = (clock(), Arc::<Arrived>::default());
@@ -180,8 +182,7 @@ impl Collector {
         };
         let speaks_tls = config.identity.tls;
         let flushing = liveness::flush(Arc::clone(&arrived.liveness), store.clone(), stopping.clone());
-        let kept = store.clone();
-        let ingest = Ingest { config, store, clock, judge: signals.report, arrived };
+        let ingest = Ingest { config, store: nodes_store, clock, judge: signals.report, arrived };
         let api = Arc::new(Api::new(ingest, groups, operators, enroller, signals.budget, stopping.clone()));
         let operators_tls = tls.as_ref().filter(|_| speaks_tls).map(|tls| Arc::clone(&tls.operators));
         let room = Room::make();
@@ -202,7 +203,7 @@ impl Collector {
             url,
             agents_url,
             stop,
-            store: kept,
+            store,
             parts,
             #[cfg(test)]
             api,

@@ -365,6 +365,20 @@ secret-file = "platform.secret"
     )
 }
 
+/// Has every commit fail, from now on, that puts in or changes rows of `table`: as
+/// a full disk does, when all that came before went well.
+pub(crate) fn fail_commits(database: &std::path::Path, table: &str) {
+    let on = |event: &str| {
+        format!(
+            "CREATE TRIGGER fail_{event} AFTER {event} ON {table} BEGIN INSERT INTO orphans VALUES (1); END;"
+        )
+    };
+    let orphans = "CREATE TABLE parents (id INTEGER PRIMARY KEY);
+         CREATE TABLE orphans (id INTEGER REFERENCES parents (id) DEFERRABLE INITIALLY DEFERRED);";
+    let sql = format!("{orphans}{}{}", on("INSERT"), on("UPDATE"));
+    rusqlite::Connection::open(database).unwrap().execute_batch(&sql).unwrap();
+}
+
 /// A clock that stands until it is set.
 #[derive(Clone)]
 pub(crate) struct StandingClock(Arc<AtomicI64>);

@@ -21,6 +21,7 @@ use super::auth::Sender;
 use crate::identity::{Author, Enroller, Peer};
 use crate::judge::retire;
 use crate::listener::Connection;
+use crate::store::Tx;
 
 /// How long a small body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(15);
@@ -61,18 +62,22 @@ pub(super) async fn revoke(
     Path(id): Path<String>,
 ) -> Result<Json<Revoked>, Problem> {
     let now = (api.clock)();
-    let (config, node) = (Arc::clone(&api.config), id.clone());
-    let revoking = api.store.write("revoke a node", move |tx| {
+    let (config, node, revoked) = (Arc::clone(&api.config), id.clone(), id.clone());
+    let work = move |tx: &Tx<'_>| {
         let was_enrolled = tx.revoke_enrolment(&node, now, &author.operator.name, &author.reason)?;
         if was_enrolled {
             tx.audit_change(&author, now, "node-revoked", &format!("node {node}"), &json!({}))?;
-            // Here, so that enrolling and revoking come in one order.
-            config.nodes.revoke(&node);
             retire(tx, &node, now)?;
         }
         Ok(was_enrolled)
-    });
-    if !revoking.await? {
+    };
+    // Once it is committed, and in one order with what enrols.
+    let then = move |was_enrolled: &bool| {
+        if *was_enrolled {
+            config.nodes.revoke(&revoked);
+        }
+    };
+    if !api.store.write_then("revoke a node", work, then).await? {
         return Err(Problem::not_found("enrolled node"));
     }
     warn!(node = id, "the node's enrolment is revoked");

@@ -56,6 +56,7 @@ const IMPORTS_AT_ONCE: usize = 2;
 /// What requests are answered from.
 pub(crate) struct Api {
     config: Arc<Config>,
+    /// For operators; what nodes send has its own way to read.
     store: Store,
     clock: Clock,
     ingest: Ingest,
@@ -90,7 +91,7 @@ impl Api {
     ) -> Self {
         Self {
             config: Arc::clone(&ingest.config),
-            store: ingest.store.clone(),
+            store: groups.store.clone(),
             clock: Arc::clone(&ingest.clock),
             budget,
             enroller,

@@ -1,5 +1,6 @@
 mod groups;
 mod operators;
+mod revoked;
 
 use std::future::Future;
 use std::sync::Arc;

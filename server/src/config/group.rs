@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use congruent_protocol::digest::Digest;
 use congruent_protocol::stack::MAX_ADD_ONS;
@@ -186,20 +186,59 @@ impl Group {
         let mut add_ons = add_ons.to_vec();
         add_ons.sort();
         let roots: Vec<Digest> = [base.root].into_iter().chain(add_ons.iter().copied()).collect();
-        let mut stacks = self.stacks.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = stacks.get(&roots) {
+        if let Some(known) = self.stacks().get(&roots) {
             return Some(Ok(known.clone()));
         }
         let base = self.bases.iter().find(|verified| verified.id() == *base)?.clone();
         let find = |root: &Digest| self.add_ons.iter().find(|verified| verified.id().root == *root).cloned();
         let add_ons = add_ons.iter().map(find).collect::<Option<Vec<_>>>()?;
+        // Not while they are locked: it reads whole manifests, and other reports wait.
         let made = Accepted::new(base, add_ons).map(Arc::new);
-        if let Ok(made) = &made {
-            if stacks.len() >= MAX_STACKS {
-                stacks.clear();
-            }
-            stacks.insert(roots, made.clone());
+        Some(made.map(|made| self.keep_stack(roots, made)))
+    }
+
+    /// Keeps a stack, unless another report has made the same meanwhile. When there are
+    /// too many, any one makes room.
+    fn keep_stack(&self, roots: Vec<Digest>, made: Arc<Accepted>) -> Arc<Accepted> {
+        let mut stacks = self.stacks();
+        if stacks.len() >= MAX_STACKS
+            && !stacks.contains_key(&roots)
+            && let Some(any) = stacks.keys().next().cloned()
+        {
+            stacks.remove(&any);
         }
-        Some(made)
+        stacks.entry(roots).or_insert(made).clone()
+    }
+
+    fn stacks(&self) -> MutexGuard<'_, HashMap<Vec<Digest>, Arc<Accepted>>> {
+        self.stacks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use congruent_protocol::digest::Algorithm;
+
+    use super::*;
+    use crate::testing::Fixture;
+
+    #[test]
+    fn of_too_many_stacks_one_makes_room() {
+        let group = Fixture::new("report-only").config().groups.get("web").unwrap();
+        let stack = || {
+            let stack = Accepted::new(group.bases[0].clone(), Vec::new());
+            Arc::new(stack.unwrap())
+        };
+        let roots = |number: usize| vec![Algorithm::Blake3.digest(&number.to_le_bytes())];
+        for number in 0..MAX_STACKS + 3 {
+            let made = stack();
+            let kept = group.keep_stack(roots(number), made.clone());
+            assert!(Arc::ptr_eq(&kept, &made), "{number}");
+            assert_eq!(group.stacks().len(), MAX_STACKS.min(number + 1));
+            // Two reports made it at the same time.
+            let again = group.keep_stack(roots(number), stack());
+            assert!(Arc::ptr_eq(&again, &made), "{number}");
+            assert_eq!(group.stacks().len(), MAX_STACKS.min(number + 1));
+        }
     }
 }

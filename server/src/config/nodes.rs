@@ -2,8 +2,8 @@
 //! collector runs.
 //!
 //! It is asked at every request, so it lives in memory. What it says is what the
-//! store says: it is loaded from there at start, and changed in the transactions that
-//! change the store.
+//! store says: it is loaded from there at start, and changed right after each commit
+//! that changes the store, before the next write.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};

@@ -128,15 +128,14 @@ impl Enroller {
     /// Makes the enrolment durable, or finds the one that there is.
     async fn record(&self, candidate: Candidate, now: Timestamp) -> Result<EnrolmentRow, EnrolError> {
         let config = Arc::clone(&self.config);
-        let recording = self.store.write("enrol a node", move |tx| {
-            let placed = place(tx, candidate, now)?;
-            if let Ok(row) = &placed {
-                // Here, so that enrolling and revoking come in one order.
+        let work = move |tx: &Tx<'_>| place(tx, candidate, now);
+        // Once it is committed, and in one order with what is revoked.
+        let then = move |placed: &Result<EnrolmentRow, EnrolError>| {
+            if let Ok(row) = placed {
                 config.nodes.admit(Node::enrolled(row));
             }
-            Ok(placed)
-        });
-        recording.await.map_err(EnrolError::Store)?
+        };
+        self.store.write_then("enrol a node", work, then).await.map_err(EnrolError::Store)?
     }
 }
 
@@ -172,8 +171,9 @@ fn place(
         revoked_why: None,
     };
     tx.insert_enrolment(&row)?;
-    if tx.node(&row.node)?.is_none() {
-        tx.insert_node(&row.node, now, NEVER_REPORTED)?;
+    match tx.node(&row.node)? {
+        None => tx.insert_node(&row.node, now, NEVER_REPORTED)?,
+        Some(_) => tx.begin_node_anew(&row.node, now, NEVER_REPORTED)?,
     }
     Ok(Ok(row))
 }

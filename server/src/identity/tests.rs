@@ -4,6 +4,7 @@ use congruent_protocol::enrolment::{
     ENROLMENT_SCHEMA, EnrollRequest, Enrolled, Evidence, RenewRequest, Secret,
 };
 use congruent_protocol::key::SecretKey;
+use congruent_protocol::verification::State;
 use data_encoding::BASE64;
 use jiff::{SignedDuration, Timestamp};
 use rcgen::{CertificateParams, DnType, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, SanType};
@@ -17,8 +18,9 @@ use super::server_certificate::ServerCertificate;
 use super::verifier::NodeVerifier;
 use super::*;
 use crate::config::{Config, Standing};
+use crate::ingest::NEVER_REPORTED;
 use crate::store::{EnrolmentRow, Store};
-use crate::testing::{Fixture, StandingClock, time};
+use crate::testing::{Fixture, StandingClock, fail_commits, time};
 
 const NOON: &str = "2026-03-01T12:00:00Z";
 const DAY: SignedDuration = SignedDuration::from_hours(24);
@@ -313,7 +315,7 @@ async fn who_may_not_join_does_not() {
     uses.sort_unstable();
     assert_eq!(uses, [(1, 0), (1, 0), (1, 1), (1, 1)]);
     let kept = bench.enroller.store.read("read", |view| view.refusals("web-8", 9)).await.unwrap();
-    assert!(kept.iter().all(|row| row.code == "token-used") && kept.len() == 2, "{kept:?}");
+    assert!(matches!(&kept[..], [row] if (row.code.as_str(), row.count) == ("token-used", 2)), "{kept:?}");
 }
 
 #[tokio::test]
@@ -351,10 +353,26 @@ async fn who_is_revoked_stays_so() {
     for token in [&token, &bench.token("web").await] {
         assert_eq!(bench.enroll(token, "web-9", &key(1)).await.unwrap_err(), "revoked");
     }
-    // The name is free again, for another key.
+    let tainted = bench
+        .enroller
+        .store
+        .write("change a state", |tx| tx.change_state("web-9", State::Divergent, None, time(NOON), None));
+    tainted.await.unwrap();
+    // The name is free again, for another key, and nothing of the old is said of it.
     let successor = bench.enroll(&bench.token("web").await, "web-9", &key(2)).await.unwrap();
     assert_eq!(successor.node, "web-9");
+    let node = bench.enroller.store.read("read a node", |view| view.node("web-9")).await.unwrap().unwrap();
+    assert_eq!((node.state, node.note.as_deref()), (State::Unknown, Some(NEVER_REPORTED)));
     assert_eq!(bench.config().nodes.standing("web-9", &fingerprint), Standing::Revoked);
+}
+
+#[tokio::test]
+async fn who_could_not_be_stored_is_not_enrolled() {
+    let bench = Bench::new().await;
+    let token = bench.token("web").await;
+    fail_commits(&bench.config().database, "enrolments");
+    assert_eq!(bench.enroll(&token, "web-9", &key(1)).await.unwrap_err(), "store-unavailable");
+    assert!(!bench.config().nodes.contains("web-9"));
 }
 
 #[tokio::test]

@@ -76,7 +76,8 @@ pub(super) fn conclude(
     };
     // Whatever came in between is judged on its own, and that is planned from.
     let is_current = node.generation == judgement.node.generation && judgement.was_current();
-    if !is_current && !judgement.is_about_report {
+    // Without a report the node has enrolled anew, and the judged one is its predecessor's.
+    if !is_current && (!judgement.is_about_report || node.report_id.is_none()) {
         return Ok(Conclusion::default());
     }
     let action = tx.newest_action(id)?;

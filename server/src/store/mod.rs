@@ -1,8 +1,8 @@
 //! The store: what the collector knows, durable. Only this module knows SQL.
 //!
 //! One thread owns the one connection that writes; each write is a transaction,
-//! and its answer comes after the commit. Reads have a connection of their own
-//! and see what is committed. The interface is [`Tx`] and [`View`], whose methods
+//! and its answer comes after the commit. Reads have connections of their own, nodes'
+//! apart from operators', and see what is committed. The interface is [`Tx`] and [`View`], whose methods
 //! stand beside the tables that they are about; callers put them together in
 //! closures, so that what belongs together is one transaction.
 
@@ -21,6 +21,7 @@ mod nodes;
 mod operators;
 mod outbox;
 mod period;
+mod readers;
 mod reports;
 mod schema;
 mod statement;
@@ -31,7 +32,6 @@ mod trouble;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
@@ -54,6 +54,7 @@ pub(crate) use reports::{NewReport, ReportRow};
 pub(crate) use trouble::{ChainNoteRow, RefusalRow};
 
 use error::to;
+use readers::Readers;
 
 /// How long a statement waits for another process that reads.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -76,7 +77,7 @@ enum Trust {
 #[derive(Clone)]
 pub(crate) struct Store {
     writes: mpsc::Sender<Write>,
-    reader: Arc<Mutex<Connection>>,
+    readers: Readers,
 }
 
 impl Store {
@@ -91,13 +92,19 @@ impl Store {
         schema::check_ours(&writer, path)?;
         prepare(&writer).map_err(open)?;
         schema::migrate(&mut writer, path)?;
-        let reader = open_to_read(path)?;
+        let readers = Readers::open(path)?;
         let (writes, inbox) = mpsc::channel(WRITES_WAITING);
         std::thread::Builder::new()
             .name("store".to_owned())
             .spawn(move || write_all(writer, inbox, lock))
             .map_err(|source| StoreError::Lock { path: path.to_owned(), source })?;
-        Ok(Self { writes, reader: Arc::new(Mutex::new(reader)) })
+        Ok(Self { writes, readers })
+    }
+
+    /// A handle whose reads do not wait for those of other handles. Writes are in one
+    /// order with all others.
+    pub(crate) fn reading_apart(&self) -> Result<Self, StoreError> {
+        Ok(Self { writes: self.writes.clone(), readers: self.readers.apart()? })
     }
 
     /// Runs `work` in one transaction, and answers after its commit. When
@@ -150,12 +157,7 @@ impl Store {
         T: Send + 'static,
         F: FnOnce(&View<'_>) -> Result<T, StoreError> + Send + 'static,
     {
-        let reader = Arc::clone(&self.reader);
-        let reading = tokio::task::spawn_blocking(move || {
-            let mut connection = reader.lock().unwrap_or_else(PoisonError::into_inner);
-            view(&mut connection, action, work)
-        });
-        reading.await.map_err(|_| StoreError::Stopped { action })?
+        self.readers.read(action, work).await
     }
 }
 

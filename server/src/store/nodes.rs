@@ -96,6 +96,16 @@ impl Tx<'_> {
         self.insert_state(node, State::Unknown, Some(note), at, None)
     }
 
+    /// Has a node that enrolled anew begin as one that was never known: what was said of
+    /// the machine that had its name before is not said of it.
+    pub(crate) fn begin_node_anew(&self, node: &str, at: Timestamp, note: &str) -> Result<(), StoreError> {
+        let sql = "UPDATE nodes SET generation = generation + 1, state = ?2, note = ?3, since = ?4, \
+             last_seen = NULL, report_id = NULL, verified_report_id = NULL, decision_id = NULL, \
+             decision_key = NULL, policy_error = NULL WHERE node = ?1";
+        self.execute("begin a node anew", sql, params![node, Word(State::Unknown), note, Micros(at)])?;
+        self.insert_state(node, State::Unknown, Some(note), at, None)
+    }
+
     /// Gives a node its newest report, and the state that goes with it.
     pub(crate) fn advance_node(
         &self,

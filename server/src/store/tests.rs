@@ -114,19 +114,84 @@ async fn work_that_fails_writes_nothing() {
 }
 
 #[tokio::test]
-async fn equal_refusals_in_a_row_are_counted() {
+async fn reads_wait_for_those_of_their_own_handle_alone() {
     let (_dir, path) = database();
     let store = Store::open(&path).unwrap();
-    let refusals =
-        [("web-1", "a"), ("web-1", "a"), ("web-2", "a"), ("web-1", "a"), ("web-1", "b"), ("web-1", "a")];
-    for (at, (node, message)) in refusals.into_iter().enumerate() {
-        let at = time(&format!("2026-03-01T00:00:0{at}Z"));
-        store
-            .write("record a refusal", move |tx| tx.insert_refusal(node, at, "malformed", message))
-            .await
-            .unwrap();
+    let apart = store.reading_apart().unwrap();
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let held = std::sync::Arc::new(std::sync::Mutex::new(held));
+    let (began, mut beginning) = mpsc::unbounded_channel();
+    let slow: Vec<_> = (0..9)
+        .map(|_| {
+            let (store, held, began) = (store.clone(), held.clone(), began.clone());
+            tokio::spawn(async move {
+                let reading = store.read("read slowly", move |view| {
+                    began.send(()).unwrap();
+                    let _ = held.lock().unwrap().recv();
+                    Ok(view.nodes()?.len())
+                });
+                reading.await.unwrap()
+            })
+        })
+        .collect();
+    for _ in 0..readers::READS_AT_ONCE {
+        beginning.recv().await.unwrap();
+    }
+    // One more would begin by now, if it could.
+    let count = |store: Store| async move { store.read("count", |view| Ok(view.nodes()?.len())).await };
+    assert_eq!(count(apart.clone()).await.unwrap(), 0);
+    assert!(beginning.try_recv().is_err());
+    let at = time("2026-03-01T00:00:00Z");
+    store.write("put in a node", move |tx| tx.insert_node("web-1", at, "new")).await.unwrap();
+    assert_eq!(count(apart).await.unwrap(), 1);
+    drop(release);
+    for read in slow {
+        assert_eq!(read.await.unwrap(), 1, "a view begins with its first statement");
+    }
+    assert_eq!(count(store).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn refusals_of_one_code_count_together_for_a_day() {
+    let (_dir, path) = database();
+    let store = Store::open(&path).unwrap();
+    for (node, at, code, message) in [
+        ("web-1", "2026-03-01T00:00:00Z", "malformed", "a"),
+        ("web-1", "2026-03-01T00:00:01Z", "root-mismatch", "a"),
+        ("web-2", "2026-03-01T00:00:02Z", "malformed", "a"),
+        ("web-1", "2026-03-01T23:59:59Z", "malformed", "b"),
+        ("web-1", "2026-03-02T00:00:00Z", "malformed", "c"),
+        ("web-1", "2026-03-02T00:00:00.5Z", "root-mismatch", "d"),
+        // A clock that was set back.
+        ("web-1", "2026-03-01T12:00:00Z", "malformed", "e"),
+    ] {
+        let at = time(at);
+        let record = move |tx: &Tx<'_>| tx.insert_refusal(node, at, code, message);
+        store.write("record a refusal", record).await.unwrap();
     }
     let rows = store.read("read refusals", |view| view.refusals("web-1", 9)).await.unwrap();
-    let rows: Vec<_> = rows.iter().map(|row| (row.message.as_str(), row.count)).collect();
-    assert_eq!(rows, [("a", 1), ("b", 1), ("a", 3)]);
+    let rows: Vec<_> = rows.iter().map(|row| (row.code.as_str(), row.message.as_str(), row.count)).collect();
+    let expected = [("malformed", "e", 2), ("root-mismatch", "d", 2), ("malformed", "b", 2)];
+    assert_eq!(rows, expected);
+}
+
+#[tokio::test]
+async fn of_each_node_the_newest_refusals_are_kept() {
+    let (_dir, path) = database();
+    let store = Store::open(&path).unwrap();
+    let begin = time("2026-03-01T00:00:00Z");
+    let recording = store.write("record refusals", move |tx| {
+        tx.insert_refusal("web-2", begin, "malformed", "of another")?;
+        (0..250).try_for_each(|day| {
+            let at = begin + jiff::SignedDuration::from_hours(24 * day);
+            tx.insert_refusal("web-1", at, "malformed", &day.to_string())
+        })
+    });
+    recording.await.unwrap();
+    let reading =
+        store.read("read refusals", |v| Ok((v.refusals("web-1", 999)?, v.refusals("web-2", 9)?.len())));
+    let (rows, of_another) = reading.await.unwrap();
+    let messages: Vec<_> = rows.iter().map(|row| row.message.clone()).collect();
+    assert_eq!(messages, (50..250).rev().map(|day| day.to_string()).collect::<Vec<_>>());
+    assert_eq!(of_another, 1);
 }

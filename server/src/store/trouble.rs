@@ -1,12 +1,17 @@
 //! What went wrong with a node's reports: refusals, and breaks in its chain.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Row, params};
 
 use super::columns::Micros;
 use super::{StoreError, Tx, View};
 
-/// Equal refusals in a row.
+/// How long refusals with one code are counted in one row.
+const REFUSALS_COUNTED: SignedDuration = SignedDuration::from_hours(24);
+/// How many rows of refusals are kept of each node.
+const MAX_REFUSALS: u32 = 200;
+
+/// Refusals with one code, within a day.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RefusalRow {
     pub(crate) node: String,
@@ -14,6 +19,7 @@ pub(crate) struct RefusalRow {
     pub(crate) last_at: Timestamp,
     pub(crate) count: u64,
     pub(crate) code: String,
+    /// Of the newest of them.
     pub(crate) message: String,
 }
 
@@ -59,8 +65,9 @@ impl View<'_> {
 }
 
 impl Tx<'_> {
-    /// Records a refusal. One that repeats the last is counted, so that an
-    /// agent that tries again and again does not fill the disk.
+    /// Records a refusal. It counts with those of the same code that day, and only the
+    /// newest message is kept: whoever tries again and again, and in other words, does
+    /// not fill the disk.
     pub(crate) fn insert_refusal(
         &self,
         node: &str,
@@ -69,15 +76,20 @@ impl Tx<'_> {
         message: &str,
     ) -> Result<(), StoreError> {
         let action = "record a refusal";
-        let values = params![node, Micros(at), code, message];
-        let sql = "UPDATE refusals SET count = count + 1, last_at = ?2 WHERE code = ?3 AND message = ?4 \
-             AND id = (SELECT max(id) FROM refusals WHERE node = ?1)";
+        // With another id it is the newest again, also where clocks were set back.
+        let sql = "UPDATE refusals SET id = (SELECT max(id) + 1 FROM refusals), count = count + 1, \
+             last_at = max(last_at, ?2), message = ?4 WHERE id = \
+             (SELECT max(id) FROM refusals WHERE node = ?1 AND code = ?3 AND first_at > ?5)";
+        let values = params![node, Micros(at), code, message, Micros(at - REFUSALS_COUNTED)];
         if self.execute(action, sql, values)? > 0 {
             return Ok(());
         }
         let sql = "INSERT INTO refusals (node, first_at, last_at, count, code, message) \
              VALUES (?1, ?2, ?2, 1, ?3, ?4)";
-        self.execute(action, sql, values).map(drop)
+        self.execute(action, sql, params![node, Micros(at), code, message])?;
+        let sql = "DELETE FROM refusals WHERE node = ?1 AND id <= \
+             (SELECT id FROM refusals WHERE node = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)";
+        self.execute("forget old refusals", sql, params![node, MAX_REFUSALS]).map(drop)
     }
 
     /// Notes where a node's chain does not hold.

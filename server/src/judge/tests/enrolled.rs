@@ -59,3 +59,35 @@ async fn what_was_to_happen_to_a_revoked_node_is_given_up_and_others_have_room()
     );
     assert!(shown.iter().any(|line| line.starts_with("web-1 proposed")), "{shown:?}");
 }
+
+#[tokio::test]
+async fn a_node_that_enrols_anew_inherits_nothing() {
+    let bench = Bench::new("report-only").await;
+    enrol(&bench, "web-9").await;
+    bench.sweep("web-9", 1, vec![]).await;
+    bench.sweep("web-9", 2, tampered()).await;
+    // Committed, and judged only once the name is another machine's.
+    bench.store_only(&sweep("web-9", 3, tampered())).await;
+    let old = bench.node("web-9").await;
+    assert!(old.report_id.and(old.verified_report_id).and(old.decision_id).is_some(), "{old:?}");
+    bench.clock.set("2026-03-01T08:00:00Z");
+    let now = (bench.clock.clock())();
+    let anew = bench.judge.store.write("enrol", move |tx| tx.begin_node_anew("web-9", now, NEVER_REPORTED));
+    anew.await.unwrap();
+    let new = NodeRow {
+        node: "web-9".to_owned(),
+        generation: old.generation + 1,
+        state: State::Unknown,
+        note: Some(NEVER_REPORTED.to_owned()),
+        since: now,
+        last_seen: None,
+        report_id: None,
+        verified_report_id: None,
+        decision_id: None,
+        decision_key: None,
+        policy_error: None,
+    };
+    assert_eq!(bench.node("web-9").await, new);
+    bench.judge.judge_reports().await.unwrap();
+    assert_eq!(bench.node("web-9").await, new);
+}

@@ -1,6 +1,7 @@
 -- Times are microseconds since 1970, UTC. Words are those of the JSON.
 -- Nothing here is ever updated but `nodes`, `reports.judged`, `reports.verdict`,
--- an action's place in its life, the outbox, and the count of equal refusals.
+-- an action's place in its life, the outbox, and refusals: those of one code and day
+-- are counted, and only the newest of a node are kept.
 
 -- What the collector was configured with, whenever that changed.
 CREATE TABLE scopes (
