@@ -100,8 +100,8 @@ impl Tx<'_> {
     /// the machine that had its name before is not said of it.
     pub(crate) fn begin_node_anew(&self, node: &str, at: Timestamp, note: &str) -> Result<(), StoreError> {
         let sql = "UPDATE nodes SET generation = generation + 1, state = ?2, note = ?3, since = ?4, \
-             last_seen = NULL, report_id = NULL, verified_report_id = NULL, decision_id = NULL, \
-             decision_key = NULL, policy_error = NULL WHERE node = ?1";
+             last_seen = NULL, reported_at = NULL, report_id = NULL, verified_report_id = NULL, \
+             decision_id = NULL, decision_key = NULL, policy_error = NULL WHERE node = ?1";
         self.execute("begin a node anew", sql, params![node, Word(State::Unknown), note, Micros(at)])?;
         self.insert_state(node, State::Unknown, Some(note), at, None)
     }

@@ -81,6 +81,7 @@ async fn a_node_that_enrols_anew_inherits_nothing() {
         note: Some(NEVER_REPORTED.to_owned()),
         since: now,
         last_seen: None,
+        reported_at: None,
         report_id: None,
         verified_report_id: None,
         decision_id: None,
