@@ -4,7 +4,9 @@
 //! Handshakes happen in tasks of their own, with a limit of time, so that who is
 //! slow holds up nobody else; so do heads of requests. How many connections there
 //! may be at once is bounded for each port on its own, so that nodes never keep
-//! operators out.
+//! operators out; and for each address, so that none keeps the others out.
+
+mod share;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -32,6 +34,8 @@ use tracing::{debug, warn};
 
 use crate::identity::Peer;
 use crate::serve::stopped;
+
+use share::Shares;
 
 /// How long a handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -95,7 +99,7 @@ impl Room {
 impl Port {
     /// Serves until the collector stops, and what is under way to its end.
     pub(crate) async fn serve(self, mut stop: watch::Receiver<bool>) {
-        let room = Arc::new(Semaphore::new(self.room));
+        let (room, shares) = (Arc::new(Semaphore::new(self.room)), Shares::of(self.room));
         let acceptor = self.tls.map(TlsAcceptor::from);
         let graceful = GracefulShutdown::new();
         loop {
@@ -104,6 +108,7 @@ impl Port {
                 accepted = accept(&self.listener, &room) => accepted,
             };
             let Some((stream, address, permit)) = accepted else { continue };
+            let Some(place) = shares.take(address.ip()) else { continue };
             let (acceptor, router, watcher) = (acceptor.clone(), self.router.clone(), graceful.watcher());
             let mut stop = stop.clone();
             tokio::spawn(async move {
@@ -121,7 +126,7 @@ impl Port {
                     }
                     None => {}
                 }
-                drop(permit);
+                drop((place, permit));
             });
         }
         graceful.shutdown().await;
@@ -207,7 +212,44 @@ where
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpSocket;
+
     use super::*;
+
+    async fn connect(from: &str, to: SocketAddr) -> TcpStream {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(format!("{from}:0").parse().unwrap()).unwrap();
+        socket.connect(to).await.unwrap()
+    }
+
+    /// What comes back on a connection for a request; nothing where it is closed.
+    async fn answer(mut stream: TcpStream) -> String {
+        let mut text = String::new();
+        let asking = stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        let _ = asking.await;
+        let _ = stream.read_to_string(&mut text).await;
+        text
+    }
+
+    #[tokio::test]
+    async fn one_address_keeps_no_other_out() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopping) = watch::channel(false);
+        let port = Port { listener, tls: None, router: Router::new(), room: 128 };
+        let serving = tokio::spawn(port.serve(stopping));
+        let mut greedy = Vec::new();
+        for _ in 0..64 {
+            greedy.push(connect("127.0.0.2", address).await);
+        }
+        assert_eq!(answer(connect("127.0.0.2", address).await).await, "");
+        assert!(answer(connect("127.0.0.3", address).await).await.starts_with("HTTP/1.1 404"));
+        assert!(answer(greedy.remove(0)).await.starts_with("HTTP/1.1 404"), "what it had stays");
+        drop(greedy);
+        stop.send_replace(true);
+        serving.await.unwrap();
+    }
 
     #[test]
     fn nodes_never_take_the_descriptors_of_operators() {
