@@ -143,7 +143,9 @@ impl Refused {
             Self::Change(_) => "finding-refused",
             Self::OtherPage(_) | Self::Encoding(_) => "malformed",
             Self::UnknownLedger(_) => "unknown-ledger",
-            Self::Cloned { .. } | Self::Forked { .. } => "cloned",
+            Self::Forked { .. } => "cloned",
+            // Apart, for refusals of one code keep one message, and the other's tells more.
+            Self::Cloned { .. } => "two-boots",
             Self::Revoked => congruent_protocol::enrolment::code::REVOKED,
             Self::Busy => "busy",
             Self::Finding(_) => "finding-refused",
