@@ -13,6 +13,7 @@ use crate::identity::{Authority, AuthorityError, AuthorityFiles, write_new};
 
 const CONFIGURATION: &str = "server.toml";
 const OPERATOR_TOKEN: &str = "operator.token";
+const DATABASE: &str = "congruent.db";
 
 /// Why no installation was made.
 #[derive(Debug, thiserror::Error)]
@@ -37,7 +38,9 @@ pub(crate) enum InitError {
 pub(crate) struct Made {
     configuration: PathBuf,
     token: PathBuf,
-    authority: PathBuf,
+    authority: AuthorityFiles,
+    /// Not there before the collector runs.
+    database: PathBuf,
     fingerprint: String,
     /// A name that the collector is reached by.
     host: String,
@@ -67,7 +70,8 @@ pub(crate) fn make(dir: &Path, names: &[String], now: Timestamp) -> Result<Made,
     write_new(&configuration, 0o600, server_toml(names).as_bytes()).map_err(InitError::Files)?;
     let fingerprint = authority.fingerprint();
     let host = names.first().cloned().unwrap_or_else(host_name);
-    Ok(Made { configuration, token, authority: files.certificate, fingerprint, host })
+    let database = dir.join(DATABASE);
+    Ok(Made { configuration, token, authority: files, database, fingerprint, host })
 }
 
 /// Whether a certificate can be for it, and a line of TOML hold it.
@@ -105,13 +109,14 @@ fn server_toml(names: &[String]) -> String {
 impl Made {
     /// What was made, and what to do next.
     pub(crate) fn next_steps(&self) -> String {
-        let Self { configuration, token, authority, fingerprint, host } = self;
-        let (configuration, token, authority) =
-            (configuration.display(), token.display(), authority.display());
+        let Self { configuration, token, authority, database, fingerprint, host } = self;
+        let (configuration, token, database) = (configuration.display(), token.display(), database.display());
+        let (certificate, key) = (authority.certificate.display(), authority.key.display());
         format!(
             "made {configuration}\n\
              the operator's token is in {token}; keep it secret\n\
-             the authority's certificate is {authority}; its key beside it is the one thing to back up\n\n\
+             the authority's certificate is {certificate}\n\
+             back up its key {key} and the database {database}: without either every node must enrol again\n\n\
              next:\n  \
              congruent-server serve --config {configuration}\n  \
              congruent-server token create --config {configuration} --group default --ttl 15m --reason \"first node\"\n  \
@@ -140,6 +145,13 @@ mod tests {
         assert!(config.identity.tls && config.identity.agents_listen.is_some());
         let authority = Authority::load(&config.identity.authority, Timestamp::now()).unwrap();
         assert!(made.next_steps().ends_with(&authority.fingerprint()));
+        for kept in [&config.identity.authority.key, &config.database] {
+            let line = made
+                .next_steps()
+                .lines()
+                .any(|line| line.starts_with("back up") && line.contains(&kept.display().to_string()));
+            assert!(line, "{}", kept.display());
+        }
         for (file, mode) in [("ca.key", 0o600), ("operator.token", 0o600), ("ca.pem", 0o644), ("", 0o700)] {
             let metadata = std::fs::metadata(place.join(file)).unwrap();
             assert_eq!(metadata.permissions().mode() & 0o777, mode, "{file}");

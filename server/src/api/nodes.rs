@@ -66,7 +66,7 @@ pub(super) struct OneNode {
     /// The first of them; `findings_total` says how many there are.
     findings: Vec<Finding>,
     findings_truncated: bool,
-    /// None where the node is one of the configuration.
+    /// None where it was revoked.
     enrolment: Option<EnrolmentRecord>,
     /// What policy says of it now.
     decision: Option<Decision>,

@@ -38,7 +38,7 @@ pub(super) struct ConfigFile {
     pub(super) manifest_directory: Option<PathBuf>,
     /// The token of the operator `config`, who is an admin.
     pub(super) operator_token_file: PathBuf,
-    /// After how long without a report a node is silent, such as `"15m"`.
+    /// After how long without a sign of life a node is silent, such as `"15m"`.
     pub(super) silent_after: SignedDuration,
     /// How often nodes are looked at whole, each in its own slot, such as `"15m"`.
     pub(super) interval: Option<SignedDuration>,

@@ -286,10 +286,10 @@ impl Courier {
         let asked = advice.heartbeat_seconds.map(Duration::from_secs);
         self.heartbeat = asked.map_or(HEARTBEAT, |asked| asked.clamp(shortest, longest));
         self.status.heard();
-        if let Some(recorded) = advice.first_values.filter(|recorded| *recorded != self.held_to) {
-            if let Err(error) = self.fetch_ledger().await {
-                warn!("the ledger of {recorded} first values cannot be had: {error:#}");
-            }
+        if let Some(recorded) = advice.first_values.filter(|recorded| *recorded != self.held_to)
+            && let Err(error) = self.fetch_ledger().await
+        {
+            warn!("the ledger of {recorded} first values cannot be had: {error:#}");
         }
         self.advice.send_replace(advice);
     }
