@@ -137,7 +137,7 @@ impl Protected {
 }
 
 /// Which manifest a subject was held to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ManifestId {
     /// The image's name.
     pub name: String,

@@ -40,7 +40,7 @@ pub(super) async fn ledger(
     State(api): State<Arc<Api>>,
     Extension(Sender(node)): Extension<Sender>,
 ) -> Result<Vec<u8>, Problem> {
-    let reading = api.store.read("read a ledger", move |view| {
+    let reading = api.ingest.store.read("read a ledger", move |view| {
         let Some(root) = view.root_of(&node.id)? else { return Ok(None) };
         view.ledger(&node.enrolment, root, u64::MAX >> 1).map(Some)
     });

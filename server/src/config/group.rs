@@ -57,6 +57,12 @@ pub(super) struct ManifestFile {
     pub(super) as_of: Timestamp,
 }
 
+/// A base, and the roots of the add-ons on it in their order. Two bases may have one
+/// root, under two contracts.
+type StackName = (ManifestId, Vec<Digest>);
+
+type Stacks = HashMap<StackName, Arc<Accepted>>;
+
 /// Nodes that are copies of each other.
 #[derive(Debug)]
 pub(crate) struct Group {
@@ -74,8 +80,8 @@ pub(crate) struct Group {
     pub(crate) add_ons: Vec<Verified>,
     /// The bases, to make stacks of.
     bases: Vec<Verified>,
-    /// Stacks with add-ons that nodes have reported, by their roots.
-    stacks: Mutex<HashMap<Vec<Digest>, Arc<Accepted>>>,
+    /// Stacks with add-ons that nodes have reported.
+    stacks: Mutex<Stacks>,
     /// Who takes its orders.
     pub(crate) webhook: Option<String>,
 }
@@ -185,32 +191,32 @@ impl Group {
         }
         let mut add_ons = add_ons.to_vec();
         add_ons.sort();
-        let roots: Vec<Digest> = [base.root].into_iter().chain(add_ons.iter().copied()).collect();
-        if let Some(known) = self.stacks().get(&roots) {
+        let named = (base.clone(), add_ons);
+        if let Some(known) = self.stacks().get(&named) {
             return Some(Ok(known.clone()));
         }
         let base = self.bases.iter().find(|verified| verified.id() == *base)?.clone();
         let find = |root: &Digest| self.add_ons.iter().find(|verified| verified.id().root == *root).cloned();
-        let add_ons = add_ons.iter().map(find).collect::<Option<Vec<_>>>()?;
+        let add_ons = named.1.iter().map(find).collect::<Option<Vec<_>>>()?;
         // Not while they are locked: it reads whole manifests, and other reports wait.
         let made = Accepted::new(base, add_ons).map(Arc::new);
-        Some(made.map(|made| self.keep_stack(roots, made)))
+        Some(made.map(|made| self.keep_stack(named, made)))
     }
 
     /// Keeps a stack, unless another report has made the same meanwhile. When there are
     /// too many, any one makes room.
-    fn keep_stack(&self, roots: Vec<Digest>, made: Arc<Accepted>) -> Arc<Accepted> {
+    fn keep_stack(&self, named: StackName, made: Arc<Accepted>) -> Arc<Accepted> {
         let mut stacks = self.stacks();
         if stacks.len() >= MAX_STACKS
-            && !stacks.contains_key(&roots)
+            && !stacks.contains_key(&named)
             && let Some(any) = stacks.keys().next().cloned()
         {
             stacks.remove(&any);
         }
-        stacks.entry(roots).or_insert(made).clone()
+        stacks.entry(named).or_insert(made).clone()
     }
 
-    fn stacks(&self) -> MutexGuard<'_, HashMap<Vec<Digest>, Arc<Accepted>>> {
+    fn stacks(&self) -> MutexGuard<'_, Stacks> {
         self.stacks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -229,14 +235,15 @@ mod tests {
             let stack = Accepted::new(group.bases[0].clone(), Vec::new());
             Arc::new(stack.unwrap())
         };
-        let roots = |number: usize| vec![Algorithm::Blake3.digest(&number.to_le_bytes())];
+        let base = group.bases[0].id();
+        let named = |number: usize| (base.clone(), vec![Algorithm::Blake3.digest(&number.to_le_bytes())]);
         for number in 0..MAX_STACKS + 3 {
             let made = stack();
-            let kept = group.keep_stack(roots(number), made.clone());
+            let kept = group.keep_stack(named(number), made.clone());
             assert!(Arc::ptr_eq(&kept, &made), "{number}");
             assert_eq!(group.stacks().len(), MAX_STACKS.min(number + 1));
             // Two reports made it at the same time.
-            let again = group.keep_stack(roots(number), stack());
+            let again = group.keep_stack(named(number), stack());
             assert!(Arc::ptr_eq(&again, &made), "{number}");
             assert_eq!(group.stacks().len(), MAX_STACKS.min(number + 1));
         }
