@@ -81,8 +81,10 @@ pub struct Enrolled {
     pub node: String,
     /// The group that it is in.
     pub group: String,
-    /// What its reports are sealed with from the first one on.
-    pub seal_key: SealKey,
+    /// What its reports are sealed with from the first one on. Nothing once one has
+    /// come: the node has a later key, and whoever had this one could make any past.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seal_key: Option<SealKey>,
     /// Its certificate.
     #[serde(flatten)]
     pub issued: Issued,

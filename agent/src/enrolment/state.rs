@@ -173,7 +173,9 @@ impl EnrolmentFiles {
         now: Timestamp,
     ) -> Result<Enrolment, StateError> {
         let issued = &joined.issued;
-        self.write(SEAL_KEY_FILE, format!("{}\n", joined.seal_key.to_base64()).as_bytes())?;
+        if let Some(first_seal) = &joined.seal_key {
+            self.write(SEAL_KEY_FILE, format!("{}\n", first_seal.to_base64()).as_bytes())?;
+        }
         self.write(AUTHORITY_FILE, issued.ca.as_bytes())?;
         self.write(CERTIFICATE_FILE, issued.certificate.as_bytes())?;
         let enrolment = Enrolment {
@@ -248,7 +250,7 @@ impl Enrolment {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
-    use congruent_protocol::enrolment::{ENROLMENT_SCHEMA, SealKey};
+    use congruent_protocol::enrolment::ENROLMENT_SCHEMA;
 
     use super::*;
 
@@ -262,7 +264,7 @@ mod tests {
             enrolment: "enr_1".to_owned(),
             node: "web-1".to_owned(),
             group: "web".to_owned(),
-            seal_key: SealKey::new([7; 32]),
+            seal_key: Some(FirstSeal::new([7; 32])),
             issued: Issued {
                 certificate: "certificate".to_owned(),
                 ca: "ca".to_owned(),

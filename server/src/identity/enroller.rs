@@ -43,6 +43,13 @@ struct Candidate {
     seal_key: SealKey,
 }
 
+/// The enrolment that a candidate has.
+struct Placed {
+    row: EnrolmentRow,
+    /// Whether its chain of reports has begun.
+    has_reported: bool,
+}
+
 impl Enroller {
     /// Enrols the node that asks from `address`.
     pub(crate) async fn enroll(
@@ -85,14 +92,14 @@ impl Enroller {
             agent_version: request.agent_version.chars().take(100).collect(),
             seal_key: random_seal_key()?,
         };
-        let row = self.record(candidate, now).await?;
+        let Placed { row, has_reported } = self.record(candidate, now).await?;
         Ok(Enrolled {
             schema_version: ENROLMENT_SCHEMA,
             issued: self.issue(&row.node, &key, now)?,
             enrolment: row.id,
             node: row.node,
             group: row.group,
-            seal_key: row.seal_key,
+            seal_key: (!has_reported).then_some(row.seal_key),
         })
     }
 
@@ -126,13 +133,13 @@ impl Enroller {
     }
 
     /// Makes the enrolment durable, or finds the one that there is.
-    async fn record(&self, candidate: Candidate, now: Timestamp) -> Result<EnrolmentRow, EnrolError> {
+    async fn record(&self, candidate: Candidate, now: Timestamp) -> Result<Placed, EnrolError> {
         let config = Arc::clone(&self.config);
         let work = move |tx: &Tx<'_>| place(tx, candidate, now);
         // Once it is committed, and in one order with what is revoked.
-        let then = move |placed: &Result<EnrolmentRow, EnrolError>| {
-            if let Ok(row) = placed {
-                config.nodes.admit(Node::enrolled(row));
+        let then = move |placed: &Result<Placed, EnrolError>| {
+            if let Ok(placed) = placed {
+                config.nodes.admit(Node::enrolled(&placed.row));
             }
         };
         self.store.write_then("enrol a node", work, then).await.map_err(EnrolError::Store)?
@@ -144,12 +151,15 @@ fn place(
     tx: &Tx<'_>,
     candidate: Candidate,
     now: Timestamp,
-) -> Result<Result<EnrolmentRow, EnrolError>, StoreError> {
+) -> Result<Result<Placed, EnrolError>, StoreError> {
     let Candidate { applicant, public_key, admission, agent_version, seal_key } = candidate;
     if let Some(known) = tx.enrolment_with_key(&applicant.key)? {
+        let has_reported = tx.has_reported(&known)?;
         return Ok(match known.revoked_at {
             Some(at) => Err(EnrolError::Revoked { at }),
-            None if (&known.node, &known.group) == (&applicant.node, &admission.group) => Ok(known),
+            None if (&known.node, &known.group) == (&applicant.node, &admission.group) => {
+                Ok(Placed { row: known, has_reported })
+            }
             None => Err(EnrolError::KeyTaken { node: known.node, group: known.group }),
         });
     }
@@ -175,7 +185,7 @@ fn place(
         None => tx.insert_node(&row.node, now, NEVER_REPORTED)?,
         Some(_) => tx.begin_node_anew(&row.node, now, NEVER_REPORTED)?,
     }
-    Ok(Ok(row))
+    Ok(Ok(Placed { row, has_reported: false }))
 }
 
 fn check_version(found: u32) -> Result<(), EnrolError> {

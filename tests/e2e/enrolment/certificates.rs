@@ -3,12 +3,12 @@
 use std::fs;
 use std::process::Stdio;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use congruent_tests::program;
 use congruent_tests::wait::{PATIENCE, wait_for};
 use jiff::Timestamp;
 
-use super::{Place, check_refused, enrolment};
+use super::{AGENTS, Place, check_refused, enrolment};
 use crate::watch::{count, node};
 
 const SHORT: &str = "agents-listen = \"127.0.0.1:0\"\ncertificate-ttl = \"2s\"\n";
@@ -82,6 +82,33 @@ fn who_comes_too_late_joins_again_with_the_key_that_is_known() -> Result<()> {
     // What was found meanwhile was kept.
     let place = place.restart(|toml| toml.replace("certificate-ttl = \"2s\"\n", ""))?;
     assert_eq!(place.enroll("web-1", &token)?.code, Some(0));
+    assert_eq!(place.site.sweep("web-1")?.code, Some(0));
+    assert_eq!(count(&place.site, "SELECT count(*) FROM reports")?, 2);
+    Ok(())
+}
+
+#[test]
+fn what_seals_the_first_report_is_given_until_one_has_come() -> Result<()> {
+    let place = Place::new(&["web-1"], AGENTS)?;
+    let (token, state) = (place.token()?, place.site.state("web-1"));
+    let seal_key = state.join("seal.key");
+    let enroll = || -> Result<()> {
+        let ended = place.enroll("web-1", &token)?;
+        ensure!(ended.code == Some(0), "{}", ended.stderr);
+        Ok(())
+    };
+    enroll()?;
+    let first = fs::read(&seal_key)?;
+    // The answer was lost, but for the node's key.
+    fs::remove_file(&seal_key)?;
+    fs::remove_file(state.join("enrolment.json"))?;
+    enroll()?;
+    assert_eq!(fs::read(&seal_key)?, first);
+    assert_eq!(place.site.sweep("web-1")?.code, Some(0));
+    assert!(!seal_key.exists(), "it is there when the chain has begun");
+    fs::remove_file(state.join("enrolment.json"))?;
+    enroll()?;
+    assert!(!seal_key.exists(), "it was given again");
     assert_eq!(place.site.sweep("web-1")?.code, Some(0));
     assert_eq!(count(&place.site, "SELECT count(*) FROM reports")?, 2);
     Ok(())
