@@ -59,7 +59,8 @@ pub enum ActionState {
     Dispatched,
     /// The platform could not be told, and no more tries are left.
     Failed,
-    /// No longer called for; it had not reached the platform.
+    /// No longer called for: before it reached the platform, or because its node's
+    /// enrolment was revoked.
     Withdrawn,
 }
 

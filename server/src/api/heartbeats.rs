@@ -26,6 +26,10 @@ pub(super) async fn take(
 ) -> Result<Json<HeartbeatAnswer>, Problem> {
     let arrived = body::read(&headers, body, MAX_HEARTBEAT_BYTES, &api.heartbeats).await?;
     let heartbeat: Heartbeat = serde_json::from_slice(&arrived.bytes).map_err(Refused::Malformed)?;
+    if heartbeat.chain != node.enrolment {
+        let enrolment = node.enrolment.clone();
+        return Err(Refused::WrongChain { claimed: heartbeat.chain, enrolment }.into());
+    }
     api.ingest.hear(&node.id, &heartbeat.boot).await;
     Ok(Json(HeartbeatAnswer { advice: api.advice(&node) }))
 }

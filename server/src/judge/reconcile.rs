@@ -1,6 +1,7 @@
 //! At start, and when a group changes: takes their word on which nodes there
 //! are, and on what they may be held to.
 
+use congruent_protocol::action::ActionState;
 use congruent_protocol::verification::State;
 use jiff::Timestamp;
 
@@ -28,10 +29,15 @@ pub(crate) fn reconcile(tx: &Tx<'_>, config: &Config, now: Timestamp) -> Result<
     Ok(())
 }
 
-/// Gives up what was to happen to a node that is gone.
+/// Gives up what was to happen to a node that is gone. An order that the platform has
+/// is over, too: whoever joins under that name is another machine.
 pub(crate) fn retire(tx: &Tx<'_>, node: &str, now: Timestamp) -> Result<(), StoreError> {
+    const REASON: &str = "the node's enrolment was revoked";
     for action in tx.pending_actions()?.iter().filter(|action| action.node == node) {
-        withdraw(tx, action, "the node's enrolment was revoked".to_owned(), now)?;
+        withdraw(tx, action, REASON.to_owned(), now)?;
+    }
+    if let Some(ordered) = tx.newest_action(node)?.filter(|newest| newest.state == ActionState::Dispatched) {
+        tx.move_action(&ordered.id, ActionState::Withdrawn, REASON, now)?;
     }
     Ok(())
 }

@@ -144,7 +144,7 @@ impl Courier {
     }
 
     /// Logs what the newest report found, once: nobody else is told for now.
-    fn log_newest(&mut self) {
+    pub(super) fn log_newest(&mut self) {
         let newest = self.spool.pending().ok().and_then(|mut pending| pending.pop());
         let Some(newest) = newest.filter(|newest| newest.sequence > self.logged) else { return };
         self.logged = newest.sequence;

@@ -69,6 +69,7 @@ async fn once(config: Config) -> anyhow::Result<Outcome> {
         Ok(Delivered::All) => Ok(Outcome::Looked(state)),
         Ok(Delivered::ButRefused) => Ok(Outcome::Undelivered),
         Err(error) => {
+            courier.log_newest();
             error!("the report is not delivered and stays spooled: {error:#}");
             Ok(Outcome::Undelivered)
         }
@@ -173,6 +174,10 @@ impl Looker {
                     schedule.follow(&self.config, self.advised());
                     continue;
                 }
+                () = changed(&mut self.advice) => {
+                    schedule.follow(&self.config, self.advised());
+                    continue;
+                }
             }
             let (begun, wall) = (Instant::now(), since_1970());
             let Some(mode) = schedule.due(begun) else { continue };
@@ -251,6 +256,15 @@ impl Looker {
             None => None,
         };
         Ok(Look { state, mode, made })
+    }
+}
+
+/// Waits until the collector advises something.
+async fn changed(advice: &mut Option<watch::Receiver<Advice>>) {
+    let Some(advice) = advice else { return std::future::pending().await };
+    // The courier ends only with the process.
+    if advice.changed().await.is_err() {
+        std::future::pending().await
     }
 }
 

@@ -16,6 +16,8 @@ pub(super) struct Schedule {
     /// so that a fleet that was started at once does not report at once.
     has_slot: bool,
     quick_interval: Option<Duration>,
+    /// When the last full look began, by either clock; none before the first.
+    last_full: Option<(Instant, Duration)>,
     next_full: Instant,
     /// None without quick sweeps.
     next_quick: Option<Instant>,
@@ -29,6 +31,7 @@ impl Schedule {
             interval: config.interval,
             has_slot: false,
             quick_interval: config.sweep.quick_interval,
+            last_full: None,
             next_full: Instant::now(),
             next_quick: None,
         }
@@ -36,9 +39,17 @@ impl Schedule {
 
     /// Takes what the configuration or the collector says from now on.
     pub(super) fn follow(&mut self, config: &Config, advised: Option<Duration>) {
-        self.interval = advised.unwrap_or(config.interval);
-        self.has_slot = advised.is_some();
+        self.set_interval(advised.unwrap_or(config.interval), advised.is_some());
         self.quick_interval = config.sweep.quick_interval.filter(|quick| *quick < self.interval);
+    }
+
+    /// Another interval counts from the last full look, not only from the next one.
+    fn set_interval(&mut self, interval: Duration, has_slot: bool) {
+        let before = (self.interval, self.has_slot);
+        (self.interval, self.has_slot) = (interval, has_slot);
+        if let Some((begun, wall)) = self.last_full.filter(|_| before != (self.interval, self.has_slot)) {
+            self.next_full = begun + self.wait_after(wall);
+        }
     }
 
     pub(super) fn due(&self, now: Instant) -> Option<SweepMode> {
@@ -54,11 +65,15 @@ impl Schedule {
     /// puts off a full one.
     pub(super) fn looked(&mut self, begun: Instant, wall: Duration, mode: SweepMode) {
         if mode == SweepMode::Full {
-            let wait =
-                if self.has_slot { until_slot(&self.node, wall, self.interval) } else { self.interval };
-            self.next_full = begun + wait;
+            self.last_full = Some((begun, wall));
+            self.next_full = begun + self.wait_after(wall);
         }
         self.next_quick = self.quick_interval.map(|quick| begun + quick);
+    }
+
+    /// How long after a full look at this time the next one is due.
+    fn wait_after(&self, wall: Duration) -> Duration {
+        if self.has_slot { until_slot(&self.node, wall, self.interval) } else { self.interval }
     }
 
     pub(super) fn next(&self) -> Instant {
@@ -90,9 +105,25 @@ mod tests {
             interval: Duration::from_mins(1),
             has_slot: false,
             quick_interval: Some(Duration::from_secs(25)),
+            last_full: None,
             next_full: begun,
             next_quick: None,
         }
+    }
+
+    #[test]
+    fn another_interval_counts_from_the_last_full_look() {
+        let begun = Instant::now();
+        let mut schedule = schedule(begun);
+        schedule.set_interval(Duration::from_secs(90), false);
+        assert_eq!(schedule.next_full, begun, "the first look waits for nothing");
+        schedule.looked(begun, Duration::ZERO, SweepMode::Full);
+        assert_eq!(schedule.next_full, begun + Duration::from_secs(90));
+        schedule.looked(begun + Duration::from_secs(25), Duration::ZERO, SweepMode::Quick);
+        schedule.set_interval(Duration::from_secs(30), false);
+        assert_eq!(schedule.next_full, begun + Duration::from_secs(30));
+        schedule.set_interval(Duration::from_secs(2), true);
+        assert!(schedule.next_full <= begun + Duration::from_secs(3));
     }
 
     #[test]

@@ -36,6 +36,13 @@ async fn a_node_that_has_just_enrolled_is_given_time() {
 
 #[tokio::test]
 async fn what_was_to_happen_to_a_revoked_node_is_given_up_and_others_have_room() {
+    for is_told in [false, true] {
+        revoke_with_an_order(is_told).await;
+    }
+}
+
+/// An order is over with the enrolment, also where the platform has it.
+async fn revoke_with_an_order(is_told: bool) {
     let bench = Bench::new("replace").await;
     enrol(&bench, "web-9").await;
     for node in ["web-9", "web-1"] {
@@ -47,6 +54,10 @@ async fn what_was_to_happen_to_a_revoked_node_is_given_up_and_others_have_room()
     assert!(shown.iter().any(|line| line.starts_with("web-1 held")), "{shown:?}");
     let (config, now) = (Arc::clone(&bench.judge.config), (bench.clock.clock())());
     let revoking = bench.judge.store.write("revoke", move |tx| {
+        let order = tx.newest_action("web-9")?.unwrap();
+        if is_told {
+            tx.move_action(&order.id, ActionState::Dispatched, "told", now)?;
+        }
         config.nodes.revoke("web-9");
         retire(tx, "web-9", now)
     });
