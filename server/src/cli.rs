@@ -7,6 +7,7 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::Config;
+use crate::identity::AuthorityFiles;
 use crate::policy::Policy;
 use crate::report::{Edge, Period};
 use crate::serve::{self, Collector};
@@ -38,7 +39,7 @@ enum Command {
 }
 
 /// Makes a new installation: a certificate authority, an operator's token and a
-/// configuration that runs.
+/// configuration that runs. Your own authority serves as well: it stays where it is.
 ///
 /// Nothing is overwritten. What nodes need to know the collector by, the
 /// authority's fingerprint, is printed last.
@@ -51,6 +52,12 @@ pub(crate) struct InitArgs {
     /// given several times; the first is where nodes report.
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Vec<String>,
+    /// The certificate of your own authority, in PEM.
+    #[arg(long, value_name = "FILE", requires = "ca_key")]
+    pub(crate) ca_certificate: Option<PathBuf>,
+    /// Its key, in PKCS#8 PEM.
+    #[arg(long, value_name = "FILE", requires = "ca_certificate")]
+    pub(crate) ca_key: Option<PathBuf>,
 }
 
 /// Runs the collector.
@@ -126,7 +133,14 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
 }
 
 fn run_init(args: &InitArgs) -> anyhow::Result<()> {
-    let made = init::make(&args.dir, &args.name, clock::system()())?;
+    let absolute = |path: &PathBuf| std::path::absolute(path).context("there is no working directory");
+    let own = match (&args.ca_certificate, &args.ca_key) {
+        (Some(certificate), Some(key)) => {
+            Some(AuthorityFiles { certificate: absolute(certificate)?, key: absolute(key)?, is_given: true })
+        }
+        _ => None,
+    };
+    let made = init::make(&args.dir, &args.name, own, clock::system()())?;
     say(&made.next_steps())
 }
 

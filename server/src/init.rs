@@ -30,6 +30,10 @@ pub(crate) enum InitError {
     Random(#[source] getrandom::Error),
     #[error("the name {0:?} is no host name and no address; give one such as collector.example")]
     Name(String),
+    #[error("the path {:?} cannot stand in the configuration, which takes UTF-8 without control characters", .0)]
+    Path(PathBuf),
+    #[error("cannot use the authority")]
+    Authority(#[source] AuthorityError),
     #[error("cannot make the installation")]
     Files(#[source] AuthorityError),
 }
@@ -46,28 +50,40 @@ pub(crate) struct Made {
     host: String,
 }
 
-/// Makes an installation in `dir`. Its configuration comes last: what was
+/// Makes an installation in `dir`, with the user's `own` authority where there is one;
+/// the paths of that are absolute. Its configuration comes last: what was
 /// interrupted does not run, and says what is in the way.
-pub(crate) fn make(dir: &Path, names: &[String], now: Timestamp) -> Result<Made, InitError> {
+pub(crate) fn make(
+    dir: &Path,
+    names: &[String],
+    own: Option<AuthorityFiles>,
+    now: Timestamp,
+) -> Result<Made, InitError> {
     if let Some(name) = names.iter().find(|name| !is_name(name)) {
         return Err(InitError::Name(name.clone()));
     }
+    let toml = server_toml(names, own.as_ref())?;
     let mut builder = DirBuilder::new();
     builder.recursive(true).mode(0o700);
+    // Before anything is made: it may not be one.
+    if let Some(own) = &own {
+        Authority::load(own, now).map_err(InitError::Authority)?;
+    }
     builder.create(dir).map_err(|source| InitError::Directory { path: dir.to_owned(), source })?;
-    let files = AuthorityFiles::in_folder(dir);
+    let made = AuthorityFiles::in_folder(dir);
     let (configuration, token) = (dir.join(CONFIGURATION), dir.join(OPERATOR_TOKEN));
-    for there in [&configuration, &token, &files.key, &files.certificate] {
+    for there in [&configuration, &token, &made.key, &made.certificate] {
         if there.symlink_metadata().is_ok() {
             return Err(InitError::There(there.clone()));
         }
     }
+    let files = own.unwrap_or(made);
     let authority = Authority::load_or_make(&files, false, now).map_err(InitError::Files)?;
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(InitError::Random)?;
     let text = format!("cop_{}\n", BASE32_NOPAD.encode(&bytes).to_ascii_lowercase());
     write_new(&token, 0o600, text.as_bytes()).map_err(InitError::Files)?;
-    write_new(&configuration, 0o600, server_toml(names).as_bytes()).map_err(InitError::Files)?;
+    write_new(&configuration, 0o600, toml.as_bytes()).map_err(InitError::Files)?;
     let fingerprint = authority.fingerprint();
     let host = names.first().cloned().unwrap_or_else(host_name);
     let database = dir.join(DATABASE);
@@ -79,7 +95,7 @@ fn is_name(name: &str) -> bool {
     name.parse::<std::net::IpAddr>().is_ok() || rustls::pki_types::DnsName::try_from(name).is_ok()
 }
 
-fn server_toml(names: &[String]) -> String {
+fn server_toml(names: &[String], own: Option<&AuthorityFiles>) -> Result<String, InitError> {
     let mut toml = String::from(
         "# The collector's configuration. Relative paths are taken from this file's directory.\n\n\
          listen = \"0.0.0.0:8440\"          # operators, and nodes that enrol\n\
@@ -90,6 +106,10 @@ fn server_toml(names: &[String]) -> String {
         names => {
             let _ = writeln!(toml, "names = {names:?}");
         }
+    }
+    if let Some(AuthorityFiles { certificate, key, .. }) = own {
+        let (certificate, key) = (quoted(certificate)?, quoted(key)?);
+        let _ = writeln!(toml, "ca = {{ certificate = {certificate}, key = {key} }}");
     }
     toml.push_str(
         "database = \"congruent.db\"\n\
@@ -103,7 +123,14 @@ fn server_toml(names: &[String]) -> String {
          # manifests = [\"web.manifest\"]    # what its nodes may be held to\n\
          # trust = [\"signer.pub.pem\"]      # who must have signed those\n",
     );
-    toml
+    Ok(toml)
+}
+
+/// A path as TOML has it.
+fn quoted(path: &Path) -> Result<String, InitError> {
+    let text = path.to_str().filter(|text| !text.chars().any(char::is_control));
+    // Without control characters, a string is in TOML what it is in JSON.
+    Ok(serde_json::Value::from(text.ok_or_else(|| InitError::Path(path.to_owned()))?).to_string())
 }
 
 impl Made {
@@ -139,7 +166,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let place = dir.path().join("new/collector");
         let names = ["collector.example".to_owned(), "10.0.0.1".to_owned()];
-        let made = make(&place, &names, Timestamp::now()).unwrap();
+        let made = make(&place, &names, None, Timestamp::now()).unwrap();
         let config = Config::load(&made.configuration).unwrap();
         assert_eq!(config.identity.names, names);
         assert!(config.identity.tls && config.identity.agents_listen.is_some());
@@ -158,10 +185,32 @@ mod tests {
         }
         // Whatever is left of an installation is in the way of another.
         for file in ["server.toml", "ca.key", "operator.token", "ca.pem"] {
-            let again = make(&place, &[], Timestamp::now());
+            let again = make(&place, &[], None, Timestamp::now());
             assert!(matches!(again, Err(InitError::There(_))), "{file}");
             std::fs::remove_file(place.join(file)).unwrap();
         }
-        assert!(matches!(make(&place, &["a b".to_owned()], Timestamp::now()), Err(InitError::Name(_))));
+        let named = make(&place, &["a b".to_owned()], None, Timestamp::now());
+        assert!(matches!(named, Err(InitError::Name(_))));
+    }
+
+    #[test]
+    fn the_users_own_authority_stays_where_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = |name: &str| dir.path().join(name);
+        make(&place("other"), &[], None, Timestamp::now()).unwrap();
+        let own = |key: &str| AuthorityFiles {
+            certificate: place("other/ca.pem"),
+            key: place(key),
+            is_given: true,
+        };
+        let made = make(&place("new"), &[], Some(own("other/ca.key")), Timestamp::now()).unwrap();
+        let config = Config::load(&made.configuration).unwrap();
+        assert_eq!(config.identity.authority.key, place("other/ca.key"));
+        let authority = Authority::load(&config.identity.authority, Timestamp::now()).unwrap();
+        assert!(made.next_steps().ends_with(&authority.fingerprint()));
+        assert!(!place("new/ca.key").exists());
+        let refused = make(&place("newer"), &[], Some(own("other/operator.token")), Timestamp::now());
+        assert!(matches!(refused, Err(InitError::Authority(_))));
+        assert!(!place("newer").exists(), "nothing is made");
     }
 }

@@ -8,7 +8,7 @@ use super::StateError;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum EnrolError {
     #[error(
-        "the server {0:?} must begin with https://, or with http:// and an address of this host, and hold no user, password or path"
+        "the server {0:?} must begin with https://, or with http:// and a loopback address, and hold no user, password or path"
     )]
     Url(String),
     #[error(

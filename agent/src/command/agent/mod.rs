@@ -264,7 +264,7 @@ async fn changed(advice: &mut Option<watch::Receiver<Advice>>) {
     let Some(advice) = advice else { return std::future::pending().await };
     // The courier ends only with the process.
     if advice.changed().await.is_err() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 
