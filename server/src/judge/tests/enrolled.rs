@@ -103,3 +103,28 @@ async fn a_node_that_enrols_anew_inherits_nothing() {
     bench.judge.judge_reports().await.unwrap();
     assert_eq!(bench.node("web-9").await, new);
 }
+
+#[tokio::test]
+async fn a_sweep_of_the_machine_before_confirms_nothing() {
+    let bench = Bench::new("replace").await;
+    enrol(&bench, "web-9").await;
+    bench.sweep("web-9", 1, tampered()).await;
+    let (config, now) = (Arc::clone(&bench.judge.config), (bench.clock.clock())());
+    let anew = bench.judge.store.write("enrol anew", move |tx| {
+        config.nodes.revoke("web-9");
+        retire(tx, "web-9", now)?;
+        config.nodes.admit(Node::enrolled(&EnrolmentRow { id: "enr_anew".to_owned(), ..enrolment("web-9") }));
+        tx.begin_node_anew("web-9", now, NEVER_REPORTED)
+    });
+    anew.await.unwrap();
+    for (sequence, expected) in [(1, "web-9 held"), (2, "web-9 proposed")] {
+        let mut report = sweep("web-9", sequence, tampered());
+        report.chain = "enr_anew".to_owned();
+        bench.store_only(&report).await;
+        bench.judge.judge_reports().await.unwrap();
+        let newest =
+            bench.judge.store.read("read", |view| view.newest_action("web-9")).await.unwrap().unwrap();
+        let shown = format!("{} {}: {}", newest.node, newest.state.name(), newest.reason);
+        assert!(shown.starts_with(expected), "{sequence}: {shown}");
+    }
+}
