@@ -63,12 +63,11 @@ pub(crate) fn make(
         return Err(InitError::Name(name.clone()));
     }
     let toml = server_toml(names, own.as_ref())?;
+    // Before anything is made: it may be none.
+    let given =
+        own.as_ref().map(|own| Authority::load(own, now)).transpose().map_err(InitError::Authority)?;
     let mut builder = DirBuilder::new();
     builder.recursive(true).mode(0o700);
-    // Before anything is made: it may not be one.
-    if let Some(own) = &own {
-        Authority::load(own, now).map_err(InitError::Authority)?;
-    }
     builder.create(dir).map_err(|source| InitError::Directory { path: dir.to_owned(), source })?;
     let made = AuthorityFiles::in_folder(dir);
     let (configuration, token) = (dir.join(CONFIGURATION), dir.join(OPERATOR_TOKEN));
@@ -77,8 +76,10 @@ pub(crate) fn make(
             return Err(InitError::There(there.clone()));
         }
     }
-    let files = own.unwrap_or(made);
-    let authority = Authority::load_or_make(&files, false, now).map_err(InitError::Files)?;
+    let authority = match given {
+        Some(given) => given,
+        None => Authority::load_or_make(&made, false, now).map_err(InitError::Files)?,
+    };
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(InitError::Random)?;
     let text = format!("cop_{}\n", BASE32_NOPAD.encode(&bytes).to_ascii_lowercase());
@@ -87,7 +88,7 @@ pub(crate) fn make(
     let fingerprint = authority.fingerprint();
     let host = names.first().cloned().unwrap_or_else(host_name);
     let database = dir.join(DATABASE);
-    Ok(Made { configuration, token, authority: files, database, fingerprint, host })
+    Ok(Made { configuration, token, authority: own.unwrap_or(made), database, fingerprint, host })
 }
 
 /// Whether a certificate can be for it, and a line of TOML hold it.

@@ -154,7 +154,7 @@ fn place(
 ) -> Result<Result<Placed, EnrolError>, StoreError> {
     let Candidate { applicant, public_key, admission, agent_version, seal_key } = candidate;
     if let Some(known) = tx.enrolment_with_key(&applicant.key)? {
-        let has_reported = tx.has_reported(&known)?;
+        let has_reported = tx.chain_of(&known.node, &known.id)?.is_some();
         return Ok(match known.revoked_at {
             Some(at) => Err(EnrolError::Revoked { at }),
             None if (&known.node, &known.group) == (&applicant.node, &admission.group) => {

@@ -80,13 +80,6 @@ impl View<'_> {
         let sql = "SELECT * FROM enrolments WHERE key = ?1";
         self.row("read a key's enrolment", sql, [key], EnrolmentRow::from_row)
     }
-
-    /// Whether a report has come under this enrolment.
-    pub(crate) fn has_reported(&self, enrolment: &EnrolmentRow) -> Result<bool, StoreError> {
-        let sql = "SELECT id FROM reports WHERE node = ?1 AND chain_id = ?2 LIMIT 1";
-        let values = params![enrolment.node, enrolment.id];
-        Ok(self.row("look for an enrolment's reports", sql, values, |row| row.get::<_, i64>(0))?.is_some())
-    }
 }
 
 impl Tx<'_> {
