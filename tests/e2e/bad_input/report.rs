@@ -126,6 +126,13 @@ fn a_report_must_be_its_senders_own() -> Result<()> {
     scene.check("another number's seal", &later, 422, "broken-seal", &["number 1"])?;
     let foreign = seal(&payload, &one.key, &other.seal_key(1)?);
     scene.check("another node's seal", &foreign, 422, "broken-seal", &[])?;
+    let beats = format!("{}/v1/heartbeats", scene.collector.agents_url()?);
+    for (chain, status) in [(&one.enrolment, 200), (&other.enrolment, 422)] {
+        let beat =
+            serde_json::json!({ "boot": "b", "chain": chain, "sequence": 0, "spooled": 0 }).to_string();
+        let answer = one.curl(scene.collector.authority()).ask("POST", &beats, &beat)?;
+        assert_eq!(answer.status, status, "a heartbeat of {chain}: {}", answer.text());
+    }
     let chain = Report { chain: other.enrolment, ..scene.report.clone() };
     let chain = scene.site.sealed("web-1", &chain)?;
     scene.check("another chain", &chain, 422, "wrong-chain", &["the node's enrolment began"])?;
@@ -306,14 +313,15 @@ fn an_agent_keeps_its_report_from_who_is_not_its_collector() -> Result<()> {
     let _collector = site.collect(&Settings::default())?;
     let impostor = foreign.collect(&Settings::default())?;
     let own = redirect(&site.state("web-1"), &impostor.agents_url()?)?;
+    site.tamper("web-1")?;
     let ended = site.sweep("web-1")?;
     assert_eq!(ended.code, Some(2), "{}", ended.stderr);
-    for says in ["stays spooled", "cannot reach the collector", "certificate"] {
+    for says in ["stays spooled", "cannot reach the collector", "certificate", "finding, not delivered: "] {
         assert!(ended.stderr.contains(says), "{says}: {}", ended.stderr);
     }
     assert_eq!(count(&foreign, "SELECT count(*) FROM reports")?, 0);
     redirect(&site.state("web-1"), &own)?;
-    sweep(&site, "web-1", 0)?;
+    sweep(&site, "web-1", 1)?;
     assert_eq!(count(&site, "SELECT count(*) FROM reports")?, 2);
     Ok(())
 }
