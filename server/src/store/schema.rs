@@ -9,12 +9,13 @@ use super::error::to;
 
 /// The migration from version `n` to `n + 1` stands at index `n`. Those that
 /// were released never change.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_identity.sql"),
     include_str!("migrations/0003_operators.sql"),
     include_str!("migrations/0004_groups.sql"),
     include_str!("migrations/0005_sealed_reports.sql"),
+    include_str!("migrations/0006_node_list.sql"),
 ];
 
 /// The version that this program reads and writes.
