@@ -49,8 +49,7 @@ pub(super) struct NodesQuery {
 pub(super) struct Nodes {
     schema_version: u32,
     nodes: Vec<NodeSummary>,
-    /// Of all that was asked for but `state`, `silent_for` and a page; null after the
-    /// first page.
+    /// Of the group that was asked for, or of all; null after the first page.
     totals: Option<Totals>,
     /// What the next page is to be `after`; null on the last.
     next: Option<String>,
@@ -148,9 +147,7 @@ impl NodesQuery {
 impl Totals {
     fn of(view: &View<'_>, filter: &NodeFilter) -> Result<Self, StoreError> {
         let mut totals = Self::default();
-        // To look for signs of life would read every node.
-        let filter = NodeFilter { seen_before: None, ..filter.clone() };
-        for (state, count) in view.count_nodes(&filter)? {
+        for (state, count) in view.count_nodes(filter)? {
             let of_state = match state {
                 NodeState::Congruent => &mut totals.congruent,
                 NodeState::Divergent => &mut totals.divergent,

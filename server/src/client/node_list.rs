@@ -162,8 +162,11 @@ fn summary(listed: &Listed, args: &ListArgs) -> String {
              token, and `congruent enroll` on the node uses it\n"
             .to_owned();
     }
-    if listed.nodes == 0 && count("all") == 0 {
-        return "no node is like that; leave out a flag to see more\n".to_owned();
+    if listed.nodes == 0 {
+        return match count("all") {
+            0 => "no node is like that\n".to_owned(),
+            all => format!("no node is like that; with fewer flags there are {all}\n"),
+        };
     }
     let states = ["congruent", "divergent", "incomplete", "silent", "unknown"];
     let states = states.iter().filter(|state| count(state) > 0);
@@ -172,7 +175,7 @@ fn summary(listed: &Listed, args: &ListArgs) -> String {
     let listed = listed.nodes;
     match count("all") {
         all if all == listed => format!("{listed} nodes: {}{more}\n", states.join(", ")),
-        all => format!("{listed} of {all} nodes: {}{more}\n", states.join(", ")),
+        all => format!("{listed} of {all} nodes; of all {}{more}\n", states.join(", ")),
     }
 }
 
@@ -241,7 +244,7 @@ mod tests {
         for (flags, nodes, totals, truncated, says) in [
             ("", 0, json!({ "all": 0 }), false, "no node is enrolled yet: `congruent-server token create"),
             ("--group=db", 0, json!({ "all": 0 }), false, "no node is like that"),
-            ("--state=silent", 0, json!({ "all": 2, "unknown": 2 }), false, "0 of 2 nodes: 2 unknown\n"),
+            ("--state=silent", 0, json!({ "all": 2, "unknown": 2 }), false, "no node is like that; with fewer"),
             (
                 "",
                 3,
@@ -254,7 +257,7 @@ mod tests {
                 1,
                 json!({ "all": 3, "congruent": 3 }),
                 true,
-                "1 of 3 nodes: 3 congruent; there are more",
+                "1 of 3 nodes; of all 3 congruent; there are more",
             ),
         ] {
             let flags = ["list"].into_iter().chain(flags.split(' ').filter(|flag| !flag.is_empty()));

@@ -188,7 +188,7 @@ findings      0
 open action   none
 enrolment     enr_1 since 2026-03-01T00:00:00Z, by join token jt_1
 key           k
-revoked       2026-03-02T00:00:00Z by alice: a\\nb
+revoked       2026-03-02T00:00:00Z by alice: a\\x0ab
 ";
         assert_eq!(shown, expected);
     }

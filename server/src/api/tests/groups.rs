@@ -191,7 +191,9 @@ async fn groups_are_versioned_and_held_to_the_rules() {
             let (status, answer) = bench.put_group(ADMIN, "db", &wanted).await;
             assert_eq!((status, &answer["version"]), (200, &json!(version)), "{answer}");
         }
-        let (status, answer) = bench.put_group(ADMIN, "db", &trusting).await;
+        let (_, answer) = bench.put_group(ADMIN, "db", &trusting).await;
+        assert_eq!(answer["code"], "group-exists", "{answer}");
+        let (status, answer) = bench.put_group(ADMIN, "db", &with(trusting, "version", json!(1))).await;
         assert_eq!((status, &answer["code"]), (409, &json!("version-conflict")));
         assert!(answer["message"].as_str().unwrap().contains("is at version 2"), "{answer}");
         let history = bench.get("/v1/groups/db/history").await;

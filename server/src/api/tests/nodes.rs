@@ -68,19 +68,17 @@ async fn pages_follow_one_another_and_totals_come_with_the_first() {
 async fn lists_are_of_what_was_asked_for() {
     with_collector(async |bench| {
         bench.report(&sweep("web-1", 1, tampered())).await;
-        wait_for("the decision", || async {
-            (!bench.ids("?verdict=observe").await.is_empty()
-                || !bench.ids("?verdict=replace").await.is_empty())
-            .then_some(())
+        let verdict = wait_for("the decision", || async {
+            let shown = bench.get("/v1/nodes?state=divergent").await;
+            shown["nodes"][0]["verdict"].as_str().map(str::to_owned)
         })
         .await;
-        let shown = &bench.get("/v1/nodes?state=divergent").await["nodes"][0];
-        let verdict = shown["verdict"].as_str().unwrap();
         for (query, found) in [
             ("?state=divergent".to_owned(), &["web-1"][..]),
             ("?state=divergent&group=web".to_owned(), &["web-1"]),
             ("?state=divergent&group=db".to_owned(), &[]),
-            (format!("?verdict={verdict}"), &["web-1"]),
+            (format!("?verdict={verdict}&state=divergent"), &["web-1"]),
+            ("?verdict=quarantine".to_owned(), &[]),
             ("?name=EB-2".to_owned(), &["web-2"]),
             ("?name=*-1".to_owned(), &["web-1"]),
             ("?prefix=web".to_owned(), &["web-1", "web-2"]),

@@ -16,7 +16,7 @@ UPDATE nodes SET verdict = (SELECT CASE
 
 -- Each has all that lists are filtered by, so that rows are read only of what is
 -- listed. None has what every report or sign of life changes.
-CREATE INDEX nodes_listed ON nodes (node, group_name, state, verdict) WHERE group_name IS NOT NULL;
+CREATE INDEX nodes_listed ON nodes (node, group_name, state, verdict, lower(node)) WHERE group_name IS NOT NULL;
 CREATE INDEX nodes_in_state ON nodes (state, node, group_name, verdict) WHERE group_name IS NOT NULL;
 CREATE INDEX nodes_revoked ON nodes (node) WHERE group_name IS NULL;
 
