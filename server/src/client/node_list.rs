@@ -244,7 +244,13 @@ mod tests {
         for (flags, nodes, totals, truncated, says) in [
             ("", 0, json!({ "all": 0 }), false, "no node is enrolled yet: `congruent-server token create"),
             ("--group=db", 0, json!({ "all": 0 }), false, "no node is like that"),
-            ("--state=silent", 0, json!({ "all": 2, "unknown": 2 }), false, "no node is like that; with fewer"),
+            (
+                "--state=silent",
+                0,
+                json!({ "all": 2, "unknown": 2 }),
+                false,
+                "no node is like that; with fewer",
+            ),
             (
                 "",
                 3,

@@ -184,3 +184,46 @@ async fn a_hundred_thousand_nodes_are_listed_page_by_page() {
         println!("{NODES} nodes, {what}: a page {}; totals {}", shown(pages), shown(counts));
     }
 }
+
+#[test]
+fn a_database_from_before_is_listed_as_it_stood() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("congruent.db");
+    let before = rusqlite::Connection::open(&path).unwrap();
+    for migration in [
+        include_str!("migrations/0001_initial.sql"),
+        include_str!("migrations/0002_identity.sql"),
+        include_str!("migrations/0003_operators.sql"),
+        include_str!("migrations/0004_groups.sql"),
+        include_str!("migrations/0005_sealed_reports.sql"),
+    ] {
+        before.execute_batch(migration).unwrap();
+    }
+    let rows = r#"
+        PRAGMA application_id = 0x436f6e67;
+        PRAGMA user_version = 5;
+        INSERT INTO decisions (id, node, group_name, at, state, decision, policy_digest, engine, input_digest, input)
+            VALUES (1, 'web-1', 'web', 1, 'divergent',
+            '{"action":"replace","severity":"high","reasons":["\"action\":\"none\""],"controls":[]}', '', '', '', x'');
+        INSERT INTO nodes (node, generation, state, since, decision_id)
+            VALUES ('web-1', 3, 'divergent', 1, 1), ('web-2', 1, 'unknown', 1, NULL);
+        INSERT INTO enrolments (id, node, group_name, key, public_key, seal_key, enrolled_at, admitted_by,
+            agent_version, revoked_at) VALUES ('a', 'web-1', 'web', 'a', x'', x'', 2, 'jt_1', '', NULL),
+            ('b', 'web-1', 'db', 'b', x'', x'', 1, 'jt_1', '', 2), ('c', 'web-2', 'web', 'c', x'', x'', 1, 'jt_1', '', 2);
+        INSERT INTO group_versions VALUES ('web', 1, 1, 'alice', 'new', '{}');
+    "#;
+    before.execute_batch(rows).unwrap();
+    drop(before);
+    drop(Store::open(&path).unwrap());
+    let listed = crate::store::read_only(&path, "list", |view| {
+        let replaced = NodeFilter { verdict: Some(Verdict::Replace), ..NodeFilter::default() };
+        let revoked = NodeFilter { is_revoked: true, ..NodeFilter::default() };
+        Ok((view.list_nodes(&replaced, None, 9)?, view.list_nodes(&revoked, None, 9)?))
+    });
+    let (enrolled, revoked) = listed.unwrap();
+    let told: Vec<_> =
+        enrolled.iter().map(|listed| (&*listed.node.node, listed.node.group.as_deref())).collect();
+    assert_eq!(told, [("web-1", Some("web"))]);
+    assert_eq!(enrolled[0].decision.as_ref().map(|decision| decision.action), Some(Verdict::Replace));
+    assert_eq!((revoked.len(), &*revoked[0].node.node), (1, "web-2"));
+}

@@ -139,7 +139,7 @@ fn a_node_that_is_gone_is_forgotten_and_its_name_is_free() -> Result<()> {
         report["audit"].as_array().context("no audit")?.iter().map(|row| &row["action"]).collect();
     assert!(words.ends_with(&[&json!("node-revoked"), &json!("node-forgotten")]), "{words:?}");
     let database = Connection::open(scene.site.database())?;
-    let reports: u64 = database.query_row("SELECT count(*) FROM reports", [], |row| row.get(0))?;
+    let reports: i64 = database.query_row("SELECT count(*) FROM reports", [], |row| row.get(0))?;
     assert!(reports >= 1, "reports are gone");
 
     std::fs::remove_dir_all(scene.site.state("web-1"))?;
