@@ -61,12 +61,12 @@ pub(crate) enum EditError {
     )]
     Exists { name: String, at: u64 },
     #[error(
-        "the group {name:?} has {count} nodes, such as {node:?}; revoke and forget them, or have them enrol in \
-         another group, first"
+        "nodes are in the group {name:?}: {count}, such as {node:?}; revoke them first, or have them enrol in \
+         another group"
     )]
     HasNodes { name: String, count: usize, node: String },
     #[error(
-        "{} join tokens lead to the group {name:?}, such as {}; revoke them first: `congruent-server token revoke {}`",
+        "join tokens lead to the group {name:?}: {}, such as {}; revoke them first: `congruent-server token revoke {}`",
         .tokens.len(), .tokens[0], .tokens[0]
     )]
     HasTokens { name: String, tokens: Vec<String> },

@@ -80,9 +80,9 @@ impl ListArgs {
         let mut query = vec![("limit", limit.to_string())];
         for (key, value) in [
             ("after", after),
-            ("state", self.state.and_then(word)),
+            ("state", self.state.as_ref().and_then(word)),
             ("group", self.group.clone()),
-            ("verdict", self.verdict.and_then(word)),
+            ("verdict", self.verdict.as_ref().and_then(word)),
             ("prefix", self.prefix.clone()),
             ("name", self.name.clone()),
             ("silent_for", self.silent_for.clone()),
@@ -99,7 +99,7 @@ impl ListArgs {
 }
 
 /// A value as it stands in a query: as on the command line.
-fn word(value: impl ValueEnum) -> Option<String> {
+fn word(value: &impl ValueEnum) -> Option<String> {
     Some(value.to_possible_value()?.get_name().to_owned())
 }
 

@@ -121,7 +121,8 @@ fn a_node_that_is_gone_is_forgotten_and_its_name_is_free() -> Result<()> {
     assert!(refused.stderr.contains("`--revoke`"), "{}", refused.stderr);
     let held = admin.run(&["group", "delete", "fleet", "--reason", "x"])?;
     assert!(
-        held.code == Some(2) && held.stderr.contains("has 1 nodes, such as \"web-1\""),
+        held.code == Some(2)
+            && held.stderr.contains("nodes are in the group \"fleet\": 1, such as \"web-1\""),
         "{}",
         held.stderr
     );
