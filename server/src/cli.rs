@@ -4,7 +4,8 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
+use clap_complete::Shell;
 
 use crate::config::Config;
 use crate::identity::AuthorityFiles;
@@ -36,6 +37,10 @@ enum Command {
     Group(client::GroupArgs),
     Token(client::TokenArgs),
     Node(client::NodeArgs),
+    Action(client::ActionArgs),
+    Decision(client::DecisionArgs),
+    Completions(CompletionsArgs),
+    Man(ManArgs),
 }
 
 /// Makes a new installation: a certificate authority, an operator's token and a
@@ -69,7 +74,7 @@ pub(crate) struct InitArgs {
 #[derive(Debug, Args)]
 struct ServeArgs {
     /// The collector's configuration, in TOML.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", env = "CONGRUENT_CONFIG", value_hint = ValueHint::FilePath)]
     config: PathBuf,
     /// How log lines are written.
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
@@ -85,7 +90,7 @@ struct ServeArgs {
 #[derive(Debug, Args)]
 struct ReportArgs {
     /// The collector's configuration, which names the database.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", env = "CONGRUENT_CONFIG", value_hint = ValueHint::FilePath)]
     config: PathBuf,
     /// How the report is written.
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = ReportFormat::Json)]
@@ -112,8 +117,31 @@ enum ReportFormat {
 #[derive(Debug, Args)]
 struct CheckConfigArgs {
     /// The collector's configuration, in TOML.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", env = "CONGRUENT_CONFIG", value_hint = ValueHint::FilePath)]
     config: PathBuf,
+}
+
+/// Writes what has a shell complete commands, flags and their values.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  congruent-server completions bash > /etc/bash_completion.d/congruent-server
+  congruent-server completions fish > ~/.config/fish/completions/congruent-server.fish")]
+struct CompletionsArgs {
+    /// The shell.
+    #[arg(value_enum)]
+    shell: Shell,
+}
+
+/// Writes the manual: a page for each command.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  congruent-server man /usr/local/share/man/man1")]
+struct ManArgs {
+    /// The folder that the pages are written to; it must be there.
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    dir: PathBuf,
 }
 
 /// Runs the command that was asked for.
@@ -129,6 +157,10 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Group(args) => client::group(&args),
         Command::Token(args) => client::token(&args),
         Command::Node(args) => client::node(&args),
+        Command::Action(args) => client::action(&args),
+        Command::Decision(args) => client::decision(&args),
+        Command::Completions(args) => run_completions(&args),
+        Command::Man(args) => run_man(&args),
     }
 }
 
@@ -180,6 +212,17 @@ fn run_check_config(args: &CheckConfigArgs) -> anyhow::Result<()> {
         config.webhooks.len(),
         policy.digest()
     ))
+}
+
+fn run_completions(args: &CompletionsArgs) -> anyhow::Result<()> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "congruent-server", &mut script);
+    say(String::from_utf8_lossy(&script).trim_end())
+}
+
+fn run_man(args: &ManArgs) -> anyhow::Result<()> {
+    clap_mangen::generate_to(Cli::command(), &args.dir)
+        .with_context(|| format!("cannot write the manual to {}", args.dir.display()))
 }
 
 /// The groups in the store, as far as there is one yet.

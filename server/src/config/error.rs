@@ -47,7 +47,7 @@ pub(crate) enum ConfigError {
     Database(#[source] Box<AddressError>),
     #[error("`{key}` is {value}; {mend}")]
     Value { key: &'static str, value: String, mend: &'static str },
-    #[error("{what} {name:?} must be 1 to {limit} printable characters without \"/\"", limit = super::MAX_NAME_CHARS)]
+    #[error("{what} {name:?} must be 1 to {limit} printable characters without \"/\", and not dots alone", limit = super::MAX_NAME_CHARS)]
     Name { what: &'static str, name: String },
     #[error("{what} {name:?} stands twice; give each its own name")]
     Duplicate { what: &'static str, name: String },

@@ -125,7 +125,9 @@ fn by_name<T, V>(
 /// Holds a name to what a URL's path, a log line and a table cell bear.
 pub(crate) fn check_name(what: &'static str, name: String) -> Result<String, ConfigError> {
     let fits = (1..=MAX_NAME_CHARS).contains(&name.chars().count());
-    if fits && plain(name.as_bytes()).is_some() && !name.contains('/') {
+    // Dots alone are no component of an address: nobody could ask for it by name.
+    let is_component = !name.contains('/') && !matches!(name.as_str(), "." | "..");
+    if fits && plain(name.as_bytes()).is_some() && is_component {
         return Ok(name);
     }
     Err(ConfigError::Name { what, name })

@@ -135,7 +135,14 @@ impl Enroller {
     /// Makes the enrolment durable, or finds the one that there is.
     async fn record(&self, candidate: Candidate, now: Timestamp) -> Result<Placed, EnrolError> {
         let config = Arc::clone(&self.config);
-        let work = move |tx: &Tx<'_>| place(tx, &candidate, now);
+        let groups = Arc::clone(&self.config);
+        let work = move |tx: &Tx<'_>| {
+            // It may have been deleted since it was looked for.
+            match groups.groups.get(&candidate.admission.group) {
+                None => Ok(Err(EnrolError::NoGroup(candidate.admission.group.clone()))),
+                Some(_) => place(tx, &candidate, now),
+            }
+        };
         // Once it is committed, and in one order with what is revoked.
         let then = move |placed: &Result<Placed, EnrolError>| {
             if let Ok(placed) = placed {
@@ -182,8 +189,8 @@ fn place(
     };
     tx.insert_enrolment(&row)?;
     match tx.node(&row.node)? {
-        None => tx.insert_node(&row.node, now, NEVER_REPORTED)?,
-        Some(_) => tx.begin_node_anew(&row.node, now, NEVER_REPORTED)?,
+        None => tx.insert_node(&row.node, &row.group, now, NEVER_REPORTED)?,
+        Some(_) => tx.begin_node_anew(&row.node, &row.group, now, NEVER_REPORTED)?,
     }
     Ok(Ok(Placed { row, has_reported: false }))
 }

@@ -392,7 +392,7 @@ fn store(tx: &Tx<'_>, checked: &Checked, now: Timestamp) -> Result<Stored, Store
         return Ok(Stored::Answer(answer, first_values(tx, report)?));
     }
     if tx.node(node)?.is_none() {
-        tx.insert_node(node, now, NEVER_REPORTED)?;
+        tx.insert_node(node, &checked.group.0, now, NEVER_REPORTED)?;
     }
     tx.advance_node(node, id, (*state, note.as_deref()), now)?;
     // Only of what is accepted: nothing of another image is ever held to.

@@ -75,6 +75,12 @@ impl View<'_> {
         self.row("read a node's enrolment", sql, params![node], EnrolmentRow::from_row)
     }
 
+    /// The newest enrolment of a node, also a revoked one.
+    pub(crate) fn newest_enrolment_of(&self, node: &str) -> Result<Option<EnrolmentRow>, StoreError> {
+        let sql = "SELECT * FROM enrolments WHERE node = ?1 ORDER BY enrolled_at DESC, revoked_at IS NULL DESC LIMIT 1";
+        self.row("read a node's newest enrolment", sql, params![node], EnrolmentRow::from_row)
+    }
+
     /// The enrolment of a key, also a revoked one.
     pub(crate) fn enrolment_with_key(&self, key: &str) -> Result<Option<EnrolmentRow>, StoreError> {
         let sql = "SELECT * FROM enrolments WHERE key = ?1";

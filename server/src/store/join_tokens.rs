@@ -75,6 +75,14 @@ impl View<'_> {
         self.rows("read the join tokens", &sql, params![limit], JoinTokenRow::from_row)
     }
 
+    /// The ids of the tokens that a node can still join a group with.
+    pub(crate) fn live_join_tokens(&self, group: &str, now: Timestamp) -> Result<Vec<String>, StoreError> {
+        let sql = "SELECT id FROM join_tokens WHERE group_name = ?1 AND revoked_at IS NULL AND expires_at > ?2 \
+             AND (is_reusable OR NOT EXISTS (SELECT 1 FROM join_uses WHERE token_id = join_tokens.id)) \
+             ORDER BY id";
+        self.rows("read a group's join tokens", sql, params![group, Micros(now)], |row| row.get(0))
+    }
+
     /// How a token was used, also by `key`; recently is from `since` on.
     pub(crate) fn join_uses(
         &self,

@@ -7,7 +7,7 @@ use super::sql::Connection;
 use super::{Database, StoreError};
 
 /// The version that this program reads and writes.
-pub(super) const VERSION: i64 = 6;
+pub(super) const VERSION: i64 = 7;
 
 /// A migration: the version that it brings a database to, and its statements. Those that were
 /// released never change.

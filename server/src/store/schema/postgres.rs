@@ -6,8 +6,8 @@ use crate::store::error::to;
 use crate::store::sql::{Condition, Connection, Next, Purpose, SqlError, SqlResult, params};
 use crate::store::{Database, StoreError};
 
-/// PostgreSQL came with version 6.
-pub(super) const MIGRATIONS: [Migration; 1] = [(6, include_str!("../migrations/postgres/0006_initial.sql"))];
+/// PostgreSQL came with version 7.
+pub(super) const MIGRATIONS: [Migration; 1] = [(7, include_str!("../migrations/postgres/0007_initial.sql"))];
 
 /// The table that says the version. Its name is the mark that a database is ours.
 const VERSIONS: &str = "congruent_schema";

@@ -81,7 +81,8 @@ CREATE INDEX decisions_group ON decisions (group_name, id);
 
 -- Where each node stands.
 CREATE TABLE nodes (
-    node               TEXT    PRIMARY KEY,
+    -- In the order of its bytes, whatever the database's collation.
+    node               TEXT    COLLATE "C" PRIMARY KEY,
     -- Counts up with every change: what was worked out for an older one is stale.
     generation         BIGINT NOT NULL,
     state              TEXT    NOT NULL,
@@ -95,8 +96,17 @@ CREATE TABLE nodes (
     verified_report_id BIGINT REFERENCES reports (id),
     decision_id        BIGINT REFERENCES decisions (id),
     decision_key       TEXT,
-    policy_error       TEXT
+    policy_error       TEXT,
+    -- The group that the node is enrolled in; none where its enrolment was revoked.
+    group_name         TEXT,
+    -- What the decision that stands asks for; none where there is none, or policy failed.
+    verdict            TEXT
 );
+-- Each has all that lists are filtered by, so that rows are read only of what is
+-- listed. None has what every report or sign of life changes.
+CREATE INDEX nodes_listed ON nodes (node, group_name, state, verdict, lower(node)) WHERE group_name IS NOT NULL;
+CREATE INDEX nodes_in_state ON nodes (state, node, group_name, verdict) WHERE group_name IS NOT NULL;
+CREATE INDEX nodes_revoked ON nodes (node) WHERE group_name IS NULL;
 
 -- Every change of state.
 CREATE TABLE node_states (
@@ -308,6 +318,8 @@ CREATE TABLE group_versions (
     reason      TEXT    NOT NULL,
     -- JSON.
     description TEXT    NOT NULL,
+    -- The version that ends a group: nothing may be held to it from then on.
+    is_deleted  BOOLEAN NOT NULL DEFAULT FALSE,
     PRIMARY KEY (name, version)
 );
 
