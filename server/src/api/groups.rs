@@ -173,6 +173,7 @@ impl From<EditError> for Problem {
     fn from(error: EditError) -> Self {
         let (status, code) = match error {
             EditError::Store(error) => return error.into(),
+            EditError::Blob { source, .. } => return source.into(),
             EditError::Declared(_) => (StatusCode::CONFLICT, "declared-in-configuration"),
             EditError::Missing(_) => (StatusCode::NOT_FOUND, "not-found"),
             EditError::Conflict { .. } => (StatusCode::CONFLICT, "version-conflict"),

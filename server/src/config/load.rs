@@ -11,9 +11,9 @@ use congruent_protocol::trust::{Trust, TrustError, TrustFile};
 use jiff::{SignedDuration, Timestamp};
 
 use super::file::{ConfigFile, GroupTable, WebhookTable};
-use super::group::{GroupParts, ManifestFile};
+use super::group::{GroupParts, ManifestFile, ManifestSource};
 use super::secrets::{TokenHash, WebhookSecret};
-use super::{Config, ConfigError, Group, Groups, MAX_NAME_CHARS, Nodes, Webhook, identity};
+use super::{Config, ConfigError, Group, Groups, MAX_NAME_CHARS, Nodes, Webhook, blobs, identity};
 use crate::dispatch::STANDARD_SCHEDULE;
 
 /// The range that makes sense: a small report is some KiB, and one of over a
@@ -33,6 +33,7 @@ pub(super) fn config(path: &Path) -> Result<Config, ConfigError> {
     let beside = |relative: &Path| beside(path, relative);
     let database = beside(&file.database);
     let identity = identity::settings(&file, &database, &beside)?;
+    let blobs = blobs::settings(&file, &beside)?;
     let webhooks = by_name("webhook", file.webhook, |table| table.name.clone(), |t| webhook(t, &beside))?;
     let groups = by_name("group", file.group, |table| table.name.clone(), |t| group(t, &webhooks, &beside))?;
     let operator = token("the operators' token", "operator-token-file", &beside(&file.operator_token_file))?;
@@ -49,7 +50,7 @@ pub(super) fn config(path: &Path) -> Result<Config, ConfigError> {
         max_body_bytes: max_body_bytes(file.max_body_bytes.unwrap_or(MAX_REPORT_BYTES))?,
         policy: file.policy.as_deref().map(beside),
         retry_schedule: retry_schedule(file.retry_schedule)?,
-        manifests: beside(file.manifest_directory.as_deref().unwrap_or(&default_manifests(&file.database))),
+        blobs,
         groups: Groups::declared(groups),
         nodes: Nodes::default(),
         webhooks,
@@ -59,11 +60,6 @@ pub(super) fn config(path: &Path) -> Result<Config, ConfigError> {
 /// A path in the file at `config`, taken from its directory.
 pub(super) fn beside(config: &Path, relative: &Path) -> PathBuf {
     config.parent().unwrap_or(Path::new("")).join(relative)
-}
-
-/// Imported manifests lie beside the database, unless said otherwise.
-fn default_manifests(database: &Path) -> PathBuf {
-    database.with_file_name("manifests")
 }
 
 fn silent_after(duration: SignedDuration) -> Result<SignedDuration, ConfigError> {
@@ -161,7 +157,7 @@ fn group(
     let as_of = Timestamp::now();
     let file = |path: &PathBuf| {
         let path = beside(path);
-        ManifestFile { called: path.display().to_string(), path, as_of }
+        ManifestFile { called: path.display().to_string(), file: ManifestSource::Path(path), as_of }
     };
     let manifests = manifests.iter().map(file).collect();
     let add_ons = add_ons.iter().map(file).collect();
