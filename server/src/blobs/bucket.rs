@@ -12,9 +12,10 @@ use axum::body::Bytes;
 use congruent_protocol::digest::Algorithm;
 use futures_util::TryStreamExt;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
-use object_store::client::{BackoffConfig, Certificate, ClientOptions};
 use object_store::path::Path as ObjectPath;
-use object_store::{GetResult, MultipartUpload, ObjectStore, ObjectStoreExt, RetryConfig};
+use object_store::{
+    BackoffConfig, Certificate, ClientOptions, GetResult, MultipartUpload, ObjectStore, ObjectStoreExt, RetryConfig,
+};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use tracing::warn;
