@@ -14,7 +14,8 @@ use futures_util::TryStreamExt;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::path::Path as ObjectPath;
 use object_store::{
-    BackoffConfig, Certificate, ClientOptions, GetResult, MultipartUpload, ObjectStore, ObjectStoreExt, RetryConfig,
+    BackoffConfig, Certificate, ClientOptions, GetResult, MultipartUpload, ObjectStore, ObjectStoreExt,
+    RetryConfig,
 };
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
@@ -186,13 +187,16 @@ pub(super) async fn download(
     arrived
 }
 
-/// Fails unless the bucket can be written.
+/// Fails unless the bucket can be listed and written.
 pub(super) async fn probe(
     objects: &dyn ObjectStore,
     prefix: &ObjectPath,
     place: &str,
 ) -> Result<(), BlobError> {
     let (at, shown) = (prefix.clone().join(PROBE), format!("{place}/{PROBE}"));
+    // Some stores make a bucket that is missing when something is put into it.
+    let listed = objects.list(Some(prefix)).try_next().await;
+    listed.map_err(|error| BlobError::of("list", place.to_owned(), error))?;
     let put = objects.put(&at, Bytes::from_static(b"congruent").into()).await;
     put.map_err(|error| BlobError::of("put", shown.clone(), error))?;
     if let Err(error) = objects.delete(&at).await {

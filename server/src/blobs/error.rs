@@ -27,8 +27,11 @@ pub(crate) enum BlobError {
         #[source]
         source: Box<object_store::Error>,
     },
-    #[error("cannot put {blob}: there is no such bucket; make it, or mend `url` and `endpoint` in `[blobs]`")]
+    #[error(
+        "cannot {action} {blob}: there is no such bucket; make it, or mend `url` and `endpoint` in `[blobs]`"
+    )]
     NoBucket {
+        action: &'static str,
         blob: String,
         #[source]
         source: Box<object_store::Error>,
@@ -58,7 +61,7 @@ impl BlobError {
         let source = Box::new(error);
         match &*source {
             object_store::Error::NotFound { .. } if action == "read" => Self::Missing { blob },
-            object_store::Error::NotFound { .. } => Self::NoBucket { blob, source },
+            object_store::Error::NotFound { .. } => Self::NoBucket { action, blob, source },
             object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
                 Self::Denied { action, blob, source }
             }
