@@ -65,6 +65,9 @@ impl BlobError {
             object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
                 Self::Denied { action, blob, source }
             }
+            // What a listing is refused for, the library gives as text alone.
+            error if error.to_string().contains("403 Forbidden") => Self::Denied { action, blob, source },
+            error if error.to_string().contains("404 Not Found") => Self::NoBucket { action, blob, source },
             _ => Self::Unreachable { action, blob, source },
         }
     }
