@@ -17,6 +17,7 @@ mod judge;
 mod listener;
 mod liveness;
 mod manifests;
+mod metrics;
 mod operators;
 mod plan;
 mod policy;
@@ -26,6 +27,7 @@ mod scope;
 mod serve;
 mod silence;
 mod store;
+mod supervisor;
 mod telemetry;
 #[cfg(test)]
 mod testing;

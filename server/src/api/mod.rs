@@ -17,8 +17,10 @@ mod health;
 mod heartbeats;
 mod list;
 mod manifests;
+mod metrics;
 mod nodes;
 mod operators;
+mod readiness;
 mod reports;
 #[cfg(test)]
 mod tests;
@@ -40,10 +42,13 @@ use crate::config::Config;
 use crate::groups::GroupEditor;
 use crate::identity::{Enroller, Role};
 use crate::ingest::Ingest;
+use crate::metrics::{Metrics, Told};
 use crate::operators::Operators;
 use crate::store::Store;
 use answer::Problem;
 use body::Lane;
+use metrics::Scrapes;
+use readiness::Readiness;
 
 /// The bytes of reports and pages that are read and checked at once, beside the
 /// largest one. Each takes its length several times over in memory.
@@ -75,8 +80,8 @@ pub(crate) struct Api {
     /// The nodes whose report is being taken. Each gets one place, so that none
     /// keeps the others out by sending slowly.
     senders: Mutex<HashSet<String>>,
-    /// True once the collector stops.
-    stop: watch::Receiver<bool>,
+    readiness: Readiness,
+    scrapes: Scrapes,
 }
 
 impl Api {
@@ -87,22 +92,29 @@ impl Api {
         operators: Operators,
         enroller: Option<Enroller>,
         budget: Arc<Notify>,
-        stop: watch::Receiver<bool>,
+        draining: watch::Receiver<bool>,
     ) -> Self {
+        let counted = &ingest.metrics;
+        let heartbeats = Lane::with_room_for(HEARTBEATS_BYTES, counted.heartbeats_lane.clone());
+        let reports_bytes = REPORTS_BYTES + ingest.config.max_body_bytes;
+        let lane = Lane::with_room_for(reports_bytes, counted.reports_lane.clone());
+        let lanes = [("reports-lane-bytes", lane.clone()), ("heartbeats-lane-bytes", heartbeats.clone())];
+        let (store, clock) = (groups.store.clone(), Arc::clone(&ingest.clock));
         Self {
             config: Arc::clone(&ingest.config),
-            store: groups.store.clone(),
-            clock: Arc::clone(&ingest.clock),
+            readiness: Readiness::new(store.clone(), Arc::clone(&clock), lanes, draining),
+            scrapes: Scrapes::new(Told::new(counted, enroller.is_some())),
+            store,
+            clock,
             budget,
             enroller,
             groups,
             operators,
-            heartbeats: Lane::with_room_for(HEARTBEATS_BYTES),
-            lane: Lane::with_room_for(REPORTS_BYTES + ingest.config.max_body_bytes),
+            heartbeats,
+            lane,
             imports: Semaphore::new(IMPORTS_AT_ONCE),
             senders: Mutex::default(),
             ingest,
-            stop,
         }
     }
 
@@ -144,8 +156,9 @@ impl Api {
             .merge(admins)
             .route(ENROLL_PATH, post(enroll::take))
             .route("/healthz", get(health::healthz))
-            .route("/readyz", get(health::readyz));
-        with_fallbacks(routes).with_state(Arc::clone(self))
+            .route("/readyz", get(health::readyz))
+            .route("/metrics", get(metrics::metrics));
+        with_fallbacks(routes, self.metrics()).with_state(Arc::clone(self))
     }
 
     /// Every route for enrolled nodes.
@@ -163,15 +176,26 @@ impl Api {
             .route(RENEW_PATH, post(enroll::renew))
             .route(CLOCK_PATH, get(heartbeats::clock))
             .route_layer(middleware::from_fn_with_state(Arc::clone(self), auth::require_enrolled));
-        with_fallbacks(enrolled).with_state(Arc::clone(self))
+        with_fallbacks(enrolled, self.metrics()).with_state(Arc::clone(self))
+    }
+
+    /// How many connections a port has room for, to be told with the rest.
+    pub(crate) fn tell_capacity(&self, port: &'static str, connections: usize) {
+        let capacity = &self.scrapes.told.now.connections_capacity;
+        capacity.get_or_create(&[("port", port)]).set(connections as i64);
+    }
+
+    fn metrics(&self) -> Metrics {
+        self.ingest.metrics.clone()
     }
 }
 
-fn with_fallbacks(routes: Router<Arc<Api>>) -> Router<Arc<Api>> {
+fn with_fallbacks(routes: Router<Arc<Api>>, counted: Metrics) -> Router<Arc<Api>> {
     routes
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "not-found", "there is no such route"))
         .method_not_allowed_fallback(async || {
             let status = StatusCode::METHOD_NOT_ALLOWED;
             Problem::new(status, "method-not-allowed", "the route does not take this method")
         })
+        .layer(middleware::from_fn_with_state(counted, metrics::measure))
 }

@@ -60,6 +60,8 @@ pub(crate) struct Config {
     /// How long after the order, and then after each failed delivery, the next
     /// is tried.
     pub(crate) retry_schedule: Vec<Duration>,
+    /// For how long requests are still taken after the collector was told to stop.
+    pub(crate) drain_delay: Duration,
     /// The folder of the manifests that were imported.
     pub(crate) manifests: PathBuf,
     /// As declared here and in the store; they change while the collector runs.

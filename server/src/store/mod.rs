@@ -25,6 +25,7 @@ mod readers;
 mod reports;
 mod schema;
 mod statement;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod trouble;
@@ -51,8 +52,10 @@ pub(crate) use operators::OperatorRow;
 pub(crate) use outbox::{DeliveryRow, DueDelivery};
 pub(crate) use period::SweepTimes;
 pub(crate) use reports::{NewReport, ReportRow};
+pub(crate) use tally::Tally;
 pub(crate) use trouble::{ChainNoteRow, RefusalRow};
 
+use crate::metrics::{self, Stopwatch};
 use error::to;
 use readers::Readers;
 
@@ -78,6 +81,7 @@ enum Trust {
 pub(crate) struct Store {
     writes: mpsc::Sender<Write>,
     readers: Readers,
+    metrics: metrics::Store,
 }
 
 impl Store {
@@ -98,13 +102,24 @@ impl Store {
             .name("store".to_owned())
             .spawn(move || write_all(writer, inbox, lock))
             .map_err(|source| StoreError::Lock { path: path.to_owned(), source })?;
-        Ok(Self { writes, readers })
+        Ok(Self { writes, readers, metrics: metrics::Store::default() })
     }
 
     /// A handle whose reads do not wait for those of other handles. Writes are in one
     /// order with all others.
     pub(crate) fn reading_apart(&self) -> Result<Self, StoreError> {
-        Ok(Self { writes: self.writes.clone(), readers: self.readers.apart()? })
+        Ok(Self { readers: self.readers.apart()?, ..self.clone() })
+    }
+
+    /// What this store counts and measures.
+    pub(crate) fn metrics(&self) -> metrics::Store {
+        self.metrics.clone()
+    }
+
+    /// How many writes wait for the writer, and how many may.
+    pub(crate) fn writes_waiting(&self) -> (usize, usize) {
+        let capacity = self.writes.max_capacity();
+        (capacity - self.writes.capacity(), capacity)
     }
 
     /// Runs `work` in one transaction, and answers after its commit. When
@@ -131,8 +146,15 @@ impl Store {
         G: FnOnce(&T) + Send + 'static,
     {
         let (answer, answered) = oneshot::channel();
+        let metrics = self.metrics.clone();
         let write: Write = Box::new(move |connection| {
+            let begun = Stopwatch::start();
             let written = transact(connection, action, work);
+            begun.stop(&metrics.transactions);
+            metrics.writes.observe(1);
+            if written.is_err() {
+                metrics.failed.inc();
+            }
             if let Ok(value) = &written {
                 then(value);
             }
@@ -157,7 +179,10 @@ impl Store {
         T: Send + 'static,
         F: FnOnce(&View<'_>) -> Result<T, StoreError> + Send + 'static,
     {
-        self.readers.read(action, work).await
+        let begun = Stopwatch::start();
+        let read = self.readers.read(action, work).await;
+        begun.stop(&self.metrics.reads);
+        read
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::StoreError;
+use super::{StoreError, View};
 use super::error::to;
 
 /// The migration from version `n` to `n + 1` stands at index `n`. Those that
@@ -71,6 +71,14 @@ fn check_not_newer(found: i64, path: &Path) -> Result<(), StoreError> {
         return Err(StoreError::Newer { path: path.to_owned(), found, known: VERSION });
     }
     Ok(())
+}
+
+impl View<'_> {
+    /// The schema's version, as it is and as this program knows it.
+    pub(crate) fn schema_version(&self) -> Result<(u64, u64), StoreError> {
+        let found = version(self.0)?;
+        Ok((found.unsigned_abs(), VERSION.unsigned_abs()))
+    }
 }
 
 fn version(connection: &Connection) -> Result<i64, StoreError> {
