@@ -303,8 +303,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let (stop, stopping) = watch::channel(false);
         let metrics = metrics::Port::default();
-        let port =
-            Port { listener, tls: None, router: Router::new(), room: 128, metrics: metrics.clone() };
+        let port = Port { listener, tls: None, router: Router::new(), room: 128, metrics: metrics.clone() };
         let phases = Phases { draining: stopping.clone(), stop: stopping };
         let serving = tokio::spawn(port.serve(phases));
         let mut greedy = Vec::new();

@@ -36,10 +36,7 @@ impl Scrapes {
     }
 }
 
-pub(super) async fn metrics(
-    State(api): State<Arc<Api>>,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
+pub(super) async fn metrics(State(api): State<Arc<Api>>, headers: HeaderMap) -> Result<Response, Problem> {
     let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
     let format = Format::of_accept(accept.unwrap_or_default());
     api.look_around().await;

@@ -32,8 +32,14 @@ impl Bench {
         let clock = StandingClock::at("2026-03-01T00:00:20Z");
         let config = Arc::new(fixture.config());
         let store = Store::open(&config.database).unwrap();
-        let ingest =
-            Ingest { config, store, clock: clock.clock(), judge: Arc::default(), arrived: Arc::default(), metrics: Metrics::default() };
+        let ingest = Ingest {
+            config,
+            store,
+            clock: clock.clock(),
+            judge: Arc::default(),
+            arrived: Arc::default(),
+            metrics: Metrics::default(),
+        };
         Self { ingest, clock, _fixture: fixture }
     }
 

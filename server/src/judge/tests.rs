@@ -85,8 +85,14 @@ impl Bench {
             signals: Signals::default(),
             liveness: Arc::default(),
         };
-        let ingest =
-            Ingest { config, store, clock: clock.clock(), judge: Arc::default(), arrived: Arc::default(), metrics: Metrics::default() };
+        let ingest = Ingest {
+            config,
+            store,
+            clock: clock.clock(),
+            judge: Arc::default(),
+            arrived: Arc::default(),
+            metrics: Metrics::default(),
+        };
         Self { judge, ingest, clock, fixture }
     }
 

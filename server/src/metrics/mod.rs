@@ -133,11 +133,24 @@ pub(crate) struct Store {
 impl Metrics {
     /// Has everything told by `registry`.
     pub(crate) fn register(&self, all: &mut Registry) {
+        self.begin_at_zero();
         all.register_collector(Box::new(self.requests.clone()));
         self.register_intake(all);
         self.register_ports(all);
         self.register_work(all);
         self.register_store(all);
+    }
+
+    /// Has what alerts watch told from the beginning: a series that comes with its first
+    /// event shows no increase.
+    fn begin_at_zero(&self) {
+        let begin = |family: &ByWord, label, words: &[&'static str]| {
+            words.iter().for_each(|word| drop(family.get_or_create(&[(label, *word)])));
+        };
+        begin(&self.judging.decisions, "verdict", &["none", "observe", "quarantine", "replace", "failed"]);
+        begin(&self.deliveries.by_outcome, "outcome", &["accepted", "retried", "given-up"]);
+        begin(&self.reports.refused, "code", &["busy", "broken-seal", "cloned", "root-mismatch"]);
+        begin(&self.enrolments.refused, "code", &["token-unknown", "token-used", "rate-limited"]);
     }
 
     fn register_intake(&self, all: &mut Registry) {

@@ -10,6 +10,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
 use rustix::param::{clock_ticks_per_second, page_size};
 use rustix::process::{Resource, getrlimit};
+use rustix::time::{ClockId, clock_gettime};
 
 /// The process that this is.
 #[derive(Debug)]
@@ -40,12 +41,11 @@ impl Collector for Process {
         gauge("process_open_fds", "Open file descriptors", None, open_descriptors())?;
         let most = getrlimit(Resource::Nofile).current;
         gauge("process_max_fds", "File descriptors that may be open", None, most.map(|most| most as f64))?;
-        let started = stat.as_ref().and_then(|stat| Some(booted()? + stat.started_seconds));
+        let started = stat.as_ref().map(|stat| booted() + stat.started_seconds);
         gauge("process_start_time", "When it started, since 1970", Some(&Unit::Seconds), started)?;
         let Some(stat) = stat else { return Ok(()) };
         let help = "Time on processors, user and system";
-        let cpu =
-            encoder.encode_descriptor("process_cpu", help, Some(&Unit::Seconds), MetricType::Counter);
+        let cpu = encoder.encode_descriptor("process_cpu", help, Some(&Unit::Seconds), MetricType::Counter);
         cpu?.encode_counter::<NoLabelSet, _, u64>(&stat.cpu_seconds, None)
     }
 }
@@ -69,8 +69,12 @@ fn open_descriptors() -> Option<f64> {
     Some(fs::read_dir("/proc/self/fd").ok()?.count() as f64)
 }
 
-/// When the machine booted, in seconds since 1970.
-fn booted() -> Option<f64> {
-    let text = fs::read_to_string("/proc/stat").ok()?;
-    text.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()
+/// When the machine booted, in seconds since 1970. `/proc/stat` has it too, and is hidden
+/// from services that are confined.
+fn booted() -> f64 {
+    let seconds = |clock| {
+        let time = clock_gettime(clock);
+        time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+    };
+    seconds(ClockId::Realtime) - seconds(ClockId::Boottime)
 }

@@ -88,8 +88,7 @@ impl Collector for Requests {
         }
         drop(requests);
         let (name, help) = ("http_request_duration", "How long requests took until their answer began");
-        let mut took =
-            encoder.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?;
+        let mut took = encoder.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?;
         for (route, method, answers) in each(&routes) {
             answers.took.encode(took.encode_family(&[("route", route), ("method", method)])?)?;
         }

@@ -111,7 +111,8 @@ impl Now {
         let help = "Whether nodes, actions, reports_unjudged and outbox_due could be read";
         all.register("store_metrics_current", help, self.store_read.clone());
         if has_authority {
-            let (name, help) = ("authority_certificate_end_timestamp", "When the authority's certificate ends");
+            let (name, help) =
+                ("authority_certificate_end_timestamp", "When the authority's certificate ends");
             all.register_with_unit(name, help, Unit::Seconds, self.authority_end.clone());
         }
     }

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::{StoreError, View};
 use super::error::to;
+use super::{StoreError, View};
 
 /// The migration from version `n` to `n + 1` stands at index `n`. Those that
 /// were released never change.
