@@ -27,7 +27,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -52,7 +52,7 @@ const MAX_NODES: usize = 65_536;
 /// The fewest, so that anything works at all.
 const MIN_CONNECTIONS: usize = 16;
 /// How long handshakes under way, and connections that were just accepted, are given
-/// when the collector stops.
+/// when the collector stops: until their first request is there.
 const SETTLE: Duration = Duration::from_millis(200);
 /// How long to wait when no connection can be accepted, as without descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
@@ -108,49 +108,75 @@ impl Port {
     /// While the phase is draining, requests are answered as ever, and each HTTP/1
     /// connection is closed after its answer, so that none is closed between a request
     /// and its answer.
-    pub(crate) async fn serve(self, mut phases: Phases) {
-        let (room, shares) = (Arc::new(Semaphore::new(self.room)), Shares::of(self.room));
-        let acceptor = self.tls.map(TlsAcceptor::from);
-        let graceful = GracefulShutdown::new();
-        let mut is_over = false;
+    pub(crate) async fn serve(self, phases: Phases) {
+        let Self { listener, tls, router, room, metrics } = self;
+        let (shares, acceptor) = (Shares::of(room), tls.map(TlsAcceptor::from));
+        let door = Door { shares, acceptor, router, metrics, graceful: GracefulShutdown::new(), phases };
+        let (room, mut stop) = (Arc::new(Semaphore::new(room)), door.phases.stop.clone());
         loop {
-            let accepted = tokio::select! {
+            tokio::select! {
                 biased;
-                accepted = accept(&self.listener, &room) => accepted,
-                () = stopped(&mut phases.stop), if !is_over => {
-                    is_over = true;
-                    continue;
-                }
-                // Who connected before that is still served; then nobody else is there.
-                () = sleep(SETTLE), if is_over => break,
-            };
-            let Some((stream, address, permit)) = accepted else { continue };
-            let Some(place) = shares.take(address.ip()) else {
-                self.metrics.over_share.inc();
-                continue;
-            };
-            let open = Open::one_more(&self.metrics);
-            let handshake = shake_hands(stream, address, acceptor.clone(), self.metrics.clone());
-            let (router, watcher, mut phases) = (self.router.clone(), graceful.watcher(), phases.clone());
-            tokio::spawn(async move {
-                let shaken = tokio::select! {
-                    () = long_stopped(&mut phases.stop) => None,
-                    shaken = handshake => shaken,
-                };
-                match shaken {
-                    Some(Shaken::Plain(stream, connection)) => {
-                        serve_connection(stream, connection, router, watcher, phases.draining).await;
-                    }
-                    Some(Shaken::Tls(stream, connection)) => {
-                        serve_connection(*stream, connection, router, watcher, phases.draining).await;
-                    }
-                    None => {}
-                }
-                drop((place, permit, open));
-            });
+                () = stopped(&mut stop) => break,
+                accepted = accept(&listener, &room) => accepted.into_iter().for_each(|one| door.take(one)),
+            }
         }
-        drop(self.listener);
-        graceful.shutdown().await;
+        // Whoever has connected by now is served as well.
+        accept_waiting(listener, &room, |one| door.take(one));
+        sleep(SETTLE).await;
+        door.graceful.shutdown().await;
+    }
+}
+
+/// What a connection needs once it is accepted.
+struct Door {
+    shares: Shares,
+    acceptor: Option<TlsAcceptor>,
+    router: Router,
+    metrics: metrics::Port,
+    graceful: GracefulShutdown,
+    phases: Phases,
+}
+
+impl Door {
+    /// Serves a connection in a task of its own, unless its address has its share.
+    fn take(&self, (stream, address, permit): Accepted) {
+        let Some(place) = self.shares.take(address.ip()) else {
+            self.metrics.over_share.inc();
+            return;
+        };
+        let open = Open::one_more(&self.metrics);
+        let handshake = shake_hands(stream, address, self.acceptor.clone(), self.metrics.clone());
+        let (router, watcher, mut phases) =
+            (self.router.clone(), self.graceful.watcher(), self.phases.clone());
+        tokio::spawn(async move {
+            let shaken = tokio::select! {
+                () = long_stopped(&mut phases.stop) => None,
+                shaken = handshake => shaken,
+            };
+            match shaken {
+                Some(Shaken::Plain(stream, connection)) => {
+                    serve_connection(stream, connection, router, watcher, phases.draining).await;
+                }
+                Some(Shaken::Tls(stream, connection)) => {
+                    serve_connection(*stream, connection, router, watcher, phases.draining).await;
+                }
+                None => {}
+            }
+            drop((place, permit, open));
+        });
+    }
+}
+
+/// Takes those that have connected and wait to be accepted, and closes the port.
+fn accept_waiting(listener: TcpListener, room: &Arc<Semaphore>, mut take: impl FnMut(Accepted)) {
+    // Asked of the kernel itself: the runtime may not have heard of the last ones yet.
+    let Ok(listener) = listener.into_std() else { return };
+    while let Ok(permit) = Arc::clone(room).try_acquire_owned() {
+        let Ok((stream, address)) = listener.accept() else { return };
+        let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
+        if let Ok(stream) = stream {
+            take((stream, address, permit));
+        }
     }
 }
 
@@ -176,10 +202,11 @@ impl Drop for Open {
     }
 }
 
-type Permit = tokio::sync::OwnedSemaphorePermit;
+/// A connection, where it comes from, and its place in the port's room.
+type Accepted = (TcpStream, SocketAddr, OwnedSemaphorePermit);
 
 /// The next connection, once there is room for it.
-async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> Option<(TcpStream, SocketAddr, Permit)> {
+async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> Option<Accepted> {
     let permit = Arc::clone(room).acquire_owned().await.ok()?;
     match listener.accept().await {
         Ok((stream, address)) => Some((stream, address, permit)),

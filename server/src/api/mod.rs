@@ -11,6 +11,7 @@ mod auth;
 mod body;
 mod cmdb;
 mod decisions;
+mod drained;
 mod enroll;
 mod groups;
 mod health;
@@ -42,7 +43,7 @@ use crate::config::Config;
 use crate::groups::GroupEditor;
 use crate::identity::{Enroller, Role};
 use crate::ingest::Ingest;
-use crate::metrics::{Metrics, Told};
+use crate::metrics::Told;
 use crate::operators::Operators;
 use crate::store::Store;
 use answer::Problem;
@@ -82,6 +83,8 @@ pub(crate) struct Api {
     senders: Mutex<HashSet<String>>,
     readiness: Readiness,
     scrapes: Scrapes,
+    /// True once the collector is to stop.
+    draining: watch::Receiver<bool>,
 }
 
 impl Api {
@@ -102,8 +105,9 @@ impl Api {
         let (store, clock) = (groups.store.clone(), Arc::clone(&ingest.clock));
         Self {
             config: Arc::clone(&ingest.config),
-            readiness: Readiness::new(store.clone(), Arc::clone(&clock), lanes, draining),
+            readiness: Readiness::new(store.clone(), Arc::clone(&clock), lanes, draining.clone()),
             scrapes: Scrapes::new(Told::new(counted, enroller.is_some())),
+            draining,
             store,
             clock,
             budget,
@@ -158,7 +162,7 @@ impl Api {
             .route("/healthz", get(health::healthz))
             .route("/readyz", get(health::readyz))
             .route("/metrics", get(metrics::metrics));
-        with_fallbacks(routes, self.metrics()).with_state(Arc::clone(self))
+        self.with_fallbacks(routes).with_state(Arc::clone(self))
     }
 
     /// Every route for enrolled nodes.
@@ -176,7 +180,7 @@ impl Api {
             .route(RENEW_PATH, post(enroll::renew))
             .route(CLOCK_PATH, get(heartbeats::clock))
             .route_layer(middleware::from_fn_with_state(Arc::clone(self), auth::require_enrolled));
-        with_fallbacks(enrolled, self.metrics()).with_state(Arc::clone(self))
+        self.with_fallbacks(enrolled).with_state(Arc::clone(self))
     }
 
     /// How many connections a port has room for, to be told with the rest.
@@ -185,17 +189,17 @@ impl Api {
         capacity.get_or_create(&[("port", port)]).set(connections as i64);
     }
 
-    fn metrics(&self) -> Metrics {
-        self.ingest.metrics.clone()
+    /// What every route has: refusals in JSON also where there is none, bodies that are
+    /// read to their end, and measures.
+    fn with_fallbacks(&self, routes: Router<Arc<Self>>) -> Router<Arc<Self>> {
+        let counted = self.ingest.metrics.clone();
+        routes
+            .fallback(async || Problem::new(StatusCode::NOT_FOUND, "not-found", "there is no such route"))
+            .method_not_allowed_fallback(async || {
+                let status = StatusCode::METHOD_NOT_ALLOWED;
+                Problem::new(status, "method-not-allowed", "the route does not take this method")
+            })
+            .layer(middleware::from_fn_with_state(self.draining.clone(), drained::drain))
+            .layer(middleware::from_fn_with_state(counted, metrics::measure))
     }
-}
-
-fn with_fallbacks(routes: Router<Arc<Api>>, counted: Metrics) -> Router<Arc<Api>> {
-    routes
-        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "not-found", "there is no such route"))
-        .method_not_allowed_fallback(async || {
-            let status = StatusCode::METHOD_NOT_ALLOWED;
-            Problem::new(status, "method-not-allowed", "the route does not take this method")
-        })
-        .layer(middleware::from_fn_with_state(counted, metrics::measure))
 }

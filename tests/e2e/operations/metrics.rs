@@ -74,7 +74,7 @@ fn metrics_are_as_prometheus_takes_them_and_name_nobody() -> Result<()> {
         "congruent_store_transaction_duration_seconds_count",
         "congruent_store_read_duration_seconds_count",
         "congruent_judgement_duration_seconds_count",
-        "congruent_decisions_total{verdict=\"observe\"}",
+        "congruent_decisions_total{verdict=\"replace\"}",
         "congruent_authority_certificate_end_timestamp_seconds",
         "process_resident_memory_bytes",
         "process_open_fds",

@@ -3,6 +3,7 @@
 
 mod logs;
 mod metrics;
+mod refused;
 mod stopping;
 mod unit;
 

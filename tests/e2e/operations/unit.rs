@@ -97,10 +97,14 @@ fn the_unit_is_watched_on_a_booted_debian() -> Result<()> {
 
     // Its writer hangs in a sync, and everything else goes on.
     let hung = hang_writer(&root)?;
-    collector.wait_until_active("2")?;
+    let noticed = wait_for("the watchdog to notice", RESTARTED, || {
+        let times = collector.journal()?.to_lowercase().matches("watchdog timeout").count();
+        Ok((times == 2).then_some(()))
+    });
+    noticed.with_context(|| collector.journal().unwrap_or_default())?;
+    // A process that is traced does not end before its tracer.
     drop(hung);
-    let journal = collector.journal()?;
-    ensure!(journal.to_lowercase().matches("watchdog timeout").count() == 2, "{journal}");
+    collector.wait_until_active("2")?;
 
     // A healthy one is left alone for longer than the watchdog waits, and stops by itself.
     let started = collector.property("ExecMainStartTimestampMonotonic")?;
