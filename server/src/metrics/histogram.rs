@@ -156,7 +156,7 @@ mod tests {
             "writes_bucket{le=\"2\"} 1",
             "writes_bucket{le=\"4\"} 2",
             "writes_bucket{le=\"+Inf\"} 3",
-            "writes_sum 5004",
+            "writes_sum 5004.0",
         ] {
             assert!(text.lines().any(|said| said == line), "{line} in {text}");
         }

@@ -8,9 +8,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use congruent_tests::program::{end, run};
+use congruent_tests::program::end;
 use congruent_tests::sandbox::Sandbox;
 use congruent_tests::stock::{self, Booted};
+use congruent_tests::systemd::exposure;
 use congruent_tests::wait::{PATIENCE, wait_for};
 use congruent_tests::{binaries, tree};
 
@@ -169,18 +170,7 @@ fn same_root(of_process: &Path, root: &Path) -> bool {
 
 #[test]
 fn the_unit_is_well_formed_and_tight() -> Result<()> {
-    let sandbox = Sandbox::new()?;
-    let text = fs::read_to_string(unit()).context("cannot read the unit")?;
-    let program = binaries::path("congruent-server")?;
-    let text = text.replace("/usr/bin/congruent-server", &program.to_string_lossy());
-    let file = sandbox.write(UNIT, text)?;
-    let verified = run(Command::new("systemd-analyze").arg("verify").arg(&file))?;
-    ensure!(verified.code == Some(0) && verified.stderr.is_empty(), "{}", verified.stderr);
-    let mut security = Command::new("systemd-analyze");
-    let said = run(security.args(["security", "--offline=true", "--no-pager"]).arg(&file))?.text();
-    let exposure = said.lines().find_map(|line| line.split_once("exposure level for ")?.1.split_once(": "));
-    let exposure: f64 =
-        exposure.and_then(|(_, figure)| figure.split(' ').next()?.parse().ok()).context(said)?;
+    let exposure = exposure(&unit(), "congruent-server")?;
     println!("exposure of {UNIT}: {exposure}");
     ensure!(exposure < EXPOSURE, "the exposure is {exposure}");
     Ok(())
