@@ -112,10 +112,12 @@ impl Readiness {
 
     async fn schema(&self) -> Check {
         let name = "store-schema-version";
-        let reading = self.store.read("read the schema's version", |view| view.schema_version());
+        let reading = self.store.read("read the schema's version", |view| {
+            view.schema_version().map(|(found, known)| (found, known, found == known))
+        });
         match timeout(PROBE_TIMEOUT, reading).await {
-            Ok(Ok((found, known))) if found == known => Check::holds(name, found, known),
-            Ok(Ok((found, known))) => Check {
+            Ok(Ok((found, known, true))) => Check::holds(name, found, known),
+            Ok(Ok((found, known, false))) => Check {
                 value: Some(found),
                 limit: Some(known),
                 ..Check::fails(name, "another program has changed the database; run the one that did")

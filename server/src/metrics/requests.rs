@@ -86,7 +86,6 @@ impl Collector for Requests {
                 requests.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&count.get(), None)?;
             }
         }
-        drop(requests);
         let (name, help) = ("http_request_duration", "How long requests took until their answer began");
         let mut took = encoder.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?;
         for (route, method, answers) in each(&routes) {
