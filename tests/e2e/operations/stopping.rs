@@ -1,8 +1,10 @@
 //! How a collector stops: not ready first, then everything under way, then nothing. By
 //! sockets that say exactly what came back.
 
+use std::fs::File;
 use std::io::{ErrorKind, Write};
 use std::net::TcpStream;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use congruent_tests::collector::Collector;
 use congruent_tests::http::Message;
+use congruent_tests::program::end;
 use congruent_tests::site::{GROUP, Settings, Site, token};
 use congruent_tests::wait::{PATIENCE, wait_for};
 use rusqlite::{Connection, OpenFlags};
@@ -121,6 +124,57 @@ fn under_load_every_request_is_answered_and_nothing_acknowledged_is_lost() -> Re
         took.as_millis(),
         acknowledged.len()
     );
+    Ok(())
+}
+
+/// How many requests curl has to make; far more than are made before the stop.
+const STREAMS: usize = 30_000;
+/// What curl says where nobody listens any more.
+const CANNOT_CONNECT: &str = "000 7";
+
+#[test]
+fn over_http_2_every_request_is_answered_or_was_never_taken() -> Result<()> {
+    let site = Site::small(&[])?;
+    let collector = site.collect(&Settings::default())?;
+    let said = site.sandbox.path("said");
+    let url = format!("{}/v1/tokens?limit=[1-{STREAMS}]", collector.url());
+    let mut curl = Command::new("curl");
+    curl.args([
+        "--silent",
+        "--no-progress-meter",
+        "--http2",
+        "--parallel",
+        "--parallel-max",
+        "16",
+        "--noproxy",
+        "*",
+        "--cacert",
+    ]);
+    curl.arg(collector.authority())
+        .args(["--header", &format!("authorization: Bearer {}", token("operator"))]);
+    curl.args(["--output", "/dev/null", "--write-out", "%{http_code} %{exitcode}\n", &url]);
+    let out = File::create(&said)?;
+    let mut curl =
+        curl.stdin(Stdio::null()).stdout(out).stderr(Stdio::null()).spawn().context("cannot start curl")?;
+    let lines = || -> Result<usize> { Ok(std::fs::read_to_string(&said)?.lines().count()) };
+    wait_for("some load", PATIENCE, || Ok((lines()? > 500).then_some(())))?;
+    let code = collector.stop()?;
+    let ended = wait_for("curl to end", PATIENCE, || Ok(curl.try_wait()?));
+    if ended.is_err() {
+        end(&mut curl);
+    }
+    ended?;
+    ensure!(code == Some(0), "{code:?}");
+    let (mut answered, mut refused) = (0, 0);
+    for line in std::fs::read_to_string(&said)?.lines() {
+        match line {
+            "200 0" | "400 0" => answered += 1,
+            CANNOT_CONNECT => refused += 1,
+            other => bail!("a request came to {other:?}"),
+        }
+    }
+    ensure!(answered > 500 && answered + refused == STREAMS, "{answered} and {refused}");
+    println!("over HTTP/2: {answered} requests answered until it stopped, none cut off");
     Ok(())
 }
 
