@@ -194,7 +194,7 @@ fn run_check_config(args: &CheckConfigArgs) -> anyhow::Result<()> {
 
 /// The groups in the store, as far as there is one yet.
 fn stored_groups(config: &Config) -> Result<Vec<GroupRow>, StoreError> {
-    if !config.database.exists() {
+    if config.database.file().is_some_and(|file| !file.exists()) {
         return Ok(Vec::new());
     }
     match store::read_only(&config.database, "read the groups", groups::stored) {

@@ -97,7 +97,7 @@ impl GroupEditor {
         let (from, known, now) = (request.version, name.clone(), (self.clock)());
         let reading = self.store.read("read a group to change", move |view| {
             let current = view.group(&known)?;
-            let description = describe(view, request, current.as_ref(), now)?;
+            let description = describe(view, request.clone(), current.as_ref(), now)?;
             Ok((current, description))
         });
         let (current, description) = reading.await?;

@@ -68,7 +68,7 @@ impl Api {
             set(&now.lane_used, "lane", name, lane.used_bytes() as u64);
             set(&now.lane_capacity, "lane", name, lane.capacity_bytes() as u64);
         }
-        let (waiting, capacity) = self.store.writes_waiting();
+        let (waiting, capacity) = self.store.queue();
         now.writes_waiting.set(waiting as i64);
         now.writes_capacity.set(capacity as i64);
         if let Some(enroller) = &self.enroller {

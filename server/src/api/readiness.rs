@@ -95,7 +95,7 @@ impl Readiness {
     }
 
     fn waiting(&self) -> Check {
-        let (waiting, capacity) = self.store.writes_waiting();
+        let (waiting, capacity) = self.store.queue();
         let message = "the store cannot keep up: its disk is slow, or there is too much to do";
         bounded("store-writes-waiting", waiting, capacity, message)
     }

@@ -100,7 +100,7 @@ enum Stored {
     /// The node's enrolment has ended meanwhile.
     Revoked,
     /// The node's group is another than the one that it was held to.
-    Stale(Box<Checked>),
+    Stale,
 }
 
 impl Ingest {
@@ -176,9 +176,10 @@ impl Ingest {
             tokio::task::spawn_blocking(move || check_whole(&config, opened, grounds, &pages, now));
         let mut checked = checking.await.map_err(|_| Refused::Failed)??;
         loop {
-            let config = Arc::clone(&self.config);
+            let (config, storing) = (Arc::clone(&self.config), Arc::new(checked));
+            let held = Arc::clone(&storing);
             let writing =
-                self.store.write("store a report", move |tx| store_current(tx, checked, &config, now));
+                self.store.write("store a report", move |tx| store_current(tx, &storing, &config, now));
             checked = match writing.await.map_err(Refused::Store)? {
                 Stored::Conflict { newest } => return Err(Refused::Conflict { sequence, newest }),
                 Stored::Answer(answer, first_values) => {
@@ -187,7 +188,11 @@ impl Ingest {
                     return Ok(answer);
                 }
                 Stored::Revoked => return Err(Refused::Revoked),
-                Stored::Stale(stale) => self.hold_again(*stale, now).await?,
+                Stored::Stale => {
+                    // Whoever wrote it has let go of it.
+                    let stale = Arc::into_inner(held).ok_or(Refused::Failed)?;
+                    self.hold_again(stale, now).await?
+                }
             };
         }
     }
@@ -343,7 +348,7 @@ fn hold(
 /// then what it would be stored as is not so any more.
 fn store_current(
     tx: &Tx<'_>,
-    checked: Checked,
+    checked: &Checked,
     config: &Config,
     now: Timestamp,
 ) -> Result<Stored, StoreError> {
@@ -354,9 +359,9 @@ fn store_current(
     }
     let group = config.group_of(&checked.report.node);
     if group.is_some_and(|group| (&group.name, group.version) != (&checked.group.0, checked.group.1)) {
-        return Ok(Stored::Stale(Box::new(checked)));
+        return Ok(Stored::Stale);
     }
-    store(tx, &checked, now)
+    store(tx, checked, now)
 }
 
 /// Stores a report, and what follows from it for its node.

@@ -1,7 +1,7 @@
 //! Every version of the groups that are not declared in the configuration.
 
+use super::sql::{Row, SqlResult, params};
 use jiff::Timestamp;
-use rusqlite::{Row, params};
 
 use super::columns::{Json, Micros};
 use super::{StoreError, Tx, View};
@@ -21,7 +21,7 @@ pub(crate) struct GroupRow {
 }
 
 impl GroupRow {
-    fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+    fn from_row(row: &Row<'_>) -> SqlResult<Self> {
         Ok(Self {
             name: row.get("name")?,
             version: row.get("version")?,
@@ -38,7 +38,7 @@ impl View<'_> {
     pub(crate) fn groups(&self) -> Result<Vec<GroupRow>, StoreError> {
         let sql = "SELECT * FROM group_versions AS this WHERE version = \
              (SELECT max(version) FROM group_versions WHERE name = this.name) ORDER BY name";
-        self.rows("read the groups", sql, [], GroupRow::from_row)
+        self.rows("read the groups", sql, params![], GroupRow::from_row)
     }
 
     /// The newest versions of a group, the newest first.

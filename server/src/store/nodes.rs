@@ -1,8 +1,8 @@
 //! Where each node stands, and every change of that.
 
+use super::sql::{Row, SqlResult, params};
 use congruent_protocol::verification::State;
 use jiff::Timestamp;
-use rusqlite::{Row, params};
 
 use super::columns::{Micros, Word};
 use super::{StoreError, Tx, View};
@@ -40,7 +40,7 @@ pub(crate) struct StateRow {
 }
 
 impl NodeRow {
-    fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+    fn from_row(row: &Row<'_>) -> SqlResult<Self> {
         Ok(Self {
             node: row.get("node")?,
             generation: row.get("generation")?,
@@ -59,7 +59,7 @@ impl NodeRow {
 }
 
 impl StateRow {
-    pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+    pub(super) fn from_row(row: &Row<'_>) -> SqlResult<Self> {
         Ok(Self {
             node: row.get("node")?,
             at: row.get::<_, Micros>("at")?.0,
@@ -73,12 +73,12 @@ impl StateRow {
 impl View<'_> {
     /// Where `node` stands; none where it was never configured.
     pub(crate) fn node(&self, node: &str) -> Result<Option<NodeRow>, StoreError> {
-        self.row("read a node", "SELECT * FROM nodes WHERE node = ?1", [node], NodeRow::from_row)
+        self.row("read a node", "SELECT * FROM nodes WHERE node = ?1", params![node], NodeRow::from_row)
     }
 
     /// Where every node stands, by id.
     pub(crate) fn nodes(&self) -> Result<Vec<NodeRow>, StoreError> {
-        self.rows("read the nodes", "SELECT * FROM nodes ORDER BY node", [], NodeRow::from_row)
+        self.rows("read the nodes", "SELECT * FROM nodes ORDER BY node", params![], NodeRow::from_row)
     }
 
     /// The newest changes of a node's state, the newest first.
@@ -124,7 +124,7 @@ impl Tx<'_> {
 
     /// Notes when nodes were heard of, which changes no state.
     pub(crate) fn note_heard(&self, heard: &[(String, Timestamp)]) -> Result<(), StoreError> {
-        let sql = "UPDATE nodes SET last_seen = max(coalesce(last_seen, 0), ?2) WHERE node = ?1";
+        let sql = "UPDATE nodes SET last_seen = ?2 WHERE node = ?1 AND coalesce(last_seen, 0) < ?2";
         for (node, at) in heard {
             self.execute("note a sign of life", sql, params![node, Micros(*at)])?;
         }

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 
 use super::columns::{Micros, Word};
+use super::sql::params;
 use super::{StoreError, View};
 
 /// How many there are, of everything that is told.
@@ -36,11 +37,11 @@ impl View<'_> {
         let unjudged = "SELECT count(*) FROM reports WHERE judged = 0";
         let due = "SELECT count(*) FROM outbox JOIN actions ON actions.id = action_id \
              WHERE state = 'proposed' AND in_flight = 0 AND next_attempt_at <= ?1";
-        let due = self.row("count due orders", due, [Micros(now)], |row| row.get(0))?;
+        let due = self.row("count due orders", due, params![Micros(now)], |row| row.get(0))?;
         Ok(Tally {
             nodes: self.by_state("count nodes", nodes, STATES)?,
             actions: self.by_state("count actions", actions, LIVE)?,
-            unjudged: self.row("count reports", unjudged, [], |row| row.get(0))?.unwrap_or(0),
+            unjudged: self.row("count reports", unjudged, params![], |row| row.get(0))?.unwrap_or(0),
             due: due.unwrap_or(0),
         })
     }
@@ -51,7 +52,8 @@ impl View<'_> {
         sql: &str,
         states: [S; N],
     ) -> Result<[(S, u64); N], StoreError> {
-        let rows = self.rows(action, sql, [], |row| Ok((row.get::<_, Word<S>>(0)?.0, row.get::<_, u64>(1)?)));
+        let rows =
+            self.rows(action, sql, params![], |row| Ok((row.get::<_, Word<S>>(0)?.0, row.get::<_, u64>(1)?)));
         let rows = rows?;
         let count = |state: S| rows.iter().find(|(known, _)| *known == state).map_or(0, |(_, count)| *count);
         Ok(states.map(|state| (state, count(state))))
