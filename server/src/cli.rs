@@ -13,10 +13,10 @@ use crate::config::Config;
 use crate::identity::AuthorityFiles;
 use crate::policy::Policy;
 use crate::report::{Edge, Period};
-use crate::serve::{self, Collector};
+use crate::serve::{self, Collector, StopSignals};
 use crate::store::{self, GroupRow, StoreError};
 use crate::telemetry::{self, LogFormat};
-use crate::{client, clock, groups, init, report};
+use crate::{client, clock, groups, init, report, supervisor};
 
 /// Collects the reports of a fleet, asks policy what is to happen, and orders
 /// replacements.
@@ -72,7 +72,11 @@ pub(crate) struct InitArgs {
 /// The first line on standard output is `listening on https://ADDRESS`, as soon as
 /// requests are accepted; where nodes can enrol, the second says where they
 /// report. Logs go to standard error; the environment variable
-/// CONGRUENT_LOG says what is logged, such as `debug`. SIGTERM and SIGINT stop it.
+/// CONGRUENT_LOG says what is logged, such as `debug`.
+///
+/// SIGTERM and SIGINT stop it: it is not ready any more, answers what is under way, and
+/// ends within 25 seconds; a second of them ends it at once. systemd is told when it is
+/// ready, and its watchdog is fed by writes to the store.
 #[derive(Debug, Args)]
 struct ServeArgs {
     /// The collector's configuration, in TOML.
@@ -184,16 +188,22 @@ fn run_serve(args: &ServeArgs) -> anyhow::Result<()> {
     serve::install_crypto();
     let config = Config::load(&args.config)?;
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
-    runtime.block_on(async {
-        let stop = serve::stop_signal()?;
+    let ended = runtime.block_on(async {
+        let signals = StopSignals::take()?;
         let collector = Collector::start(config, clock::system()).await?;
         say(&format!("listening on {}", collector.url()))?;
         if let Some(url) = collector.agents_url() {
             say(&format!("enrolled nodes on {url}"))?;
         }
-        collector.run_until(stop).await?;
+        supervisor::ready(collector.url());
+        let (store, url) = (collector.store().clone(), collector.url().to_owned());
+        tokio::spawn(supervisor::feed_watchdog(store, clock::system(), url));
+        collector.run(signals).await?;
         Ok(())
-    })
+    });
+    // Whatever still works on something that was not waited for is left to it.
+    runtime.shutdown_background();
+    ended
 }
 
 fn run_report(args: &ReportArgs) -> anyhow::Result<()> {

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
+use axum::http::{HeaderValue, Version, header};
 use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
@@ -26,14 +27,15 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tracing::{debug, warn};
 
 use crate::identity::Peer;
-use crate::serve::stopped;
+use crate::metrics;
+use crate::serve::{Phases, stopped};
 
 use share::Shares;
 
@@ -49,6 +51,9 @@ const MAX_OPERATORS: usize = 1024;
 const MAX_NODES: usize = 65_536;
 /// The fewest, so that anything works at all.
 const MIN_CONNECTIONS: usize = 16;
+/// How long handshakes under way, and connections that were just accepted, are given
+/// when the collector stops: until their first request is there.
+const SETTLE: Duration = Duration::from_millis(200);
 /// How long to wait when no connection can be accepted, as without descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
@@ -69,6 +74,7 @@ pub(crate) struct Port {
     pub(crate) router: Router,
     /// How many connections it has at once.
     pub(crate) room: usize,
+    pub(crate) metrics: metrics::Port,
 }
 
 /// How many connections each kind of port has room for.
@@ -98,45 +104,109 @@ impl Room {
 
 impl Port {
     /// Serves until the collector stops, and what is under way to its end.
-    pub(crate) async fn serve(self, mut stop: watch::Receiver<bool>) {
-        let (room, shares) = (Arc::new(Semaphore::new(self.room)), Shares::of(self.room));
-        let acceptor = self.tls.map(TlsAcceptor::from);
-        let graceful = GracefulShutdown::new();
+    ///
+    /// While the phase is draining, requests are answered as ever, and each HTTP/1
+    /// connection is closed after its answer, so that none is closed between a request
+    /// and its answer.
+    pub(crate) async fn serve(self, phases: Phases) {
+        let Self { listener, tls, router, room, metrics } = self;
+        let (shares, acceptor) = (Shares::of(room), tls.map(TlsAcceptor::from));
+        let door = Door { shares, acceptor, router, metrics, graceful: GracefulShutdown::new(), phases };
+        let (room, mut stop) = (Arc::new(Semaphore::new(room)), door.phases.stop.clone());
         loop {
-            let accepted = tokio::select! {
+            tokio::select! {
+                biased;
                 () = stopped(&mut stop) => break,
-                accepted = accept(&self.listener, &room) => accepted,
-            };
-            let Some((stream, address, permit)) = accepted else { continue };
-            let Some(place) = shares.take(address.ip()) else { continue };
-            let (acceptor, router, watcher) = (acceptor.clone(), self.router.clone(), graceful.watcher());
-            let mut stop = stop.clone();
-            tokio::spawn(async move {
-                // A handshake under way is not waited for when the collector stops.
-                let shaken = tokio::select! {
-                    () = stopped(&mut stop) => None,
-                    shaken = shake_hands(stream, address, acceptor) => shaken,
-                };
-                match shaken {
-                    Some(Shaken::Plain(stream, connection)) => {
-                        serve_connection(stream, connection, router, watcher).await;
-                    }
-                    Some(Shaken::Tls(stream, connection)) => {
-                        serve_connection(*stream, connection, router, watcher).await;
-                    }
-                    None => {}
-                }
-                drop((place, permit));
-            });
+                accepted = accept(&listener, &room) => accepted.into_iter().for_each(|one| door.take(one)),
+            }
         }
-        graceful.shutdown().await;
+        // Whoever has connected by now is served as well.
+        accept_waiting(listener, &room, |one| door.take(one));
+        sleep(SETTLE).await;
+        door.graceful.shutdown().await;
     }
 }
 
-type Permit = tokio::sync::OwnedSemaphorePermit;
+/// What a connection needs once it is accepted.
+struct Door {
+    shares: Shares,
+    acceptor: Option<TlsAcceptor>,
+    router: Router,
+    metrics: metrics::Port,
+    graceful: GracefulShutdown,
+    phases: Phases,
+}
+
+impl Door {
+    /// Serves a connection in a task of its own, unless its address has its share.
+    fn take(&self, (stream, address, permit): Accepted) {
+        let Some(place) = self.shares.take(address.ip()) else {
+            self.metrics.over_share.inc();
+            return;
+        };
+        let open = Open::one_more(&self.metrics);
+        let handshake = shake_hands(stream, address, self.acceptor.clone(), self.metrics.clone());
+        let (router, watcher, mut phases) =
+            (self.router.clone(), self.graceful.watcher(), self.phases.clone());
+        tokio::spawn(async move {
+            let shaken = tokio::select! {
+                () = long_stopped(&mut phases.stop) => None,
+                shaken = handshake => shaken,
+            };
+            match shaken {
+                Some(Shaken::Plain(stream, connection)) => {
+                    serve_connection(stream, connection, router, watcher, phases.draining).await;
+                }
+                Some(Shaken::Tls(stream, connection)) => {
+                    serve_connection(*stream, connection, router, watcher, phases.draining).await;
+                }
+                None => {}
+            }
+            drop((place, permit, open));
+        });
+    }
+}
+
+/// Takes those that have connected and wait to be accepted, and closes the port.
+fn accept_waiting(listener: TcpListener, room: &Arc<Semaphore>, mut take: impl FnMut(Accepted)) {
+    // Asked of the kernel itself: the runtime may not have heard of the last ones yet.
+    let Ok(listener) = listener.into_std() else { return };
+    while let Ok(permit) = Arc::clone(room).try_acquire_owned() {
+        let Ok((stream, address)) = listener.accept() else { return };
+        let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
+        if let Ok(stream) = stream {
+            take((stream, address, permit));
+        }
+    }
+}
+
+/// Completes some time after the collector has stopped.
+async fn long_stopped(stop: &mut watch::Receiver<bool>) {
+    stopped(stop).await;
+    sleep(SETTLE).await;
+}
+
+/// A connection that is counted as open until this is dropped.
+struct Open(metrics::Port);
+
+impl Open {
+    fn one_more(metrics: &metrics::Port) -> Self {
+        metrics.open.inc();
+        Self(metrics.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.dec();
+    }
+}
+
+/// A connection, where it comes from, and its place in the port's room.
+type Accepted = (TcpStream, SocketAddr, OwnedSemaphorePermit);
 
 /// The next connection, once there is room for it.
-async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> Option<(TcpStream, SocketAddr, Permit)> {
+async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> Option<Accepted> {
     let permit = Arc::clone(room).acquire_owned().await.ok()?;
     match listener.accept().await {
         Ok((stream, address)) => Some((stream, address, permit)),
@@ -159,6 +229,7 @@ async fn shake_hands(
     stream: TcpStream,
     address: SocketAddr,
     acceptor: Option<TlsAcceptor>,
+    metrics: metrics::Port,
 ) -> Option<Shaken> {
     // Answers are small and whole; waiting for more only delays them.
     let _ = stream.set_nodelay(true);
@@ -166,12 +237,17 @@ async fn shake_hands(
         return Some(Shaken::Plain(stream, Connection { address, peer: None }));
     };
     let stream = match timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => stream,
+        Ok(Ok(stream)) => {
+            metrics.handshakes.inc();
+            stream
+        }
         Ok(Err(failure)) => {
+            metrics.handshakes_failed.inc();
             debug!(%address, "no TLS came about: {failure}");
             return None;
         }
         Err(_) => {
+            metrics.handshakes_timed_out.inc();
             debug!(%address, "the TLS handshake took too long");
             return None;
         }
@@ -190,16 +266,32 @@ async fn shake_hands(
     }
 }
 
-async fn serve_connection<S>(stream: S, connection: Connection, router: Router, watcher: Watcher)
-where
+async fn serve_connection<S>(
+    stream: S,
+    connection: Connection,
+    router: Router,
+    watcher: Watcher,
+    draining: watch::Receiver<bool>,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let address = connection.address;
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(connection.clone());
+        let (version, draining) = (request.version(), draining.clone());
         let answering = router.call(request);
-        async move { answering.await as Result<Response, Infallible> }
+        async move {
+            let mut response: Response = match answering.await as Result<Response, Infallible> {
+                Ok(response) => response,
+                Err(never) => match never {},
+            };
+            // HTTP/2 has a frame for this, which the graceful end sends.
+            if version < Version::HTTP_2 && *draining.borrow() {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response)
+        }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
@@ -237,8 +329,10 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopping) = watch::channel(false);
-        let port = Port { listener, tls: None, router: Router::new(), room: 128 };
-        let serving = tokio::spawn(port.serve(stopping));
+        let metrics = metrics::Port::default();
+        let port = Port { listener, tls: None, router: Router::new(), room: 128, metrics: metrics.clone() };
+        let phases = Phases { draining: stopping.clone(), stop: stopping };
+        let serving = tokio::spawn(port.serve(phases));
         let mut greedy = Vec::new();
         for _ in 0..64 {
             greedy.push(connect("127.0.0.2", address).await);
@@ -246,9 +340,11 @@ mod tests {
         assert_eq!(answer(connect("127.0.0.2", address).await).await, "");
         assert!(answer(connect("127.0.0.3", address).await).await.starts_with("HTTP/1.1 404"));
         assert!(answer(greedy.remove(0)).await.starts_with("HTTP/1.1 404"), "what it had stays");
+        assert!(metrics.open.get() >= 63 && metrics.over_share.get() == 1, "{metrics:?}");
         drop(greedy);
         stop.send_replace(true);
         serving.await.unwrap();
+        assert_eq!(metrics.open.get(), 0);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use crate::ingest::chain_of;
+use crate::metrics::{self, Stopwatch};
 use crate::serve::stopped;
 use crate::store::Store;
 
@@ -109,14 +110,23 @@ fn known<'a>(heard: &'a mut HashMap<String, Heard>, node: &str, at: Timestamp) -
 }
 
 /// Tells the store again and again, and once more when the collector stops.
-pub(crate) async fn flush(liveness: Arc<Liveness>, store: Store, mut stop: watch::Receiver<bool>) {
+pub(crate) async fn flush(
+    liveness: Arc<Liveness>,
+    store: Store,
+    metrics: metrics::Liveness,
+    mut stop: watch::Receiver<bool>,
+) {
     loop {
         let is_over = timeout(FLUSH_INTERVAL, stopped(&mut stop)).await.is_ok();
         let heard = liveness.take_unnoted();
-        if !heard.is_empty()
-            && let Err(error) = store.write("note signs of life", move |tx| tx.note_heard(&heard)).await
-        {
-            warn!("signs of life are not noted: {}", chain_of(&error));
+        if !heard.is_empty() {
+            let begun = Stopwatch::start();
+            let noted = store.write("note signs of life", move |tx| tx.note_heard(&heard)).await;
+            begun.stop(&metrics.took);
+            if noted.is_ok() { &metrics.flushed } else { &metrics.failed }.inc();
+            if let Err(error) = noted {
+                warn!("signs of life are not noted: {}", chain_of(&error));
+            }
         }
         if is_over {
             return;

@@ -18,6 +18,7 @@ mod judge;
 mod listener;
 mod liveness;
 mod manifests;
+mod metrics;
 mod operators;
 mod plan;
 mod policy;
@@ -27,6 +28,7 @@ mod scope;
 mod serve;
 mod silence;
 mod store;
+mod supervisor;
 mod telemetry;
 #[cfg(test)]
 mod testing;

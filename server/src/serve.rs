@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
 use crate::api::Api;
@@ -25,13 +25,19 @@ use crate::ingest::{Arrived, Ingest};
 use crate::judge::{Judge, Signals, reconcile};
 use crate::listener::{Port, Room};
 use crate::liveness;
+use crate::metrics::Metrics;
 use crate::operators::Operators;
 use crate::policy::{Policy, PolicyError};
 use crate::scope::Scope;
 use crate::store::{EnrolmentRow, Store, StoreError};
+use crate::supervisor;
 
 /// How long requests and deliveries under way may take when the collector stops.
 const DRAIN: Duration = Duration::from_secs(10);
+
+/// How long requests are still taken once the collector is to stop, beside what the
+/// configuration says: callers that keep their connections learn by their next answer.
+const LINGER: Duration = Duration::from_millis(300);
 
 /// Why the collector did not start, or stopped by itself.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +70,11 @@ pub(crate) enum ServeError {
          collector again: nodes send what was not acknowledged"
     )]
     StoreFailed,
+    #[error(
+        "a second signal came before everything under way had come to its end; what was acknowledged is kept, and \
+         nodes send the rest again"
+    )]
+    Hurried,
     #[error("a part of the collector ended by itself; this is a bug, and its log lines tell more")]
     Ended,
 }
@@ -72,7 +83,9 @@ pub(crate) enum ServeError {
 pub(crate) struct Collector {
     url: String,
     agents_url: Option<String>,
+    draining: watch::Sender<bool>,
     stop: watch::Sender<bool>,
+    drain_delay: Duration,
     store: Store,
     parts: JoinSet<()>,
     /// What a test's node is answered from, without TLS.
@@ -101,16 +114,35 @@ pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await.is_ok();
 }
 
-/// Completes when the process is asked to stop.
-pub(crate) fn stop_signal() -> Result<impl Future<Output = ()>, ServeError> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signals)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signals)?;
-    Ok(async move {
+/// How far the collector is on its way out.
+#[derive(Clone)]
+pub(crate) struct Phases {
+    /// It is to stop, and takes requests for a while yet.
+    pub(crate) draining: watch::Receiver<bool>,
+    /// What is under way comes to its end, and nothing else begins.
+    pub(crate) stop: watch::Receiver<bool>,
+}
+
+/// The signals by which the process is asked to stop.
+pub(crate) struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    /// Takes them, from now on.
+    pub(crate) fn take() -> Result<Self, ServeError> {
+        let take = |kind| signal(kind).map_err(ServeError::Signals);
+        Ok(Self { terminate: take(SignalKind::terminate())?, interrupt: take(SignalKind::interrupt())? })
+    }
+
+    /// Completes when the next comes.
+    pub(crate) async fn next(&mut self) {
         tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
         }
-    })
+    }
 }
 
 impl Collector {
@@ -120,6 +152,7 @@ impl Collector {
         let policy = Arc::new(load_policy(&config)?);
         let driver = Arc::new(WebhookDriver::new(Arc::clone(&config)).map_err(ServeError::Client)?);
         let store = Store::open(&config.database).map_err(ServeError::Store)?;
+        let metrics = Metrics { store: store.metrics(), ..Metrics::default() };
         // Nodes never keep operators waiting for a read, nor operators them.
         let nodes_store = store.reading_apart();
         let blobs = open_blobs(&config).await?;
@@ -151,7 +184,9 @@ impl Collector {
             agents_url,
         });
         let (ready, arrived) = (clock(), Arc::<Arrived>::default());
+        let (draining, is_draining) = watch::channel(false);
         let (stop, stopping) = watch::channel(false);
+        let phases = Phases { draining: is_draining.clone(), stop: stopping.clone() };
         let signals = Signals::default();
         let judge = Judge {
             config: Arc::clone(&config),
@@ -162,6 +197,7 @@ impl Collector {
             ready,
             signals: signals.clone(),
             liveness: Arc::clone(&arrived.liveness),
+            metrics: metrics.judging.clone(),
         };
         let outbox = Arc::new(Outbox {
             store: store.clone(),
@@ -170,6 +206,7 @@ impl Collector {
             clock: Arc::clone(&clock),
             random,
             signals: signals.clone(),
+            metrics: metrics.deliveries.clone(),
         });
         let groups = GroupEditor {
             config: Arc::clone(&config),
@@ -179,29 +216,42 @@ impl Collector {
             policy,
             signals: signals.clone(),
         };
-        let speaks_tls = config.identity.tls;
-        let flushing = liveness::flush(Arc::clone(&arrived.liveness), store.clone(), stopping.clone());
-        let ingest = Ingest { config, store: nodes_store, clock, judge: signals.report, arrived };
-        let api = Arc::new(Api::new(ingest, groups, operators, enroller, signals.budget, stopping.clone()));
+        let (speaks_tls, drain_delay) = (config.identity.tls, config.drain_delay);
+        let flushing = liveness::flush(
+            Arc::clone(&arrived.liveness),
+            store.clone(),
+            metrics.liveness.clone(),
+            stopping.clone(),
+        );
+        let (operators_port, agents_port) = (metrics.operators_port.clone(), metrics.agents_port.clone());
+        let ingest = Ingest { config, store: nodes_store, clock, judge: signals.report, arrived, metrics };
+        let api = Arc::new(Api::new(ingest, groups, operators, enroller, signals.budget, is_draining));
         let operators_tls = tls.as_ref().filter(|_| speaks_tls).map(|tls| Arc::clone(&tls.operators));
         let room = Room::make();
-        let port = Port { listener, tls: operators_tls, router: api.router(), room: room.operators };
+        api.tell_capacity("operators", room.operators);
+        let router = api.router();
+        let port =
+            Port { listener, tls: operators_tls, router, room: room.operators, metrics: operators_port };
         let mut parts = JoinSet::new();
         let (judge_stop, outbox_stop) = (stopping.clone(), stopping.clone());
         parts.spawn(async move { judge.run(judge_stop).await });
         parts.spawn(async move { outbox.run(outbox_stop).await });
         parts.spawn(flushing);
-        parts.spawn(port.serve(stopping.clone()));
+        parts.spawn(port.serve(phases.clone()));
         if let Some(((listener, _), tls)) = agents.zip(tls) {
             let router = api.agents_router();
-            let port = Port { listener, tls: Some(tls.agents), router, room: room.nodes };
-            parts.spawn(port.serve(stopping));
+            api.tell_capacity("agents", room.nodes);
+            let (tls, room) = (Some(tls.agents), room.nodes);
+            let port = Port { listener, tls, router, room, metrics: agents_port };
+            parts.spawn(port.serve(phases));
         }
         info!(url, agents_url, "collector ready");
         Ok(Self {
             url,
             agents_url,
+            draining,
             stop,
+            drain_delay,
             store,
             parts,
             #[cfg(test)]
@@ -219,6 +269,28 @@ impl Collector {
         self.agents_url.as_deref()
     }
 
+    /// What it knows.
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Runs until the first signal, then lets what is under way come to its end; a
+    /// second signal ends that at once.
+    pub(crate) async fn run(self, mut signals: StopSignals) -> Result<(), ServeError> {
+        let (told, hurry) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (first, second) = (Arc::clone(&told), Arc::clone(&hurry));
+        tokio::spawn(async move {
+            signals.next().await;
+            first.notify_one();
+            signals.next().await;
+            second.notify_one();
+        });
+        tokio::select! {
+            ended = self.run_until(async move { told.notified().await }) => ended,
+            () = hurry.notified() => Err(ServeError::Hurried),
+        }
+    }
+
     /// Runs until `stop` completes, then lets what is under way come to its end.
     pub(crate) async fn run_until(mut self, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
         tokio::select! {
@@ -228,6 +300,10 @@ impl Collector {
             _ = self.parts.join_next() => return Err(ServeError::Ended),
         }
         info!("stopping");
+        // Not ready first, so that nobody is sent here any more.
+        self.draining.send_replace(true);
+        supervisor::stopping();
+        sleep(self.drain_delay + LINGER).await;
         self.stop.send_replace(true);
         let drained = timeout(DRAIN, async { while self.parts.join_next().await.is_some() {} }).await;
         if drained.is_err() {

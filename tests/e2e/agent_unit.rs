@@ -4,15 +4,14 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use congruent_protocol::verification::State;
 use congruent_tests::installation::Installation;
-use congruent_tests::program::run;
 use congruent_tests::sandbox::{KeyFiles, Sandbox};
 use congruent_tests::stock::{self, Booted, CONTRACTS};
+use congruent_tests::systemd::exposure;
 use congruent_tests::wait::wait_for;
 use congruent_tests::{agent, binaries, tree};
 use serde_json::Value;
@@ -229,20 +228,7 @@ fn check_quiet(journal: &str) -> Result<()> {
 
 #[test]
 fn the_unit_is_well_formed_and_tight() -> Result<()> {
-    let sandbox = Sandbox::new()?;
-    // Its program is looked for where it will be.
-    let text = fs::read_to_string(unit()).context("cannot read the unit")?;
-    let program = binaries::path("congruent")?;
-    let text = text.replace("/usr/bin/congruent", &program.to_string_lossy());
-    let file = sandbox.write(UNIT, text)?;
-    let verified = run(Command::new("systemd-analyze").arg("verify").arg(&file))?;
-    ensure!(verified.code == Some(0) && verified.stderr.is_empty(), "{}", verified.stderr);
-
-    let mut security = Command::new("systemd-analyze");
-    let said = run(security.args(["security", "--offline=true", "--no-pager"]).arg(&file))?.text();
-    let exposure = said.lines().find_map(|line| line.split_once("exposure level for ")?.1.split_once(": "));
-    let exposure: f64 =
-        exposure.and_then(|(_, figure)| figure.split(' ').next()?.parse().ok()).context(said)?;
+    let exposure = exposure(&unit(), "congruent")?;
     println!("exposure of {UNIT}: {exposure}");
     ensure!(exposure < EXPOSURE, "the exposure is {exposure}");
     Ok(())

@@ -33,6 +33,8 @@ mod lint;
 #[cfg(test)]
 mod mutation;
 #[cfg(test)]
+mod operations;
+#[cfg(test)]
 mod operators;
 #[cfg(test)]
 mod output_formats;

@@ -45,8 +45,16 @@ impl Collector {
     /// # Errors
     /// When it does not come up; with its log.
     pub fn start(config: &Path, log: &Path, operator_token: &str) -> Result<Self> {
+        Self::start_as(command(config)?, config, log, operator_token)
+    }
+
+    /// The same, as `command` has it, which is one of [`command`] with more to it.
+    ///
+    /// # Errors
+    /// When it does not come up; with its log.
+    pub fn start_as(mut command: Command, config: &Path, log: &Path, operator_token: &str) -> Result<Self> {
         let file = File::options().append(true).create(true).open(log).context("cannot open the log")?;
-        let mut child = command(config)?
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(file)
@@ -135,9 +143,24 @@ impl Collector {
     ///
     /// # Errors
     /// When it does not stop.
-    pub fn stop(mut self) -> Result<Option<i32>> {
-        let pid = Pid::from_child(&self.child);
-        kill_process(pid, Signal::TERM).context("cannot signal the collector")?;
+    pub fn stop(self) -> Result<Option<i32>> {
+        self.terminate()?;
+        self.ended()
+    }
+
+    /// Asks it to stop, and does not wait.
+    ///
+    /// # Errors
+    /// When it is gone already.
+    pub fn terminate(&self) -> Result<()> {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).context("cannot signal the collector")
+    }
+
+    /// Waits until it has ended, and gives its exit code.
+    ///
+    /// # Errors
+    /// When it does not end.
+    pub fn ended(mut self) -> Result<Option<i32>> {
         let child = &mut self.child;
         Ok(wait_for("the collector to stop", PATIENCE, || Ok(child.try_wait()?))?.code())
     }

@@ -26,5 +26,6 @@ pub mod scene;
 pub mod signature;
 pub mod site;
 pub mod stock;
+pub mod systemd;
 pub mod tree;
 pub mod wait;

@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::ingest::Refused;
+use crate::metrics;
 
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -28,12 +29,27 @@ const PERMIT_BYTES: usize = 4096;
 /// A lane: the bytes of all bodies that are under way in it at once. What does not fit
 /// comes later.
 #[derive(Debug, Clone)]
-pub(super) struct Lane(Arc<Semaphore>);
+pub(super) struct Lane {
+    room: Arc<Semaphore>,
+    permits: usize,
+    metrics: metrics::Lane,
+}
 
 impl Lane {
     /// A lane with room for so many bytes.
-    pub(super) fn with_room_for(bytes: usize) -> Self {
-        Self(Arc::new(Semaphore::new(bytes.div_ceil(PERMIT_BYTES))))
+    pub(super) fn with_room_for(bytes: usize, metrics: metrics::Lane) -> Self {
+        let permits = bytes.div_ceil(PERMIT_BYTES);
+        Self { room: Arc::new(Semaphore::new(permits)), permits, metrics }
+    }
+
+    /// How much it has room for.
+    pub(super) fn capacity_bytes(&self) -> usize {
+        self.permits * PERMIT_BYTES
+    }
+
+    /// How much of that is taken.
+    pub(super) fn used_bytes(&self) -> usize {
+        (self.permits - self.room.available_permits()) * PERMIT_BYTES
     }
 }
 
@@ -61,13 +77,18 @@ pub(super) async fn read(
             return Err(Refused::Encoding(other));
         }
     };
-    timeout(BODY_TIMEOUT, decode(body, decoder)).await.unwrap_or(Err(Refused::Cut))
+    let read = timeout(BODY_TIMEOUT, decode(body, decoder, &lane.metrics)).await.unwrap_or(Err(Refused::Cut));
+    if matches!(read, Err(Refused::Busy)) {
+        lane.metrics.refused.inc();
+    }
+    read
 }
 
-async fn decode(mut body: Body, mut decoder: Decoder) -> Result<Arrived, Refused> {
+async fn decode(mut body: Body, mut decoder: Decoder, metrics: &metrics::Lane) -> Result<Arrived, Refused> {
     let mut dropped = 0;
     while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
         let Ok(data) = frame.map_err(|_| Refused::Cut)?.into_data() else { continue };
+        metrics.received.inc_by(data.len() as u64);
         if decoder.take(&data).is_err() {
             dropped += data.len();
             if dropped > DROPPED_BYTES {
@@ -97,6 +118,7 @@ impl Write for Sink {
             self.room = Vec::new();
             return Err(io::ErrorKind::FileTooLarge.into());
         }
+        self.lane.metrics.decompressed.inc_by(data.len() as u64);
         self.bytes.extend_from_slice(data);
         Ok(data.len())
     }
@@ -115,7 +137,7 @@ impl Sink {
         }
         let missing = length.div_ceil(PERMIT_BYTES).saturating_sub(self.permits());
         let wanted = u32::try_from(missing).unwrap_or(u32::MAX);
-        match Arc::clone(&self.lane.0).try_acquire_many_owned(wanted) {
+        match Arc::clone(&self.lane.room).try_acquire_many_owned(wanted) {
             Ok(permit) => {
                 self.room.push(permit);
                 None
@@ -174,10 +196,10 @@ mod tests {
         if let Some(encoding) = encoding {
             headers.insert(header::CONTENT_ENCODING, encoding.parse().unwrap());
         }
-        let lane = Lane::with_room_for(1 << 20);
+        let lane = Lane::with_room_for(1 << 20, metrics::Lane::default());
         let read = read(&headers, Body::from(body), limit, &lane).await;
         let length = read.map(|arrived| arrived.bytes.len()).map_err(|refused| refused.code());
-        assert_eq!(lane.0.available_permits(), 256, "all room is given back");
+        assert_eq!((lane.used_bytes(), lane.capacity_bytes()), (0, 1 << 20), "all room is given back");
         length
     }
 

@@ -9,6 +9,7 @@ use axum::http::StatusCode;
 use axum::{Extension, Json};
 use congruent_protocol::enrolment::{EnrollRequest, Enrolled, MAX_ENROLMENT_BYTES, RenewRequest, Renewed};
 use jiff::Timestamp;
+use prometheus_client::metrics::counter::Counter;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -18,9 +19,10 @@ use tracing::warn;
 use super::Api;
 use super::answer::{API_SCHEMA, Problem};
 use super::auth::Sender;
-use crate::identity::{Author, Enroller, Peer};
+use crate::identity::{Author, EnrolError, Enroller, Peer};
 use crate::judge::retire;
 use crate::listener::Connection;
+use crate::metrics::{Enrolments, count};
 use crate::store::Tx;
 
 /// How long a small body may take to arrive.
@@ -34,7 +36,9 @@ pub(super) async fn take(
 ) -> Result<Json<Enrolled>, Problem> {
     let enroller = enroller(&api)?;
     let request: EnrollRequest = small_json(body).await?;
-    Ok(Json(enroller.enroll(request, connection.address.ip()).await?))
+    let enrolled = enroller.enroll(request, connection.address.ip()).await;
+    let counted = &api.ingest.metrics.enrolments;
+    Ok(Json(counted_as(&counted.enrolled, counted, enrolled)?))
 }
 
 /// Gives a node its next certificate.
@@ -45,7 +49,24 @@ pub(super) async fn renew(
     body: Body,
 ) -> Result<Json<Renewed>, Problem> {
     let request: RenewRequest = small_json(body).await?;
-    Ok(Json(enroller(&api)?.renew(&request, &peer)?))
+    let renewed = enroller(&api)?.renew(&request, &peer);
+    let counted = &api.ingest.metrics.enrolments;
+    Ok(Json(counted_as(&counted.renewed, counted, renewed)?))
+}
+
+/// Counts what came of a request: one more that succeeded, or one more refusal.
+fn counted_as<T>(
+    succeeded: &Counter,
+    counted: &Enrolments,
+    outcome: Result<T, EnrolError>,
+) -> Result<T, EnrolError> {
+    match &outcome {
+        Ok(_) => {
+            succeeded.inc();
+        }
+        Err(refused) => count(&counted.refused, "code", refused.code()),
+    }
+    outcome
 }
 
 #[derive(Debug, Serialize)]

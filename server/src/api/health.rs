@@ -1,34 +1,50 @@
-//! `GET /healthz`: the process runs. `GET /readyz`: the store takes writes.
+//! `GET /healthz`: the process runs. `GET /readyz`: requests had better come here.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
 use serde_json::{Value, json};
-use tokio::time::timeout;
 
 use super::Api;
-use super::answer::Problem;
+use super::readiness::Check;
 
-/// How long a write may take before the collector is not ready.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Whether the collector is ready, and what was looked at.
+#[derive(Debug, Serialize)]
+pub(super) struct Ready {
+    /// `ready` or `not-ready`.
+    status: &'static str,
+    /// As in every refusal; only where it is not ready.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'static str>,
+    /// What does not hold, and why; only where it is not ready.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+    checks: Vec<Check>,
+}
 
 pub(super) async fn healthz() -> Json<Value> {
     Json(json!({ "status": "ok" }))
 }
 
-pub(super) async fn readyz(State(api): State<Arc<Api>>) -> Result<Json<Value>, Problem> {
-    let not_ready = |message: String| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", message);
-    if *api.stop.borrow() {
-        return Err(not_ready("the collector is stopping".to_owned()));
-    }
-    let now = (api.clock)();
-    let probe = timeout(PROBE_TIMEOUT, api.store.write("write a probe", move |tx| tx.probe(now)));
-    match probe.await {
-        Ok(Ok(())) => Ok(Json(json!({ "status": "ready" }))),
-        Ok(Err(error)) => Err(not_ready(error.to_string())),
-        Err(_) => Err(not_ready("the store does not take writes in time".to_owned())),
+pub(super) async fn readyz(State(api): State<Arc<Api>>) -> Response {
+    let ready = Ready::of(api.readiness.checks().await);
+    let status = if ready.code.is_some() { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    (status, Json(ready)).into_response()
+}
+
+impl Ready {
+    fn of(checks: Vec<Check>) -> Self {
+        let failing = checks.iter().filter(|check| !check.ok);
+        let failing: Vec<_> = failing
+            .map(|check| format!("{}: {}", check.name, check.message.as_deref().unwrap_or_default()))
+            .collect();
+        if failing.is_empty() {
+            return Self { status: "ready", code: None, message: None, checks };
+        }
+        Self { status: "not-ready", code: Some("not-ready"), message: Some(failing.join("; ")), checks }
     }
 }

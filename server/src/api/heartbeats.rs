@@ -24,14 +24,22 @@ pub(super) async fn take(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<HeartbeatAnswer>, Problem> {
-    let arrived = body::read(&headers, body, MAX_HEARTBEAT_BYTES, &api.heartbeats).await?;
+    let taken = hear(&api, &node, &headers, body).await;
+    let counted = &api.ingest.metrics.heartbeats;
+    if taken.is_ok() { &counted.accepted } else { &counted.refused }.inc();
+    taken?;
+    Ok(Json(HeartbeatAnswer { advice: api.advice(&node) }))
+}
+
+async fn hear(api: &Api, node: &Node, headers: &HeaderMap, body: Body) -> Result<(), Refused> {
+    let arrived = body::read(headers, body, MAX_HEARTBEAT_BYTES, &api.heartbeats).await?;
     let heartbeat: Heartbeat = serde_json::from_slice(&arrived.bytes).map_err(Refused::Malformed)?;
     if heartbeat.chain != node.enrolment {
         let enrolment = node.enrolment.clone();
-        return Err(Refused::WrongChain { claimed: heartbeat.chain, enrolment }.into());
+        return Err(Refused::WrongChain { claimed: heartbeat.chain, enrolment });
     }
     api.ingest.hear(&node.id, &heartbeat.boot).await;
-    Ok(Json(HeartbeatAnswer { advice: api.advice(&node) }))
+    Ok(())
 }
 
 /// Tells a node the time, whose own is wrong.

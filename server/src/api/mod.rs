@@ -11,6 +11,7 @@ mod auth;
 mod body;
 mod cmdb;
 mod decisions;
+mod drained;
 mod enroll;
 mod forget;
 mod groups;
@@ -18,9 +19,11 @@ mod health;
 mod heartbeats;
 mod list;
 mod manifests;
+mod metrics;
 mod node;
 mod nodes;
 mod operators;
+mod readiness;
 mod reports;
 #[cfg(test)]
 mod tests;
@@ -42,10 +45,13 @@ use crate::config::Config;
 use crate::groups::GroupEditor;
 use crate::identity::{Enroller, Role};
 use crate::ingest::Ingest;
+use crate::metrics::Told;
 use crate::operators::Operators;
 use crate::store::Store;
 use answer::Problem;
 use body::Lane;
+use metrics::Scrapes;
+use readiness::Readiness;
 
 /// The bytes of reports and pages that are read and checked at once, beside the
 /// largest one. Each takes its length several times over in memory.
@@ -77,8 +83,10 @@ pub(crate) struct Api {
     /// The nodes whose report is being taken. Each gets one place, so that none
     /// keeps the others out by sending slowly.
     senders: Mutex<HashSet<String>>,
-    /// True once the collector stops.
-    stop: watch::Receiver<bool>,
+    readiness: Readiness,
+    scrapes: Scrapes,
+    /// True once the collector is to stop.
+    draining: watch::Receiver<bool>,
 }
 
 impl Api {
@@ -89,22 +97,30 @@ impl Api {
         operators: Operators,
         enroller: Option<Enroller>,
         budget: Arc<Notify>,
-        stop: watch::Receiver<bool>,
+        draining: watch::Receiver<bool>,
     ) -> Self {
+        let counted = &ingest.metrics;
+        let heartbeats = Lane::with_room_for(HEARTBEATS_BYTES, counted.heartbeats_lane.clone());
+        let reports_bytes = REPORTS_BYTES + ingest.config.max_body_bytes;
+        let lane = Lane::with_room_for(reports_bytes, counted.reports_lane.clone());
+        let lanes = [("reports-lane-bytes", lane.clone()), ("heartbeats-lane-bytes", heartbeats.clone())];
+        let (store, clock) = (groups.store.clone(), Arc::clone(&ingest.clock));
         Self {
             config: Arc::clone(&ingest.config),
-            store: groups.store.clone(),
-            clock: Arc::clone(&ingest.clock),
+            readiness: Readiness::new(store.clone(), Arc::clone(&clock), lanes, draining.clone()),
+            scrapes: Scrapes::new(Told::new(counted, enroller.is_some())),
+            draining,
+            store,
+            clock,
             budget,
             enroller,
             groups,
             operators,
-            heartbeats: Lane::with_room_for(HEARTBEATS_BYTES),
-            lane: Lane::with_room_for(REPORTS_BYTES + ingest.config.max_body_bytes),
+            heartbeats,
+            lane,
             imports: Semaphore::new(IMPORTS_AT_ONCE),
             senders: Mutex::default(),
             ingest,
-            stop,
         }
     }
 
@@ -148,8 +164,9 @@ impl Api {
             .merge(admins)
             .route(ENROLL_PATH, post(enroll::take))
             .route("/healthz", get(health::healthz))
-            .route("/readyz", get(health::readyz));
-        with_fallbacks(routes).with_state(Arc::clone(self))
+            .route("/readyz", get(health::readyz))
+            .route("/metrics", get(metrics::metrics));
+        self.with_fallbacks(routes).with_state(Arc::clone(self))
     }
 
     /// Every route for enrolled nodes.
@@ -167,15 +184,26 @@ impl Api {
             .route(RENEW_PATH, post(enroll::renew))
             .route(CLOCK_PATH, get(heartbeats::clock))
             .route_layer(middleware::from_fn_with_state(Arc::clone(self), auth::require_enrolled));
-        with_fallbacks(enrolled).with_state(Arc::clone(self))
+        self.with_fallbacks(enrolled).with_state(Arc::clone(self))
     }
-}
 
-fn with_fallbacks(routes: Router<Arc<Api>>) -> Router<Arc<Api>> {
-    routes
-        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "not-found", "there is no such route"))
-        .method_not_allowed_fallback(async || {
-            let status = StatusCode::METHOD_NOT_ALLOWED;
-            Problem::new(status, "method-not-allowed", "the route does not take this method")
-        })
+    /// How many connections a port has room for, to be told with the rest.
+    pub(crate) fn tell_capacity(&self, port: &'static str, connections: usize) {
+        let capacity = &self.scrapes.told.now.connections_capacity;
+        capacity.get_or_create(&[("port", port)]).set(connections as i64);
+    }
+
+    /// What every route has: refusals in JSON also where there is none, bodies that are
+    /// read to their end, and measures.
+    fn with_fallbacks(&self, routes: Router<Arc<Self>>) -> Router<Arc<Self>> {
+        let counted = self.ingest.metrics.clone();
+        routes
+            .fallback(async || Problem::new(StatusCode::NOT_FOUND, "not-found", "there is no such route"))
+            .method_not_allowed_fallback(async || {
+                let status = StatusCode::METHOD_NOT_ALLOWED;
+                Problem::new(status, "method-not-allowed", "the route does not take this method")
+            })
+            .layer(middleware::from_fn_with_state(self.draining.clone(), drained::drain))
+            .layer(middleware::from_fn_with_state(counted, metrics::measure))
+    }
 }

@@ -11,7 +11,8 @@ use congruent_protocol::report::Acknowledgement;
 use super::answer::Problem;
 use super::auth::Sender;
 use super::{Api, body};
-use crate::ingest::Refused;
+use crate::ingest::{LATE, Refused};
+use crate::metrics::count;
 
 /// Takes a report: who sends it, then its body, then what it says.
 pub(super) async fn take(
@@ -20,10 +21,11 @@ pub(super) async fn take(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Acknowledgement>, Problem> {
-    let turn = Turn::take(&api, &node.id)?;
+    let turn = Turn::take(&api, &node.id).inspect_err(|_| api.count_refused(ONE_AT_A_TIME))?;
     let mut arrived = match body::read(&headers, body, api.config.max_body_bytes, &api.lane).await {
         Ok(arrived) => arrived,
         Err(refused) => {
+            api.count_refused(refused.code());
             api.ingest.note_refusal(&node.id, &refused).await;
             return Err(refused.into());
         }
@@ -32,6 +34,7 @@ pub(super) async fn take(
     let taking = tokio::spawn(async move {
         let acknowledgement = api.ingest.take(Arc::clone(&node), std::mem::take(&mut arrived.bytes)).await;
         drop((arrived, turn));
+        api.count(&acknowledgement);
         let advice = Some(api.advice(&node));
         acknowledgement.map(|acknowledgement| Acknowledgement { advice, ..acknowledgement })
     });
@@ -53,6 +56,26 @@ pub(super) async fn take_page(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// The code of the refusal of a second report at once.
+const ONE_AT_A_TIME: &str = "one-at-a-time";
+
+impl Api {
+    fn count(&self, taken: &Result<Acknowledgement, Refused>) {
+        let counted = &self.ingest.metrics.reports;
+        match taken {
+            Ok(answer) if answer.duplicate => &counted.duplicate,
+            Ok(answer) if answer.note.as_deref() == Some(LATE) => &counted.late,
+            Ok(_) => &counted.accepted,
+            Err(refused) => return self.count_refused(refused.code()),
+        }
+        .inc();
+    }
+
+    fn count_refused(&self, code: &'static str) {
+        count(&self.ingest.metrics.reports.refused, "code", code);
+    }
+}
+
 /// A node's turn to send: one report at a time.
 struct Turn {
     api: Arc<Api>,
@@ -66,7 +89,7 @@ impl Turn {
             return Ok(Self { api: Arc::clone(api), node: node.to_owned() });
         }
         let message = "another report of this node is being taken; send one at a time";
-        Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "one-at-a-time", message))
+        Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, ONE_AT_A_TIME, message))
     }
 }
 

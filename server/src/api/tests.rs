@@ -1,4 +1,5 @@
 mod groups;
+mod health;
 mod nodes;
 mod operators;
 mod revoked;

@@ -58,6 +58,9 @@ pub(super) struct ConfigFile {
     /// When deliveries are tried: after the order, and then after each failed
     /// try, such as `["0s", "5s", "5m"]`. Standard Webhooks' unless said otherwise.
     pub(super) retry_schedule: Option<Vec<SignedDuration>>,
+    /// For how long requests are still taken after the collector was told to stop, such
+    /// as `"5s"`, so that balancers see that it is not ready; none unless said otherwise.
+    pub(super) drain_delay: Option<SignedDuration>,
     #[serde(default)]
     pub(super) group: Vec<GroupTable>,
     #[serde(default)]

@@ -22,6 +22,8 @@ const MAX_BODY_RANGE: std::ops::RangeInclusive<u64> = 1024..=(1 << 30);
 
 /// How often nodes give a sign of life where nothing else is said.
 const DEFAULT_HEARTBEAT: Duration = Duration::from_mins(1);
+/// With what comes after it, the collector ends within the 25 s that are usual.
+const MAX_DRAIN_DELAY: Duration = Duration::from_secs(10);
 /// What nodes may be told to do again and again: from not too often to never.
 const PACES: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(31 * 24);
 
@@ -52,6 +54,7 @@ pub(super) fn config(path: &Path) -> Result<Config, ConfigError> {
         policy: file.policy.as_deref().map(beside),
         retry_schedule: retry_schedule(file.retry_schedule)?,
         blobs,
+        drain_delay: drain_delay(file.drain_delay.unwrap_or_default())?,
         groups: Groups::declared(groups),
         nodes: Nodes::default(),
         webhooks,
@@ -78,6 +81,16 @@ fn pace(key: &'static str, interval: SignedDuration) -> Result<Duration, ConfigE
         _ => {
             let mend = "write a time from a second to 31 days, such as \"15m\"";
             Err(ConfigError::Value { key, value: format!("{interval:#}"), mend })
+        }
+    }
+}
+
+fn drain_delay(delay: SignedDuration) -> Result<Duration, ConfigError> {
+    match Duration::try_from(delay) {
+        Ok(delay) if delay <= MAX_DRAIN_DELAY => Ok(delay),
+        _ => {
+            let mend = "write a time up to 10 seconds, such as \"5s\"";
+            Err(ConfigError::Value { key: "drain-delay", value: format!("{delay:#}"), mend })
         }
     }
 }

@@ -68,6 +68,8 @@ pub(crate) struct Config {
     pub(crate) retry_schedule: Vec<Duration>,
     /// Where the manifests lie that were imported.
     pub(crate) blobs: BlobSettings,
+    /// For how long requests are still taken after the collector was told to stop.
+    pub(crate) drain_delay: Duration,
     /// As declared here and in the store; they change while the collector runs.
     pub(crate) groups: Groups,
     /// Those that are enrolled; they come and go while the collector runs.

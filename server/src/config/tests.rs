@@ -53,6 +53,8 @@ fn refusals_name_thing_and_mend() {
         ("\"operator.token\"", "\"none.token\"", "cannot read the secret file"),
         ("retry-schedule", "interval = \"10ms\"\nretry-schedule", "`interval` is 10ms"),
         ("retry-schedule", "heartbeat-interval = \"999h\"\nretry-schedule", "`heartbeat-interval` is"),
+        ("retry-schedule", "drain-delay = \"11s\"\nretry-schedule", "`drain-delay` is 11s"),
+        ("retry-schedule", "drain-delay = \"-1s\"\nretry-schedule", "write a time up to 10 seconds"),
         ("retry-schedule", "max-body-bytes = 3\nretry-schedule", "`max-body-bytes` is 3"),
         ("name = \"web\"", "name = \"we/b\"", "printable characters"),
         ("webhook = \"platform\"\n", "", "no webhook that takes its orders"),

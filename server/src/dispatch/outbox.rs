@@ -14,6 +14,7 @@ use super::{Driver, Order, Outcome};
 use crate::clock::Clock;
 use crate::ingest::chain_of;
 use crate::judge::Signals;
+use crate::metrics::{Deliveries, Stopwatch, count};
 use crate::serve::stopped;
 use crate::store::{DueDelivery, Store, StoreError, Tx};
 
@@ -34,6 +35,7 @@ pub(crate) struct Outbox<D> {
     /// A number from 0 to 1.
     pub(crate) random: fn() -> f64,
     pub(crate) signals: Signals,
+    pub(crate) metrics: Deliveries,
 }
 
 impl<D: Driver> Outbox<D> {
@@ -90,8 +92,11 @@ impl<D: Driver> Outbox<D> {
 
     async fn deliver(&self, delivery: DueDelivery) {
         let order = Order { id: delivery.action_id.clone(), body: delivery.body.clone() };
+        let begun = Stopwatch::start();
         let outcome = self.driver.deliver(&delivery.webhook, order, (self.clock)()).await;
         let verdict = Verdict::of(&outcome, delivery.attempt, &self.schedule, (self.random)());
+        begun.stop(&self.metrics.took);
+        count(&self.metrics.by_outcome, "outcome", verdict.name());
         verdict.log();
         let (now, is_over) = ((self.clock)(), matches!(verdict, Verdict::Over { .. }));
         let recording = self.store.write("record a delivery", move |tx| verdict.record(tx, &delivery, now));
@@ -123,6 +128,15 @@ impl Verdict {
                     None => Self::Over { reason: format!("{why}; that was try {attempt}, the last") },
                 }
             }
+        }
+    }
+
+    /// The word for metrics.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Dispatched { .. } => "accepted",
+            Self::Over { .. } => "given-up",
+            Self::Again { .. } => "retried",
         }
     }
 

@@ -8,6 +8,7 @@ use congruent_protocol::verification::State;
 
 use super::*;
 use crate::clock;
+use crate::metrics::Deliveries;
 use crate::record::ActionRecord;
 use crate::store::{Database, NewAction, NewDecision};
 use crate::testing::wait_for;
@@ -81,6 +82,7 @@ fn run(store: &Store, answers: Vec<Outcome>) -> Running {
     let signals = Signals::default();
     signals.planned.notify_one();
     let outbox = Arc::new(Outbox {
+        metrics: Deliveries::default(),
         store: store.clone(),
         driver: Arc::clone(&driver),
         schedule: vec![Duration::ZERO, Duration::from_millis(1), Duration::from_millis(2)],

@@ -79,6 +79,7 @@ pub(crate) struct Authority {
     pub(super) issuer: Issuer<'static, KeyPair>,
     pub(super) certificate: CertificateDer<'static>,
     pem: String,
+    not_after: Timestamp,
 }
 
 impl AuthorityFiles {
@@ -136,12 +137,17 @@ impl Authority {
         }
         let issuer = Issuer::from_ca_cert_der(&certificate, key).map_err(AuthorityError::Make)?;
         let pem = String::from_utf8(pem).map_err(|_| refused())?;
-        Ok(Self { issuer, certificate, pem })
+        Ok(Self { issuer, certificate, pem, not_after: to })
     }
 
     /// Its certificate, in PEM, as its file has it.
     pub(crate) fn pem(&self) -> &str {
         &self.pem
+    }
+
+    /// When it ends.
+    pub(crate) fn not_after(&self) -> Timestamp {
+        self.not_after
     }
 
     /// `sha256:` and the digest of its certificate in DER, in hexadecimal.

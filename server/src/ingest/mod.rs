@@ -32,6 +32,7 @@ use tracing::{Instrument, info, info_span, warn};
 use crate::clock::Clock;
 use crate::config::{Config, Node};
 use crate::liveness::{Liveness, Twins};
+use crate::metrics::Metrics;
 use crate::store::{NewReport, PackedBytes, Store, StoreError, Tx, View};
 
 pub(crate) use check::{Standing, not_accepted, shorten};
@@ -52,6 +53,7 @@ pub(crate) struct Ingest {
     pub(crate) judge: Arc<Notify>,
     /// Shared with what works beside the runtime.
     pub(crate) arrived: Arc<Arrived>,
+    pub(crate) metrics: Metrics,
 }
 
 /// What is kept in memory of what arrives.
@@ -387,8 +389,7 @@ fn store(tx: &Tx<'_>, checked: &Checked, now: Timestamp) -> Result<Stored, Store
     }
     if late {
         let (state, _) = standing(tx, node)?;
-        let note = "a later report of this node is known; this one is kept and changes nothing".to_owned();
-        let answer = acknowledge(report.sequence, *digest, false, (state, Some(note)));
+        let answer = acknowledge(report.sequence, *digest, false, (state, Some(LATE.to_owned())));
         return Ok(Stored::Answer(answer, first_values(tx, report)?));
     }
     if tx.node(node)?.is_none() {
@@ -416,6 +417,9 @@ fn first_values(view: &View<'_>, report: &Report) -> Result<Option<u64>, StoreEr
         Outcome::NoManifest(_) | Outcome::Withheld(_) => Ok(None),
     }
 }
+
+/// The note to a report that came after a later one.
+pub(crate) const LATE: &str = "a later report of this node is known; this one is kept and changes nothing";
 
 /// The note of a node of which nothing was heard.
 pub(crate) const NEVER_REPORTED: &str = "it has never reported";

@@ -32,8 +32,14 @@ impl Bench {
         let clock = StandingClock::at("2026-03-01T00:00:20Z");
         let config = Arc::new(fixture.config());
         let store = Store::open(&config.database).unwrap();
-        let ingest =
-            Ingest { config, store, clock: clock.clock(), judge: Arc::default(), arrived: Arc::default() };
+        let ingest = Ingest {
+            config,
+            store,
+            clock: clock.clock(),
+            judge: Arc::default(),
+            arrived: Arc::default(),
+            metrics: Metrics::default(),
+        };
         Self { ingest, clock, _fixture: fixture }
     }
 
@@ -344,6 +350,7 @@ async fn a_report_is_stored_as_the_group_that_stands_has_it() {
         clock: StandingClock::at("2026-03-01T00:00:20Z").clock(),
         judge: Arc::default(),
         arrived: Arc::default(),
+        metrics: Metrics::default(),
     };
     config.groups.put(fleet(&fixture, &config, 1, false, Mode::ReportOnly));
     let report = sweep("web-1", 1, vec![]);

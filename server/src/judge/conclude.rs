@@ -40,6 +40,12 @@ impl Conclusion {
         self.step.as_ref().is_some_and(|step| step.was_open && !step.state.is_open())
     }
 
+    /// What the recorded decision calls for, if one was recorded.
+    pub(super) fn verdict(&self) -> Option<&'static str> {
+        let (_, outcome) = self.decision.as_ref()?;
+        Some(outcome.as_ref().map_or("failed", |verdict| verdict.name()))
+    }
+
     /// Says what was recorded.
     pub(super) fn log(&self) {
         match &self.decision {

@@ -27,6 +27,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Mode};
 use crate::ingest::{NEVER_REPORTED, chain_of};
 use crate::liveness::Liveness;
+use crate::metrics::{Judging, Stopwatch, count};
 use crate::policy::Policy;
 use crate::serve::stopped;
 use crate::silence::{falls_silent, silent_for};
@@ -57,6 +58,7 @@ pub(crate) struct Judge {
     pub(crate) signals: Signals,
     /// What was heard since, beside reports.
     pub(crate) liveness: Arc<Liveness>,
+    pub(crate) metrics: Judging,
 }
 
 /// What wakes the tasks.
@@ -202,6 +204,7 @@ impl Judge {
     }
 
     async fn try_judge(&self, case: Case) -> Result<(), StoreError> {
+        let begun = Stopwatch::start();
         let node = case.node.node.clone();
         let (config, policy) = (Arc::clone(&self.config), Arc::clone(&self.policy));
         let (now, ready) = ((self.clock)(), self.ready);
@@ -222,6 +225,10 @@ impl Judge {
             conclude::conclude(tx, &judgement, &Context { config: &config, now, new_id })
         });
         let conclusion = concluding.await?;
+        begun.stop(&self.metrics.took);
+        if let Some(verdict) = conclusion.verdict() {
+            count(&self.metrics.decisions, "verdict", verdict);
+        }
         conclusion.log();
         if conclusion.has_order() {
             self.signals.order.notify_one();

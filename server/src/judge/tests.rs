@@ -9,6 +9,7 @@ use congruent_protocol::report::Report;
 
 use super::*;
 use crate::ingest::Ingest;
+use crate::metrics::Metrics;
 use crate::policy::PolicyInput;
 use crate::record::{ActionRecord, DecisionRecord};
 use crate::store::{ActionFilter, DueDelivery};
@@ -74,6 +75,7 @@ impl Bench {
         });
         preparing.await.unwrap();
         let judge = Judge {
+            metrics: Metrics::default().judging,
             policy: Arc::new(Policy::from_directory(&fixture.path("policy")).unwrap()),
             store: store.clone(),
             config: Arc::clone(&config),
@@ -83,8 +85,14 @@ impl Bench {
             signals: Signals::default(),
             liveness: Arc::default(),
         };
-        let ingest =
-            Ingest { config, store, clock: clock.clock(), judge: Arc::default(), arrived: Arc::default() };
+        let ingest = Ingest {
+            config,
+            store,
+            clock: clock.clock(),
+            judge: Arc::default(),
+            arrived: Arc::default(),
+            metrics: Metrics::default(),
+        };
         Self { judge, ingest, clock, fixture }
     }
 

@@ -129,10 +129,12 @@ impl Database {
             Self::Sqlite(path) => {
                 let reader = Sqlite::reader(path, at_most);
                 reader
-                    .map(Connection::Sqlite)
+                    .map(|reader| Connection::Sqlite(Box::new(reader)))
                     .map_err(|source| StoreError::Open { path: path.clone(), source })
             }
-            Self::Postgres(server) => server.connect(at_most).map(Connection::Postgres),
+            Self::Postgres(server) => {
+                server.connect(at_most).map(|postgres| Connection::Postgres(Box::new(postgres)))
+            }
         }
     }
 }

@@ -29,6 +29,7 @@ mod reports;
 mod schema;
 mod sql;
 mod statement;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod trouble;
@@ -57,8 +58,10 @@ pub(crate) use operators::OperatorRow;
 pub(crate) use outbox::{DeliveryRow, DueDelivery};
 pub(crate) use period::SweepTimes;
 pub(crate) use reports::{NewReport, ReportRow};
+pub(crate) use tally::Tally;
 pub(crate) use trouble::{ChainNoteRow, RefusalRow};
 
+use crate::metrics::{self, Stopwatch};
 use error::to;
 use readers::Readers;
 use sql::{Connection, Purpose, Sqlite};
@@ -72,6 +75,7 @@ const WRITES_WAITING: usize = 1024;
 pub(crate) struct Store {
     writes: mpsc::Sender<Box<dyn Job>>,
     readers: Readers,
+    metrics: metrics::Store,
 }
 
 impl Store {
@@ -83,9 +87,11 @@ impl Store {
         let (writes, inbox) = mpsc::channel(WRITES_WAITING);
         let (answer, opened) = std::sync::mpsc::channel();
         let failed = |source| StoreError::Thread { source };
+        let metrics = metrics::Store::default();
+        let counted = metrics.clone();
         std::thread::Builder::new()
             .name("store".to_owned())
-            .spawn(move || match Writer::open(database) {
+            .spawn(move || match Writer::open(database, counted) {
                 Ok(writer) => {
                     let _ = answer.send(Ok(()));
                     writer.run(inbox);
@@ -96,13 +102,18 @@ impl Store {
             })
             .map_err(failed)?;
         opened.recv().map_err(|_| StoreError::Stopped { action: "open it" })??;
-        Ok(Self { writes, readers })
+        Ok(Self { writes, readers, metrics })
     }
 
     /// A handle whose reads do not wait for those of other handles. Writes are in one
     /// order with all others.
     pub(crate) fn reading_apart(&self) -> Self {
-        Self { writes: self.writes.clone(), readers: self.readers.apart() }
+        Self { readers: self.readers.apart(), ..self.clone() }
+    }
+
+    /// What this store counts and measures.
+    pub(crate) fn metrics(&self) -> metrics::Store {
+        self.metrics.clone()
     }
 
     /// Runs `work` in one transaction, and answers after its commit. When `work` fails,
@@ -159,7 +170,10 @@ impl Store {
         T: Send + 'static,
         F: Fn(&View<'_>) -> Result<T, StoreError> + Send + 'static,
     {
-        self.readers.read(action, work).await
+        let begun = Stopwatch::start();
+        let read = self.readers.read(action, work).await;
+        begun.stop(&self.metrics.reads);
+        read
     }
 }
 

@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
+use crate::metrics::{self, Stopwatch};
+
 use super::error::to;
 use super::sql::{Condition, Connection, Next, Purpose, SqlResult, params};
 use super::{Database, Sqlite, StoreError, Tx, View, lock, schema};
@@ -57,6 +59,7 @@ pub(super) struct Writer {
     id: String,
     /// Since when the server is away.
     away_since: Option<Instant>,
+    metrics: metrics::Store,
     /// Held until the connection is closed: closing the file would let go of SQLite's
     /// own locks.
     _lock: Option<File>,
@@ -118,15 +121,15 @@ where
 
 impl Writer {
     /// Opens the database to write, and brings it up to date.
-    pub(super) fn open(database: Arc<Database>) -> Result<Self, StoreError> {
+    pub(super) fn open(database: Arc<Database>, metrics: metrics::Store) -> Result<Self, StoreError> {
         let mut held = None;
         let mut connection = match &*database {
             Database::Sqlite(path) => {
                 held = Some(lock(path)?);
                 let open = |source| StoreError::Open { path: path.clone(), source };
-                Connection::Sqlite(Sqlite::writer(path).map_err(open)?)
+                Connection::Sqlite(Box::new(Sqlite::writer(path).map_err(open)?))
             }
-            Database::Postgres(server) => Connection::Postgres(server.connect(None)?),
+            Database::Postgres(server) => Connection::Postgres(Box::new(server.connect(None)?)),
         };
         schema::check_ours(&mut connection, &database)?;
         if let (Connection::Sqlite(sqlite), Database::Sqlite(path)) = (&connection, &*database) {
@@ -134,7 +137,7 @@ impl Writer {
         }
         schema::migrate(&mut connection, &database)?;
         let id = uuid::Uuid::new_v4().simple().to_string();
-        Ok(Self { database, connection, batch: 0, id, away_since: None, _lock: held })
+        Ok(Self { database, connection, batch: 0, id, away_since: None, metrics, _lock: held })
     }
 
     /// Writes until the last handle has gone, or the disk fails.
@@ -149,8 +152,12 @@ impl Writer {
     }
 
     fn write(&mut self, mut batch: Vec<Box<dyn Job>>) -> Trust {
-        let error = match self.commit(&mut batch) {
+        let begun = Stopwatch::start();
+        let committed = self.commit(&mut batch);
+        begun.stop(&self.metrics.transactions);
+        let error = match committed {
             Ok(()) => {
+                self.metrics.writes.observe(batch.len() as u64);
                 batch.into_iter().for_each(Job::committed);
                 return Trust::Unbroken;
             }
@@ -169,6 +176,7 @@ impl Writer {
                 let message = error.to_string();
                 let mut errors = std::iter::once(error);
                 for job in batch {
+                    self.metrics.failed.inc();
                     job.failed(errors.next().unwrap_or_else(|| StoreError::Together(message.clone())));
                 }
                 if condition == Condition::Broken { Trust::Broken } else { Trust::Unbroken }
@@ -258,7 +266,7 @@ impl Writer {
         loop {
             match server.connect(None) {
                 Ok(connection) => {
-                    self.connection = Connection::Postgres(connection);
+                    self.connection = Connection::Postgres(Box::new(connection));
                     return Ok(());
                 }
                 Err(error) if since.elapsed() > PATIENCE => {

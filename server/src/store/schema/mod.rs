@@ -3,8 +3,8 @@
 mod postgres;
 mod sqlite;
 
-use super::sql::Connection;
-use super::{Database, StoreError};
+use super::sql::{Connection, params};
+use super::{Database, StoreError, View};
 
 /// The version that this program reads and writes.
 pub(super) const VERSION: i64 = 7;
@@ -48,4 +48,16 @@ fn check_not_newer(found: i64, database: &Database) -> Result<(), StoreError> {
         return Err(StoreError::Newer { database: database.to_string(), found, known: VERSION });
     }
     Ok(())
+}
+
+impl View<'_> {
+    /// The schema's version, as it is and as this program knows it.
+    pub(crate) fn schema_version(&self) -> Result<(u64, u64), StoreError> {
+        let action = "read the schema's version";
+        let found = match self.0 {
+            Connection::Sqlite(_) => self.row(action, "PRAGMA user_version", params![], |row| row.get(0))?,
+            Connection::Postgres(_) => Some(postgres::version(self.0)?),
+        };
+        Ok((found.unwrap_or(0).unsigned_abs(), VERSION.unsigned_abs()))
+    }
 }

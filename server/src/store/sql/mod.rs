@@ -22,8 +22,8 @@ pub(super) enum Next {
 
 /// A connection to either.
 pub(super) enum Connection {
-    Sqlite(Sqlite),
-    Postgres(Postgres),
+    Sqlite(Box<Sqlite>),
+    Postgres(Box<Postgres>),
 }
 
 /// A row of either.
