@@ -23,6 +23,8 @@ mod faults;
 #[cfg(test)]
 mod filesystems;
 #[cfg(test)]
+mod fleet;
+#[cfg(test)]
 mod interchange;
 #[cfg(test)]
 mod killed;

@@ -45,8 +45,16 @@ impl Collector {
     /// # Errors
     /// When it does not come up; with its log.
     pub fn start(config: &Path, log: &Path, operator_token: &str) -> Result<Self> {
+        Self::start_by(command(config)?, config, log, operator_token)
+    }
+
+    /// The same by a command that may say more of how it runs.
+    ///
+    /// # Errors
+    /// When it does not come up; with its log.
+    pub fn start_by(mut command: Command, config: &Path, log: &Path, operator_token: &str) -> Result<Self> {
         let file = File::options().append(true).create(true).open(log).context("cannot open the log")?;
-        let mut child = command(config)?
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(file)

@@ -23,6 +23,7 @@ pub mod receiver;
 pub mod sandbox;
 pub mod scene;
 pub mod signature;
+pub mod simulated;
 pub mod site;
 pub mod stock;
 pub mod tree;
