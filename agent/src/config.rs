@@ -116,10 +116,27 @@ pub(crate) enum ConfigError {
     Invalid { path: PathBuf, what: String },
 }
 
+/// What a configuration is loaded for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Use {
+    Agent,
+    /// To say how things stand, whatever is missing yet.
+    Status,
+}
+
 impl Config {
     /// Reads and checks the file at `path`. Relative paths in it are taken from
     /// its directory.
     pub(crate) fn load(path: &Path) -> Result<Self, ConfigError> {
+        Self::load_as(path, Use::Agent)
+    }
+
+    /// The same, also before the node has enrolled as the file asks for.
+    pub(crate) fn load_for_status(path: &Path) -> Result<Self, ConfigError> {
+        Self::load_as(path, Use::Status)
+    }
+
+    fn load_as(path: &Path, wanted_for: Use) -> Result<Self, ConfigError> {
         let text = read(path)?;
         let file: File = strict_toml::from_str(&text)
             .map_err(|source| ConfigError::Toml { path: path.to_owned(), source })?;
@@ -155,7 +172,9 @@ impl Config {
         let interval = interval.map_err(invalid)?.unwrap_or(DEFAULT_INTERVAL);
         let manifest = match (&file.manifest, &file.manifest_root) {
             (Some(path), None) => directory.join(path),
-            (None, Some(root)) if enrolment.is_some() => fetched::path_of(&state_directory, root),
+            (None, Some(root)) if enrolment.is_some() || wanted_for == Use::Status => {
+                fetched::path_of(&state_directory, root)
+            }
             (None, Some(_)) => {
                 let mend = "run `congruent enroll`, or name a file with `manifest`";
                 return Err(invalid(format!("`manifest-root` is for enrolled nodes; {mend}")));

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
+use clap_complete::Shell;
 
 use crate::config::Config;
 use crate::identity::AuthorityFiles;
@@ -38,6 +39,10 @@ enum Command {
     Group(client::GroupArgs),
     Token(client::TokenArgs),
     Node(client::NodeArgs),
+    Action(client::ActionArgs),
+    Decision(client::DecisionArgs),
+    Completions(CompletionsArgs),
+    Man(ManArgs),
 }
 
 /// Makes a new installation: a certificate authority, an operator's token and a
@@ -71,7 +76,7 @@ pub(crate) struct InitArgs {
 #[derive(Debug, Args)]
 struct ServeArgs {
     /// The collector's configuration, in TOML.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", env = "CONGRUENT_CONFIG", value_hint = ValueHint::FilePath)]
     config: PathBuf,
     /// How log lines are written.
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
@@ -87,7 +92,7 @@ struct ServeArgs {
 #[derive(Debug, Args)]
 struct ReportArgs {
     /// The collector's configuration, which names the database.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", env = "CONGRUENT_CONFIG", value_hint = ValueHint::FilePath)]
     config: PathBuf,
     /// How the report is written.
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = ReportFormat::Json)]
@@ -114,7 +119,7 @@ enum ReportFormat {
 #[derive(Debug, Args)]
 struct CheckConfigArgs {
     /// The collector's configuration, in TOML.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", env = "CONGRUENT_CONFIG", value_hint = ValueHint::FilePath)]
     config: PathBuf,
 }
 
@@ -126,6 +131,10 @@ struct CheckConfigArgs {
 /// run meanwhile, though it takes its share of the machine.
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("where").required(true).args(["config", "database"]))]
+#[command(after_help = "\
+Examples:
+  congruent-server selftest --config server.toml
+  congruent-server selftest --database /var/lib/congruent/congruent.db --seconds 30")]
 struct SelftestArgs {
     /// The collector's configuration, which says where the database is and how often
     /// nodes report.
@@ -151,6 +160,29 @@ enum SelftestFormat {
     Json,
 }
 
+/// Writes what has a shell complete commands, flags and their values.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  congruent-server completions bash > /etc/bash_completion.d/congruent-server
+  congruent-server completions fish > ~/.config/fish/completions/congruent-server.fish")]
+struct CompletionsArgs {
+    /// The shell.
+    #[arg(value_enum)]
+    shell: Shell,
+}
+
+/// Writes the manual: a page for each command.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  congruent-server man /usr/local/share/man/man1")]
+struct ManArgs {
+    /// The folder that the pages are written to; it must be there.
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    dir: PathBuf,
+}
+
 /// Runs the command that was asked for.
 pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
@@ -165,6 +197,10 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Group(args) => client::group(&args),
         Command::Token(args) => client::token(&args),
         Command::Node(args) => client::node(&args),
+        Command::Action(args) => client::action(&args),
+        Command::Decision(args) => client::decision(&args),
+        Command::Completions(args) => run_completions(&args),
+        Command::Man(args) => run_man(&args),
     }
 }
 
@@ -221,7 +257,7 @@ fn run_check_config(args: &CheckConfigArgs) -> anyhow::Result<()> {
 fn run_selftest(args: &SelftestArgs) -> anyhow::Result<()> {
     let length = Duration::from_secs(args.seconds);
     let plan = match (&args.config, &args.database) {
-        (Some(config), _) => selftest::Plan::of(&Config::load(config)?, length),
+        (Some(config), _) => selftest::Plan::of(&Config::load(config)?, length)?,
         (None, Some(database)) => selftest::Plan::beside(database, length),
         (None, None) => anyhow::bail!("give --config or --database"),
     };
@@ -241,9 +277,20 @@ fn run_selftest(args: &SelftestArgs) -> anyhow::Result<()> {
     }
 }
 
+fn run_completions(args: &CompletionsArgs) -> anyhow::Result<()> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "congruent-server", &mut script);
+    say(String::from_utf8_lossy(&script).trim_end())
+}
+
+fn run_man(args: &ManArgs) -> anyhow::Result<()> {
+    clap_mangen::generate_to(Cli::command(), &args.dir)
+        .with_context(|| format!("cannot write the manual to {}", args.dir.display()))
+}
+
 /// The groups in the store, as far as there is one yet.
 fn stored_groups(config: &Config) -> Result<Vec<GroupRow>, StoreError> {
-    if !config.database.exists() {
+    if config.database.file().is_some_and(|file| !file.exists()) {
         return Ok(Vec::new());
     }
     match store::read_only(&config.database, "read the groups", groups::stored) {

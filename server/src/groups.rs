@@ -6,6 +6,8 @@
 //! transaction. Every write after that finds the new version; reports and
 //! judgements that were held to the old one are held again.
 
+mod delete;
+
 use std::sync::Arc;
 
 use congruent_protocol::digest::Digest;
@@ -53,6 +55,23 @@ pub(crate) enum EditError {
     Declared(String),
     #[error("there is no group {0:?} to change; version 0 makes a new one")]
     Missing(String),
+    #[error(
+        "there is a group {name:?} already, at version {at}; change it with `congruent-server group edit {name}`, \
+         or take another name"
+    )]
+    Exists { name: String, at: u64 },
+    #[error(
+        "nodes are in the group {name:?}: {count}, such as {node:?}; revoke them first, or have them enrol in \
+         another group"
+    )]
+    HasNodes { name: String, count: usize, node: String },
+    #[error(
+        "join tokens lead to the group {name:?}: {}, such as {}; revoke them first: `congruent-server token revoke {}`",
+        .tokens.len(), .tokens[0], .tokens[0]
+    )]
+    HasTokens { name: String, tokens: Vec<String> },
+    #[error("{}", no_such_group(.name, .known))]
+    Unknown { name: String, known: Vec<String> },
     #[error("the group {name:?} is at version {at}, and this was made from version {from}; look at it again")]
     Conflict { name: String, at: u64, from: u64 },
     #[error("no manifest {0} was imported; import it, with its root or digest as given here")]
@@ -73,6 +92,19 @@ pub(crate) enum EditError {
     Failed,
 }
 
+/// How many names an error tells.
+const NAMES_TOLD: usize = 20;
+
+/// What to say where a group is asked for that there is not.
+fn no_such_group(name: &str, known: &[String]) -> String {
+    let told = known.iter().take(NAMES_TOLD).cloned().collect::<Vec<_>>().join(", ");
+    match known.len() {
+        0 => format!("there is no group {name:?}, nor any other; `congruent-server group create` makes one"),
+        1..=NAMES_TOLD => format!("there is no group {name:?}; known are {told}"),
+        more => format!("there is no group {name:?}; known are {told} and {} others", more - NAMES_TOLD),
+    }
+}
+
 /// Edits groups.
 pub(crate) struct GroupEditor {
     pub(crate) config: Arc<Config>,
@@ -83,6 +115,11 @@ pub(crate) struct GroupEditor {
 }
 
 impl GroupEditor {
+    /// The refusal for a group that there is not; it tells those that there are.
+    pub(crate) fn unknown(&self, name: String) -> EditError {
+        EditError::Unknown { name, known: self.config.groups.all().keys().cloned().collect() }
+    }
+
     /// Makes a group what `request` says, or makes a new one. What it already is
     /// changes nothing. Gives the version that stands then.
     pub(crate) async fn put(
@@ -96,32 +133,42 @@ impl GroupEditor {
         }
         let (from, known, now) = (request.version, name.clone(), (self.clock)());
         let reading = self.store.read("read a group to change", move |view| {
-            let current = view.group(&known)?;
-            let description = describe(view, request, current.as_ref(), now)?;
-            Ok((current, description))
+            let newest = view.newest_group_version(&known)?;
+            let last = newest.as_ref().map_or(0, |row| row.version);
+            let current = newest.filter(|row| !row.is_deleted);
+            let description = describe(view, request.clone(), current.as_ref(), now)?;
+            Ok((last, current, description))
         });
-        let (current, description) = reading.await?;
-        let description = description?;
+        let (last, current, description) = reading.await?;
+        // Before what is wrong with it: whoever makes a new one may mean another.
         check_version(&name, current.as_ref(), from)?;
+        let description = description?;
         check_role(&author, current.as_ref(), &description)?;
         match current {
             Some(current) if current.description == description => Ok(current),
             current => {
                 let row = GroupRow {
                     name,
-                    version: from + 1,
+                    // One that was deleted is made again with the next number.
+                    version: last + 1,
                     at: now,
                     operator: author.operator.name.clone(),
                     reason: author.reason.clone(),
                     description,
+                    is_deleted: false,
                 };
                 let detail = changes(current.as_ref(), &row);
-                self.put_version(author, row, detail).await
+                self.put_version(author, (from, row), detail).await
             }
         }
     }
 
-    async fn put_version(&self, author: Author, row: GroupRow, detail: Value) -> Result<GroupRow, EditError> {
+    async fn put_version(
+        &self,
+        author: Author,
+        (from, row): (u64, GroupRow),
+        detail: Value,
+    ) -> Result<GroupRow, EditError> {
         let (config, building) = (Arc::clone(&self.config), row.clone());
         // Reading manifests of megabytes would hold up other requests.
         let built = tokio::task::spawn_blocking(move || build(&building, &config));
@@ -130,10 +177,10 @@ impl GroupEditor {
         let (config, policy) = (Arc::clone(&self.config), Arc::clone(&self.policy));
         let (written, standing) = (row.clone(), Arc::clone(&group));
         let work = move |tx: &Tx<'_>| {
-            if let Err(error) = check_again(tx, &written)? {
+            if let Err(error) = check_again(tx, from, &written)? {
                 return Ok(Err(error));
             }
-            let action = if written.version == 1 { "group-created" } else { "group-edited" };
+            let action = if from == 0 { "group-created" } else { "group-edited" };
             let object = format!("group {}", written.name);
             tx.insert_group_version(&written)?;
             tx.audit_change(&author, written.at, action, &object, &detail)?;
@@ -235,6 +282,7 @@ fn check_version(name: &str, current: Option<&GroupRow>, from: u64) -> Result<()
     match current.map_or(0, |current| current.version) {
         at if at == from => Ok(()),
         0 => Err(EditError::Missing(name)),
+        at if from == 0 => Err(EditError::Exists { name, at }),
         at => Err(EditError::Conflict { name, at, from }),
     }
 }
@@ -254,9 +302,16 @@ fn check_role(
 }
 
 /// What may have come in between: another edit, or a withdrawal.
-fn check_again(tx: &Tx<'_>, row: &GroupRow) -> Result<Result<(), EditError>, StoreError> {
-    if let Err(error) = check_version(&row.name, tx.group(&row.name)?.as_ref(), row.version - 1) {
+fn check_again(tx: &Tx<'_>, from: u64, row: &GroupRow) -> Result<Result<(), EditError>, StoreError> {
+    let newest = tx.newest_group_version(&row.name)?;
+    let last = newest.as_ref().map_or(0, |newest| newest.version);
+    let current = newest.filter(|newest| !newest.is_deleted);
+    if let Err(error) = check_version(&row.name, current.as_ref(), from) {
         return Ok(Err(error));
+    }
+    // Made and deleted in between.
+    if last + 1 != row.version {
+        return Ok(Err(EditError::Conflict { name: row.name.clone(), at: last, from }));
     }
     for manifest in accepted(&row.description) {
         if tx.manifest(&manifest.digest)?.is_none_or(|known| known.withdrawn_at.is_some()) {

@@ -173,7 +173,7 @@ mod tests {
         assert!(config.identity.tls && config.identity.agents_listen.is_some());
         let authority = Authority::load(&config.identity.authority, Timestamp::now()).unwrap();
         assert!(made.next_steps().ends_with(&authority.fingerprint()));
-        for kept in [&config.identity.authority.key, &config.database] {
+        for kept in [config.identity.authority.key.as_path(), config.database.file().unwrap()] {
             let line = made
                 .next_steps()
                 .lines()

@@ -82,6 +82,11 @@ impl Liveness {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner).get(node).map(|heard| heard.at)
     }
 
+    /// Forgets a node that is gone: whoever has its name next begins anew.
+    pub(crate) fn forget(&self, node: &str) {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).remove(node);
+    }
+
     /// What the store has not been told yet.
     pub(crate) fn take_unnoted(&self) -> Vec<(String, Timestamp)> {
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
@@ -144,5 +149,8 @@ mod tests {
         assert_eq!(liveness.take_unnoted(), [("web-1".to_owned(), late)]);
         assert_eq!(liveness.take_unnoted(), []);
         assert_eq!((liveness.last("web-1"), liveness.last("web-2")), (Some(late), None));
+        liveness.hear("web-1", "a", late);
+        liveness.forget("web-1");
+        assert_eq!((liveness.last("web-1"), liveness.take_unnoted()), (None, vec![]));
     }
 }

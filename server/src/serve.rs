@@ -125,7 +125,7 @@ impl Collector {
         let driver = Arc::new(WebhookDriver::new(Arc::clone(&config)).map_err(ServeError::Client)?);
         let store = Store::open(&config.database).map_err(ServeError::Store)?;
         // Nodes never keep operators waiting for a read, nor operators them.
-        let nodes_store = store.reading_apart().map_err(ServeError::Store)?;
+        let nodes_store = store.reading_apart();
         load_groups(&store, &config).await?;
         let operators = store.read("read the operators", Operators::load).await.map_err(ServeError::Store)?;
         prepare(&store, &config, &policy, &clock).await.map_err(ServeError::Store)?;

@@ -31,7 +31,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::clock::Clock;
 use crate::config::{Config, Group, GroupDescription, ManifestRef, Mode, TrustDescription};
-use crate::store::EnrolmentRow;
+use crate::store::{Database, EnrolmentRow};
 
 pub(crate) const WEBHOOK_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
@@ -229,6 +229,18 @@ pub(crate) fn sweep(node: &str, sequence: u64, findings: Vec<Finding>) -> Report
 /// A directory with key, manifest, tokens, secret and `server.toml`.
 pub(crate) struct Fixture {
     pub(crate) dir: tempfile::TempDir,
+    /// A database on PostgreSQL, where tests are told to use one.
+    server: Option<Database>,
+}
+
+/// Set to `postgres`, it has every test that uses a collector's store use PostgreSQL.
+const STORE: &str = "CONGRUENT_TEST_STORE";
+
+/// An empty database on a real PostgreSQL.
+pub(crate) fn postgres() -> Database {
+    // Making it waits for the server, which no task may.
+    let making = std::thread::spawn(|| congruent_postgres::shared().database().unwrap());
+    Database::server(&making.join().unwrap(), None, None).unwrap()
 }
 
 impl Fixture {
@@ -236,7 +248,8 @@ impl Fixture {
     /// operators have `operator-token`. Who is enrolled where is told by comments in
     /// `server.toml`, since nothing else there says so.
     pub(crate) fn new(mode: &str) -> Self {
-        let fixture = Self { dir: tempfile::tempdir().unwrap() };
+        let server = std::env::var(STORE).is_ok_and(|store| store == "postgres").then(postgres);
+        let fixture = Self { dir: tempfile::tempdir().unwrap(), server };
         let key = SecretKey::from_seed([1; 32]);
         fixture.write("web.manifest", &manifest("1.4.2", &key));
         fixture.write("pub.pem", key.public().to_pem().as_bytes());
@@ -256,7 +269,10 @@ impl Fixture {
     }
 
     pub(crate) fn config(&self) -> Config {
-        let config = Config::load(&self.path("server.toml")).unwrap();
+        let mut config = Config::load(&self.path("server.toml")).unwrap();
+        if let Some(server) = &self.server {
+            config.database = server.clone();
+        }
         let toml = std::fs::read_to_string(self.path("server.toml")).unwrap();
         for line in toml.lines().filter_map(|line| line.strip_prefix("# node ")) {
             let (node, group) = line.split_once(" in ").unwrap();
@@ -367,7 +383,8 @@ secret-file = "platform.secret"
 
 /// Has every commit fail, from now on, that puts in or changes rows of `table`: as
 /// a full disk does, when all that came before went well.
-pub(crate) fn fail_commits(database: &std::path::Path, table: &str) {
+pub(crate) fn fail_commits(database: &Database, table: &str) {
+    let Some(file) = database.file() else { return fail_commits_of_server(database, table) };
     let on = |event: &str| {
         format!(
             "CREATE TRIGGER fail_{event} AFTER {event} ON {table} BEGIN INSERT INTO orphans VALUES (1); END;"
@@ -376,7 +393,22 @@ pub(crate) fn fail_commits(database: &std::path::Path, table: &str) {
     let orphans = "CREATE TABLE parents (id INTEGER PRIMARY KEY);
          CREATE TABLE orphans (id INTEGER REFERENCES parents (id) DEFERRABLE INITIALLY DEFERRED);";
     let sql = format!("{orphans}{}{}", on("INSERT"), on("UPDATE"));
-    rusqlite::Connection::open(database).unwrap().execute_batch(&sql).unwrap();
+    rusqlite::Connection::open(file).unwrap().execute_batch(&sql).unwrap();
+}
+
+fn fail_commits_of_server(database: &Database, table: &str) {
+    let sql = format!(
+        "CREATE TABLE parents (id BIGINT PRIMARY KEY);
+         CREATE TABLE orphans (id BIGINT REFERENCES parents (id) DEFERRABLE INITIALLY DEFERRED);
+         CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS
+         $$ BEGIN INSERT INTO orphans VALUES (1); RETURN NULL; END $$;
+         CREATE TRIGGER fail AFTER INSERT OR UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION fail();"
+    );
+    let url = database.to_string();
+    let apply =
+        move || postgres::Client::connect(&url, postgres::NoTls).unwrap().batch_execute(&sql).unwrap();
+    // It waits for the server, which no task may.
+    std::thread::spawn(apply).join().unwrap();
 }
 
 /// A clock that stands until it is set.

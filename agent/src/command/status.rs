@@ -46,7 +46,7 @@ struct Collector {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
-    let config = Config::load(&args.config)?;
+    let config = Config::load_for_status(&args.config)?;
     let told = Told::gather(&config)?;
     let mut out = io::stdout().lock();
     let printed = match args.format {
@@ -128,7 +128,8 @@ fn print_look(out: &mut impl Write, look: &LookNoted, now: Timestamp) -> io::Res
     writeln!(out, "last sweep   {}, {}, of {}", look.mode.name(), ago(look.finished_at, now), look.manifest)?;
     writeln!(
         out,
-        "coverage     {} of {} entries seen, {} bytes hashed; {} unreadable, {} unstable, {} hidden",
+        // What is there and was not baked is seen as well.
+        "coverage     {} entries seen, {} expected; {} bytes hashed; {} unreadable, {} unstable, {} hidden",
         coverage.entries_seen,
         coverage.entries_expected,
         coverage.bytes_hashed,

@@ -1,4 +1,4 @@
-//! `GET /v1/groups`, `GET` and `PUT /v1/groups/{name}`,
+//! `GET /v1/groups`, `GET`, `PUT` and `DELETE /v1/groups/{name}`,
 //! `GET /v1/groups/{name}/history`.
 
 use std::sync::Arc;
@@ -99,7 +99,7 @@ impl GroupRecord {
     }
 
     fn stored(row: GroupRow, config: &Config) -> Self {
-        let GroupRow { name, version, at, operator, reason, description } = row;
+        let GroupRow { name, version, at, operator, reason, description, .. } = row;
         let GroupDescription { environment, mode, manifests, add_ons, trust, webhook } = description;
         Self {
             nodes: nodes_in(&name, config),
@@ -142,8 +142,9 @@ pub(super) async fn one(
     let group = match declared {
         Some(group) => GroupRecord::declared(&group, &api.config),
         None => {
-            let row = api.store.read("read a group", move |view| view.group(&name)).await?;
-            GroupRecord::stored(row.ok_or_else(|| Problem::not_found("group"))?, &api.config)
+            let wanted = name.clone();
+            let row = api.store.read("read a group", move |view| view.group(&wanted)).await?;
+            GroupRecord::stored(row.ok_or_else(|| api.groups.unknown(name))?, &api.config)
         }
     };
     Ok(Json(OneGroup { schema_version: API_SCHEMA, group }))
@@ -169,12 +170,34 @@ pub(super) async fn put(
     }
 }
 
+#[derive(Serialize)]
+pub(super) struct Deleted {
+    schema_version: u32,
+    name: String,
+    version: u64,
+    deleted_at: Timestamp,
+}
+
+/// Deletes a group that nobody needs any more; its history stays.
+pub(super) async fn delete(
+    State(api): State<Arc<Api>>,
+    author: Author,
+    Path(name): Path<String>,
+) -> Result<Json<Deleted>, Problem> {
+    let GroupRow { name, version, at, .. } = api.groups.delete(author, name).await?;
+    Ok(Json(Deleted { schema_version: API_SCHEMA, name, version, deleted_at: at }))
+}
+
 impl From<EditError> for Problem {
     fn from(error: EditError) -> Self {
         let (status, code) = match error {
             EditError::Store(error) => return error.into(),
             EditError::Declared(_) => (StatusCode::CONFLICT, "declared-in-configuration"),
-            EditError::Missing(_) => (StatusCode::NOT_FOUND, "not-found"),
+            EditError::Missing(_) | EditError::Unknown { .. } => (StatusCode::NOT_FOUND, "not-found"),
+            EditError::Exists { .. } => (StatusCode::CONFLICT, "group-exists"),
+            EditError::HasNodes { .. } | EditError::HasTokens { .. } => {
+                (StatusCode::CONFLICT, "group-in-use")
+            }
             EditError::Conflict { .. } => (StatusCode::CONFLICT, "version-conflict"),
             EditError::UnknownManifest(_) => (StatusCode::UNPROCESSABLE_ENTITY, "manifest-unknown"),
             EditError::Ambiguous { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "manifest-ambiguous"),
@@ -206,6 +229,8 @@ pub(super) struct History {
 #[derive(Serialize)]
 struct VersionRecord {
     version: u64,
+    /// Whether it ended the group, which was last as it says.
+    deleted: bool,
     at: Timestamp,
     operator: String,
     reason: String,
@@ -228,12 +253,12 @@ pub(super) async fn history(
         api.store.read("read a group's history", move |view| view.group_versions(&group, limit + 1));
     let mut rows = reading.await?;
     if rows.is_empty() {
-        return Err(Problem::not_found("group"));
+        return Err(api.groups.unknown(name).into());
     }
     let truncated = cut(&mut rows, limit);
     let version = |row: GroupRow| {
-        let GroupRow { version, at, operator, reason, description, .. } = row;
-        VersionRecord { version, at, operator, reason, description }
+        let GroupRow { version, at, operator, reason, description, is_deleted, .. } = row;
+        VersionRecord { version, deleted: is_deleted, at, operator, reason, description }
     };
     let versions = rows.into_iter().map(version).collect();
     Ok(Json(History { schema_version: API_SCHEMA, name, versions, truncated }))

@@ -46,7 +46,7 @@ pub(super) fn check_limit(limit: Option<usize>) -> Result<usize, Problem> {
     }
 }
 
-fn refuse(message: String) -> Problem {
+pub(super) fn refuse(message: String) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, "bad-query", message)
 }
 

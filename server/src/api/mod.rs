@@ -12,11 +12,13 @@ mod body;
 mod cmdb;
 mod decisions;
 mod enroll;
+mod forget;
 mod groups;
 mod health;
 mod heartbeats;
 mod list;
 mod manifests;
+mod node;
 mod nodes;
 mod operators;
 mod reports;
@@ -111,7 +113,7 @@ impl Api {
         let needs = |role| middleware::from_fn_with_state((Arc::clone(self), role), auth::require);
         let viewers = Router::new()
             .route("/v1/nodes", get(nodes::list))
-            .route("/v1/nodes/{id}", get(nodes::one))
+            .route("/v1/nodes/{id}", get(node::one))
             .route("/v1/decisions", get(decisions::list))
             .route("/v1/decisions/{id}", get(decisions::one))
             .route("/v1/actions", get(actions::list))
@@ -130,6 +132,7 @@ impl Api {
         let operators = Router::new()
             .route("/v1/groups/{name}", put(groups::put))
             .route("/v1/manifests/{root}", put(manifests::import).delete(manifests::withdraw))
+            .route("/v1/nodes/{id}", delete(forget::forget))
             .route("/v1/nodes/{id}/revoke", post(enroll::revoke))
             .route("/v1/tokens", post(tokens::create))
             .route("/v1/tokens/{id}", delete(tokens::revoke))
@@ -137,6 +140,7 @@ impl Api {
         let admins = Router::new()
             .route("/v1/operators", post(operators::create))
             .route("/v1/operators/{name}", delete(operators::revoke))
+            .route("/v1/groups/{name}", delete(groups::delete))
             .route_layer(needs(Role::Admin));
         let routes = Router::new()
             .merge(viewers)

@@ -1,47 +1,88 @@
-//! `GET /v1/nodes` and `GET /v1/nodes/{id}`.
+//! `GET /v1/nodes`: nodes at a glance, filtered, in pages.
 
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
-use congruent_protocol::decision::{Decision, Severity, Verdict};
-use congruent_protocol::drift::Finding;
-use congruent_protocol::report::{Facts, Outcome};
-use congruent_protocol::verification::{Coverage, ManifestId, Protected, State as NodeState};
-use jiff::Timestamp;
-use serde::Serialize;
+use axum::extract::{Query, State};
+use congruent_protocol::decision::{Severity, Verdict};
+use congruent_protocol::verification::{ManifestId, Protected, State as NodeState};
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use super::Api;
 use super::answer::{API_SCHEMA, Problem};
-use super::list::{ListQuery, cut};
-use crate::config::{Accepted, Config, Group, Mode, Node};
-use crate::record::{ActionRecord, ChainNote, DecisionRecord, RefusalRecord, ReportRecord, Transition};
-use crate::store::{ActionFilter, NodeRow, ReportRow, StoreError, View};
+use super::list::{check_limit, check_query, cut, refuse};
+use crate::config::{Accepted, Config, Group, Mode};
+use crate::liveness::Liveness;
+use crate::store::{ListedNode, NamePattern, NodeFilter, StoreError, View};
 
-/// How many of each kind of record a node is shown with; the lists have more.
-const RECENT: usize = 20;
-/// How many findings a node is shown with. The auditor's report has them all.
-const FINDINGS_SHOWN: usize = 1000;
+/// The longest name, part of one or pattern that is looked for, in bytes.
+const MAX_TEXT_BYTES: usize = 800;
 
+/// Which nodes are asked for: those to which all of it applies.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NodesQuery {
+    limit: Option<usize>,
+    /// Only what follows this name: `next` of the page before.
+    after: Option<String>,
+    /// Only the node of this name.
+    node: Option<String>,
+    group: Option<String>,
+    state: Option<NodeState>,
+    /// What the decision that stands asks for.
+    verdict: Option<Verdict>,
+    /// How the name begins.
+    prefix: Option<String>,
+    /// What the name is like, such as `web-*`; without `*` and `?`, a part of it.
+    name: Option<String>,
+    /// Only those that nothing was heard of for so long, such as `10m`.
+    silent_for: Option<SignedDuration>,
+    /// Those whose enrolment was revoked, instead of those that are enrolled.
+    #[serde(default)]
+    revoked: bool,
+}
+
+/// A page of nodes, in the order of their names.
 #[derive(Serialize)]
 pub(super) struct Nodes {
     schema_version: u32,
     nodes: Vec<NodeSummary>,
+    /// Of the group that was asked for, or of all; null after the first page.
+    totals: Option<Totals>,
+    /// What the next page is to be `after`; null on the last.
+    next: Option<String>,
     truncated: bool,
+}
+
+/// How many nodes there are in each state.
+#[derive(Debug, Default, Serialize)]
+struct Totals {
+    all: u64,
+    congruent: u64,
+    divergent: u64,
+    incomplete: u64,
+    silent: u64,
+    unknown: u64,
 }
 
 /// A node at a glance.
 #[derive(Serialize)]
-struct NodeSummary {
+pub(super) struct NodeSummary {
     id: String,
+    /// Whether it may report; false where its enrolment was revoked.
+    enrolled: bool,
     group: String,
     environment: String,
     mode: Mode,
     state: NodeState,
     note: Option<String>,
     since: Option<Timestamp>,
+    /// When anything was heard of it last: a report, or a sign of life.
     last_seen: Option<Timestamp>,
+    /// When its newest report came.
+    reported_at: Option<Timestamp>,
     /// When the last full sweep arrived that found it congruent.
     verified_at: Option<Timestamp>,
     manifest: Option<ManifestId>,
@@ -54,149 +95,108 @@ struct NodeSummary {
     policy_error: Option<String>,
 }
 
-/// A node and all that is known of it.
-#[derive(Serialize)]
-pub(super) struct OneNode {
-    schema_version: u32,
-    #[serde(flatten)]
-    summary: NodeSummary,
-    report: Option<ReportRecord>,
-    facts: Option<Facts>,
-    coverage: Option<Coverage>,
-    /// The first of them; `findings_total` says how many there are.
-    findings: Vec<Finding>,
-    findings_truncated: bool,
-    /// None where it was revoked.
-    enrolment: Option<EnrolmentRecord>,
-    /// What policy says of it now.
-    decision: Option<Decision>,
-    decision_record: Option<DecisionRecord>,
-    /// The newest of each, the newest first.
-    actions: Vec<ActionRecord>,
-    refusals: Vec<RefusalRecord>,
-    chain: Vec<ChainNote>,
-    states: Vec<Transition>,
-}
-
-/// What makes a node one that has enrolled.
-#[derive(Serialize)]
-struct EnrolmentRecord {
-    id: String,
-    /// Its key's fingerprint.
-    key: String,
-    since: Timestamp,
-}
-
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
-    query: Result<Query<ListQuery>, QueryRejection>,
+    query: Result<Query<NodesQuery>, QueryRejection>,
 ) -> Result<Json<Nodes>, Problem> {
-    let (query, limit) = ListQuery::check(query)?;
-    let config = Arc::clone(&api.config);
+    let query = check_query(query)?;
+    let (limit, after) = (check_limit(query.limit)?, query.after.clone());
+    let filter = query.filter((api.clock)())?;
+    let (config, liveness) = (Arc::clone(&api.config), Arc::clone(&api.ingest.arrived.liveness));
     let reading = api.store.read("read the nodes", move |view| {
-        let wanted = |id: &str, group: &str| {
-            query.node.as_deref().is_none_or(|node| node == id)
-                && query.group.as_deref().is_none_or(|wanted| wanted == group)
-        };
-        let mut ids = config.nodes.all();
-        ids.retain(|node| wanted(&node.id, &node.group));
-        let truncated = cut(&mut ids, limit);
-        let nodes = ids.into_iter().map(|node| summary(view, &config, &node.id)).collect::<Result<_, _>>()?;
-        Ok(Nodes { schema_version: API_SCHEMA, nodes, truncated })
+        let totals = after.is_none().then(|| Totals::of(view, &filter)).transpose()?;
+        let mut listed = view.list_nodes(&filter, after.as_deref(), limit + 1)?;
+        let truncated = cut(&mut listed, limit);
+        let next = listed.last().filter(|_| truncated).map(|last| last.node.node.clone());
+        let nodes = listed.into_iter().map(|row| NodeSummary::of(view, &config, &liveness, row));
+        let mut nodes: Vec<_> = nodes.collect::<Result<_, _>>()?;
+        // The store is told of signs of life later.
+        nodes.retain(|node| filter.seen_before.is_none() || node.last_seen < filter.seen_before);
+        Ok(Nodes { schema_version: API_SCHEMA, nodes, totals, next, truncated })
     });
     Ok(Json(reading.await?))
 }
 
-pub(super) async fn one(
-    State(api): State<Arc<Api>>,
-    Path(id): Path<String>,
-) -> Result<Json<OneNode>, Problem> {
-    if !api.config.nodes.contains(&id) {
-        return Err(Problem::not_found("node"));
-    }
-    let config = Arc::clone(&api.config);
-    Ok(Json(api.store.read("read a node", move |view| detail(view, &config, &id)).await?))
-}
-
-fn summary(view: &View<'_>, config: &Config, id: &str) -> Result<NodeSummary, StoreError> {
-    let node = view.node(id)?;
-    let report = newest_report(view, node.as_ref())?;
-    summarise(view, config, id, node.as_ref(), report.as_ref())
-}
-
-fn newest_report(view: &View<'_>, node: Option<&NodeRow>) -> Result<Option<ReportRow>, StoreError> {
-    Ok(node.and_then(|node| node.report_id).map(|id| view.report(id)).transpose()?.flatten())
-}
-
-fn summarise(
-    view: &View<'_>,
-    config: &Config,
-    id: &str,
-    node: Option<&NodeRow>,
-    report: Option<&ReportRow>,
-) -> Result<NodeSummary, StoreError> {
-    let group = config.group_of(id);
-    let group = group.as_deref();
-    let verified = node.and_then(|node| node.verified_report_id);
-    let verified = verified.map(|id| view.report(id)).transpose()?.flatten();
-    let decision = node.and_then(|node| node.decision_id).map(|id| view.decision(id)).transpose()?.flatten();
-    let decided = decision.and_then(|row| row.decision.outcome.ok());
-    let manifest = report.and_then(|row| row.report.manifest.clone());
-    let accepted = manifest.as_ref().zip(group).and_then(|(id, group)| group.accepted(id));
-    let name = |of: fn(&Group) -> &String| group.map(of).cloned().unwrap_or_default();
-    Ok(NodeSummary {
-        id: id.to_owned(),
-        group: name(|group| &group.name),
-        environment: name(|group| &group.environment),
-        mode: group.map(|group| group.mode).unwrap_or_default(),
-        state: node.map_or(NodeState::Unknown, |node| node.state),
-        note: node.and_then(|node| node.note.clone()),
-        since: node.map(|node| node.since),
-        last_seen: node.and_then(|node| node.last_seen),
-        verified_at: verified.map(|row| row.report.received_at),
-        protected: accepted.map(Accepted::protected),
-        manifest,
-        findings_total: report.map_or(0, |row| row.report.findings_total),
-        verdict: decided.as_ref().map(|decision| decision.action),
-        severity: decided.as_ref().map(|decision| decision.severity),
-        policy_error: node.and_then(|node| node.policy_error.clone()),
-    })
-}
-
-impl From<&Node> for EnrolmentRecord {
-    fn from(node: &Node) -> Self {
-        Self { id: node.enrolment.clone(), key: node.key.clone(), since: node.since }
+impl NodesQuery {
+    fn filter(self, now: Timestamp) -> Result<NodeFilter, Problem> {
+        let Self { after, node, group, state, verdict, prefix, name, silent_for, revoked, .. } = self;
+        for (key, text) in
+            [("after", &after), ("node", &node), ("group", &group), ("prefix", &prefix), ("name", &name)]
+        {
+            if text.as_ref().is_some_and(|text| text.len() > MAX_TEXT_BYTES) {
+                return Err(refuse(format!("{key} is over {MAX_TEXT_BYTES} bytes; no name is as long")));
+            }
+        }
+        let seen_before = silent_for.map(|period| {
+            let since = (!period.is_negative()).then(|| now.checked_sub(period).unwrap_or(Timestamp::MIN));
+            since.ok_or_else(|| refuse("silent_for is a period such as 10m, and not negative".to_owned()))
+        });
+        Ok(NodeFilter {
+            is_revoked: revoked,
+            node,
+            group,
+            state,
+            verdict,
+            prefix,
+            name: name.as_deref().map(NamePattern::new),
+            seen_before: seen_before.transpose()?,
+        })
     }
 }
 
-fn detail(view: &View<'_>, config: &Config, id: &str) -> Result<OneNode, StoreError> {
-    let node = view.node(id)?;
-    let report = newest_report(view, node.as_ref())?;
-    let body = report.as_ref().map(|row| view.report_body(row.id)).transpose()?;
-    let (facts, outcome) = body.map(|body| (body.facts, body.outcome)).unzip();
-    let (coverage, mut findings) = match outcome {
-        Some(Outcome::Verified(verification)) => (Some(verification.coverage), verification.findings),
-        Some(Outcome::NoManifest(_) | Outcome::Withheld(_)) | None => (None, Vec::new()),
-    };
-    let findings_truncated = cut(&mut findings, FINDINGS_SHOWN);
-    let decision = node.as_ref().and_then(|node| node.decision_id).map(|id| view.decision(id));
-    let decision_record = decision.transpose()?.flatten().map(DecisionRecord::from);
-    let filter = ActionFilter { node: Some(id), ..ActionFilter::default() };
-    let actions = view.actions(&filter, RECENT)?.into_iter().map(|row| ActionRecord::read(view, row));
-    Ok(OneNode {
-        schema_version: API_SCHEMA,
-        summary: summarise(view, config, id, node.as_ref(), report.as_ref())?,
-        report: report.map(ReportRecord::from),
-        facts,
-        coverage,
-        findings,
-        findings_truncated,
-        enrolment: config.nodes.get(id).map(|node| (&*node).into()),
-        decision: decision_record.as_ref().and_then(|record| record.decision.clone()),
-        decision_record,
-        actions: actions.collect::<Result<_, _>>()?,
-        refusals: view.refusals(id, RECENT)?.into_iter().map(Into::into).collect(),
-        chain: view.chain_notes(id, RECENT)?.into_iter().map(Into::into).collect(),
-        states: view.node_states(id, RECENT)?.into_iter().map(Into::into).collect(),
-    })
+impl Totals {
+    fn of(view: &View<'_>, filter: &NodeFilter) -> Result<Self, StoreError> {
+        let mut totals = Self::default();
+        for (state, count) in view.count_nodes(filter)? {
+            let of_state = match state {
+                NodeState::Congruent => &mut totals.congruent,
+                NodeState::Divergent => &mut totals.divergent,
+                NodeState::Incomplete => &mut totals.incomplete,
+                NodeState::Silent => &mut totals.silent,
+                NodeState::Unknown => &mut totals.unknown,
+            };
+            *of_state = count;
+            totals.all += count;
+        }
+        Ok(totals)
+    }
+}
+
+impl NodeSummary {
+    /// A node as the store has it, and as it was heard of since.
+    pub(super) fn of(
+        view: &View<'_>,
+        config: &Config,
+        liveness: &Liveness,
+        listed: ListedNode,
+    ) -> Result<Self, StoreError> {
+        let ListedNode { node, manifest, findings_total, verified_at, decision } = listed;
+        let enrolled = node.group.is_some();
+        let name = match node.group {
+            Some(name) => name,
+            None => view.newest_enrolment_of(&node.node)?.map(|last| last.group).unwrap_or_default(),
+        };
+        let group = config.groups.get(&name);
+        let group: Option<&Group> = group.as_deref();
+        let accepted = manifest.as_ref().zip(group).and_then(|(id, group)| group.accepted(id));
+        Ok(Self {
+            enrolled,
+            environment: group.map(|group| group.environment.clone()).unwrap_or_default(),
+            mode: group.map(|group| group.mode).unwrap_or_default(),
+            group: name,
+            state: node.state,
+            note: node.note,
+            since: Some(node.since),
+            last_seen: node.last_seen.max(liveness.last(&node.node)),
+            reported_at: node.reported_at,
+            verified_at,
+            protected: accepted.map(Accepted::protected),
+            manifest,
+            findings_total,
+            verdict: decision.as_ref().map(|decision| decision.action),
+            severity: decision.as_ref().map(|decision| decision.severity),
+            policy_error: node.policy_error,
+            id: node.node,
+        })
+    }
 }

@@ -1,4 +1,5 @@
 mod groups;
+mod nodes;
 mod operators;
 mod revoked;
 

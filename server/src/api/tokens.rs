@@ -101,15 +101,23 @@ pub(super) async fn create(
     let now = (api.clock)();
     let (token, row) = new_join_token(token, now).map_err(failed)?;
     let kept = row.clone();
+    let config = Arc::clone(&api.config);
     let keeping = api.store.write("keep a join token", move |tx| {
+        // It may have been deleted since it was looked for.
+        if config.groups.get(&kept.group).is_none() {
+            return Ok(false);
+        }
         tx.insert_join_token(&kept)?;
         let detail = json!({
             "group": kept.group, "expires_at": kept.expires_at, "reusable": kept.is_reusable,
             "max_per_minute": kept.max_per_minute, "from": kept.networks
         });
-        tx.audit_change(&author, now, "join-token-created", &object(&kept.id), &detail)
+        tx.audit_change(&author, now, "join-token-created", &object(&kept.id), &detail)?;
+        Ok(true)
     });
-    keeping.await?;
+    if !keeping.await? {
+        return Err(no_group(&api, row.group));
+    }
     info!(token = row.id, group = row.group, by = row.created_by, "made a join token");
     let token = token.reveal().to_owned();
     Ok((StatusCode::CREATED, Json(Created { schema_version: API_SCHEMA, token, shown: row.into() })))
@@ -117,11 +125,8 @@ pub(super) async fn create(
 
 fn check(api: &Api, author: &Author, wanted: Wanted) -> Result<NewToken, Problem> {
     let refuse = |code: &str, message: String| Problem::new(StatusCode::BAD_REQUEST, code, message);
-    let groups = api.config.groups.all();
-    if !groups.contains_key(&wanted.group) {
-        let known: Vec<_> = groups.keys().map(String::as_str).collect();
-        let message = format!("there is no group {:?}; known are {}", wanted.group, known.join(", "));
-        return Err(refuse("group-unknown", message));
+    if api.config.groups.get(&wanted.group).is_none() {
+        return Err(no_group(api, wanted.group));
     }
     let life = wanted.ttl.unwrap_or(DEFAULT_LIFE);
     if !life.is_positive() || life > MAX_LIFE {
@@ -140,6 +145,10 @@ fn check(api: &Api, author: &Author, wanted: Wanted) -> Result<NewToken, Problem
         by: author.operator.name.clone(),
         reason: author.reason.clone(),
     })
+}
+
+fn no_group(api: &Api, name: String) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "group-unknown", api.groups.unknown(name).to_string())
 }
 
 /// The tokens that there are and were, the newest first.

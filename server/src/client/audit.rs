@@ -6,6 +6,10 @@ use super::{ConnectionArgs, output, with_connection};
 
 /// Shows who changed what, when and why.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  congruent-server audit list --limit 20
+  congruent-server audit list --format json --before 4711")]
 pub(crate) struct AuditArgs {
     #[command(flatten)]
     connection: ConnectionArgs,
@@ -42,6 +46,6 @@ pub(crate) fn run(args: &AuditArgs) -> anyhow::Result<()> {
             ("count", "COUNT"),
             ("reason", "REASON"),
         ];
-        output::list(connection.format, &answer, "audit", &columns)
+        output::list(connection.format, &answer, "audit", &columns, "nothing is on record that is older")
     })
 }

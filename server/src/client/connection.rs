@@ -50,9 +50,11 @@ pub(super) enum ClientError {
     },
     #[error("cannot make an HTTP client")]
     Client(#[source] reqwest::Error),
-    #[error("cannot reach the collector at {url}")]
+    #[error("cannot reach the collector at {url}{}", mend(.hint))]
     Unreachable {
         url: Url,
+        /// What may be wrong, where its cause tells.
+        hint: Option<&'static str>,
         #[source]
         source: reqwest::Error,
     },
@@ -68,6 +70,8 @@ pub(super) struct Connection {
     url: Url,
     token: String,
     pub(super) format: super::Format,
+    /// Whether it was said which authority to trust.
+    has_authority: bool,
 }
 
 /// What is sent.
@@ -100,7 +104,7 @@ impl Connection {
             builder = builder.tls_certs_only(certificates(ca)?);
         }
         let http = builder.build().map_err(ClientError::Client)?;
-        Ok(Self { http, url, token, format: args.format })
+        Ok(Self { http, url, token, format: args.format, has_authority: authority.is_some() })
     }
 
     /// Asks for what lies at these components of a path.
@@ -121,6 +125,18 @@ impl Connection {
         content: Content,
     ) -> Result<Value, ClientError> {
         self.ask(method, self.at(path), Some(reason), content).await
+    }
+
+    /// Takes away what lies at these components of a path, for a reason.
+    pub(super) async fn delete(
+        &self,
+        path: &[&str],
+        query: &[(&str, String)],
+        reason: &str,
+    ) -> Result<Value, ClientError> {
+        let mut url = self.at(path);
+        url.query_pairs_mut().extend_pairs(query);
+        self.ask(Method::DELETE, url, Some(reason), Content::Nothing).await
     }
 
     /// Components are escaped: a name may hold anything.
@@ -148,7 +164,10 @@ impl Connection {
             Content::Json(json) => request.json(&json),
             Content::Bytes(bytes) => request.body(bytes),
         };
-        let unreachable = |source| ClientError::Unreachable { url: url.clone(), source };
+        let unreachable = |source: reqwest::Error| {
+            let hint = hint(&url, &crate::ingest::chain_of(&source), self.has_authority);
+            ClientError::Unreachable { url: url.clone(), hint, source }
+        };
         let mut response = request.send().await.map_err(unreachable)?;
         let status = response.status();
         let mut answer = Vec::new();
@@ -165,6 +184,38 @@ impl Connection {
             Ok(refusal) => Err(ClientError::Refused { status, refusal }),
             Err(_) => Err(ClientError::Foreign { url, status }),
         }
+    }
+}
+
+fn mend(hint: &Option<&'static str>) -> String {
+    hint.map(|hint| format!("; {hint}")).unwrap_or_default()
+}
+
+/// What may be wrong, from what libraries say of a connection that came to nothing.
+fn hint(url: &Url, cause: &str, has_authority: bool) -> Option<&'static str> {
+    let says = |words: &[&str]| words.iter().any(|word| cause.contains(word));
+    match url.scheme() {
+        "https" if says(&["InvalidContentType"]) => Some(
+            "its port does not speak TLS: write http:// (the collector has `tls = false`), or mend the port",
+        ),
+        "https" if says(&["UnknownIssuer"]) && !has_authority => Some(
+            "its certificate is from an authority that this machine does not know: give the collector's with \
+             --ca FILE (`ca.pem` beside its configuration)",
+        ),
+        "https" if says(&["UnknownIssuer", "BadSignature"]) => {
+            Some("its certificate is from another authority than --ca, or the configuration, names")
+        }
+        "https" if says(&["NotValidForName"]) => Some(
+            "its certificate is for other names: ask it by one of those, or give it this one with `names` in its \
+             configuration",
+        ),
+        "http" if says(&["invalid HTTP version", "connection closed", "message completed"]) => {
+            Some("its port may speak TLS: write https://")
+        }
+        _ if says(&["Connection refused"]) => {
+            Some("nothing listens there: is it running, and the port right?")
+        }
+        _ => None,
     }
 }
 

@@ -22,6 +22,12 @@ use crate::config::{Mode, TrustDescription};
 /// Every version is kept. A change holds from the next report on; no restart is
 /// needed. Groups that the collector's configuration declares are changed there.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  congruent-server group create web --environment prod --trust release.pub.pem --reason 'the web fleet'
+  congruent-server group edit web --accept blake3:… --reason 'release 1.4.2'
+  congruent-server group edit web --mode replace --webhook platform --reason 'observed for a week'
+  congruent-server group delete web --reason 'the web fleet is gone'")]
 pub(crate) struct GroupArgs {
     #[command(flatten)]
     connection: ConnectionArgs,
@@ -33,6 +39,14 @@ pub(crate) struct GroupArgs {
 enum GroupCommand {
     Create(CreateArgs),
     Edit(EditArgs),
+    /// Deletes a group that no node is in and no join token leads to. Its history
+    /// stays; the name may be used again.
+    Delete {
+        /// The group's name.
+        name: String,
+        #[command(flatten)]
+        reason: ReasonArgs,
+    },
     /// Lists every group as it stands.
     List,
     /// Shows a group as it stands.
@@ -145,11 +159,19 @@ struct Accepted {
     digest: Option<String>,
 }
 
+/// What to do where there are none.
+const EMPTY: &str = "no group yet; `congruent-server group create NAME --environment … --reason …` makes one";
+
 /// Runs the command that was asked for.
 pub(crate) fn run(args: &GroupArgs) -> anyhow::Result<()> {
     with_connection(&args.connection, async |connection| match &args.command {
         GroupCommand::Create(args) => create(&connection, args).await,
         GroupCommand::Edit(args) => edit(&connection, args).await,
+        GroupCommand::Delete { name, reason } => {
+            let path = ["groups", name];
+            let answer = connection.change(Method::DELETE, &path, &reason.reason, Content::Nothing).await?;
+            output::one(connection.format, &answer)
+        }
         GroupCommand::List => {
             let answer = connection.get(&["groups"], &[]).await?;
             let columns = [
@@ -161,7 +183,7 @@ pub(crate) fn run(args: &GroupArgs) -> anyhow::Result<()> {
                 ("manifests", "ACCEPTS"),
                 ("declared_in", "DECLARED IN"),
             ];
-            output::list(connection.format, &answer, "groups", &columns)
+            output::list(connection.format, &answer, "groups", &columns, EMPTY)
         }
         GroupCommand::Show { name } => {
             output::one(connection.format, &connection.get(&["groups", name], &[]).await?)
@@ -176,9 +198,10 @@ pub(crate) fn run(args: &GroupArgs) -> anyhow::Result<()> {
                 ("environment", "ENVIRONMENT"),
                 ("mode", "MODE"),
                 ("manifests", "ACCEPTS"),
+                ("deleted", "DELETED"),
                 ("reason", "REASON"),
             ];
-            output::list(connection.format, &answer, "versions", &columns)
+            output::list(connection.format, &answer, "versions", &columns, EMPTY)
         }
     })
 }

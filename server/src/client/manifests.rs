@@ -20,6 +20,11 @@ use crate::manifests::MAX_MANIFEST_BYTES;
 /// accepts it, by the group's own keys. ROOT is a tree root or, where several
 /// files have it, the digest of one.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  congruent-server manifest import web-1.4.2.manifest --reason 'release 1.4.2'
+  congruent-server manifest list
+  congruent-server manifest withdraw blake3:… --reason 'CVE-2026-1234'")]
 pub(crate) struct ManifestArgs {
     #[command(flatten)]
     connection: ConnectionArgs,
@@ -56,6 +61,9 @@ enum ManifestCommand {
         reason: ReasonArgs,
     },
 }
+
+/// What to do where there are none.
+const EMPTY: &str = "no manifest yet; `congruent-server manifest import FILE --reason …` brings one in";
 
 /// Runs the command that was asked for.
 pub(crate) fn run(args: &ManifestArgs) -> anyhow::Result<()> {
@@ -100,7 +108,7 @@ fn list(connection: &Connection, answer: &Value) -> anyhow::Result<()> {
         ("root", "ROOT"),
         ("withdrawn_at", "WITHDRAWN"),
     ];
-    output::list(connection.format, answer, "manifests", &columns)
+    output::list(connection.format, answer, "manifests", &columns, EMPTY)
 }
 
 /// A manifest's root and bytes. The collector checks the rest.

@@ -1,12 +1,16 @@
 //! The operators' side of the command line: asks a running collector, and
 //! changes it, through its API. It knows nothing of the store.
 
+mod actions;
 mod audit;
 mod connection;
+mod decisions;
 mod expiry;
 mod given_once;
 mod groups;
 mod manifests;
+mod node_list;
+mod node_text;
 mod nodes;
 mod operators;
 mod output;
@@ -15,9 +19,11 @@ mod tokens;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, ValueHint};
 
+pub(crate) use actions::{ActionArgs, run as action};
 pub(crate) use audit::{AuditArgs, run as audit};
+pub(crate) use decisions::{DecisionArgs, run as decision};
 pub(crate) use groups::{GroupArgs, run as group};
 pub(crate) use manifests::{ManifestArgs, run as manifest};
 pub(crate) use nodes::{NodeArgs, run as node};
@@ -35,14 +41,14 @@ pub(crate) struct ConnectionArgs {
     #[arg(long, global = true, value_name = "URL", env = "CONGRUENT_SERVER")]
     server: Option<String>,
     /// The file with the operator's token. By default what --config says.
-    #[arg(long, global = true, value_name = "FILE", env = "CONGRUENT_TOKEN_FILE")]
+    #[arg(long, global = true, value_name = "FILE", env = "CONGRUENT_TOKEN_FILE", value_hint = ValueHint::FilePath)]
     token_file: Option<PathBuf>,
     /// The certificates of the authority that the collector's is from, in PEM; no
     /// other is trusted then.
-    #[arg(long, global = true, value_name = "FILE", env = "CONGRUENT_CA")]
+    #[arg(long, global = true, value_name = "FILE", env = "CONGRUENT_CA", value_hint = ValueHint::FilePath)]
     ca: Option<PathBuf>,
     /// The collector's own configuration, for whoever works on its machine.
-    #[arg(long, global = true, value_name = "FILE", env = "CONGRUENT_CONFIG")]
+    #[arg(long, global = true, value_name = "FILE", env = "CONGRUENT_CONFIG", value_hint = ValueHint::FilePath)]
     config: Option<PathBuf>,
     /// How the answer is written.
     #[arg(long, global = true, value_name = "FORMAT", value_enum, default_value_t = Format::Text)]

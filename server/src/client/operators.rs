@@ -16,6 +16,10 @@ use crate::identity::Role;
 /// A viewer reads; an operator imports manifests and says which of them groups
 /// accept; an admin creates operators and groups, and says whom groups trust.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  congruent-server operator create alice --role operator --ttl 90d --output alice.token --reason 'on call'
+  congruent-server operator revoke alice --reason 'has left'")]
 pub(crate) struct OperatorArgs {
     #[command(flatten)]
     connection: ConnectionArgs,
@@ -74,7 +78,7 @@ pub(crate) fn run(args: &OperatorArgs) -> anyhow::Result<()> {
                 ("expires_at", "EXPIRES"),
                 ("revoked_at", "REVOKED"),
             ];
-            output::list(connection.format, &answer, "operators", &columns)
+            output::list(connection.format, &answer, "operators", &columns, "no operator yet")
         }
         OperatorCommand::Revoke(RevokeArgs { name, reason }) => {
             let path = ["operators", name];

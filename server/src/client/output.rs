@@ -12,19 +12,26 @@ use super::Format;
 /// What stands where there is nothing.
 const NOTHING: &str = "-";
 
-/// Writes an answer that is a list: the rows at `key`, in these columns, each
-/// the key of a member and its heading.
+/// Columns of a table, each the key of a member and its heading.
+pub(super) type Columns<'a> = [(&'a str, &'a str)];
+
+/// Writes an answer that is a list: the rows at `key`, in these columns. Where there
+/// are none, `empty` says what to do.
 pub(super) fn list(
     format: Format,
     answer: &Value,
     key: &str,
-    columns: &[(&str, &str)],
+    columns: &Columns<'_>,
+    empty: &str,
 ) -> anyhow::Result<()> {
     match format {
         Format::Json => write(&json(answer)),
         Format::Text => {
             let rows = answer[key].as_array().map(Vec::as_slice).unwrap_or_default();
-            let mut text = table(rows, columns);
+            if rows.is_empty() {
+                return write(&format!("{empty}\n"));
+            }
+            let mut text = Table::new(columns).push(rows);
             if answer["truncated"] == true {
                 text.push_str("… and more: give a higher --limit\n");
             }
@@ -43,34 +50,57 @@ pub(super) fn one(format: Format, answer: &Value) -> anyhow::Result<()> {
 
 /// Writes to standard output; a pipe that was closed wants no more.
 pub(super) fn write(text: &str) -> anyhow::Result<()> {
+    offer(text).map(drop)
+}
+
+/// Writes to standard output; says whether more is wanted there.
+pub(super) fn offer(text: &str) -> anyhow::Result<bool> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        written => written.context("cannot write to standard output"),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        written => written.map(|()| true).context("cannot write to standard output"),
     }
 }
 
-fn json(answer: &Value) -> String {
+/// An answer, as JSON.
+pub(super) fn json(answer: &Value) -> String {
     format!("{answer:#}\n")
 }
 
-fn table(rows: &[Value], columns: &[(&str, &str)]) -> String {
-    let heading = columns.iter().map(|(_, heading)| (*heading).to_owned()).collect();
-    let row = |row: &Value| columns.iter().map(|(key, _)| cell(&row[*key])).collect();
-    let cells: Vec<Vec<String>> = [heading].into_iter().chain(rows.iter().map(row)).collect();
-    let width = |at: usize| cells.iter().map(|row: &Vec<String>| row[at].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..columns.len()).map(width).collect();
-    let mut text = String::new();
-    for row in &cells {
-        let padded = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:<width$}"));
-        text.push_str(padded.collect::<Vec<_>>().join("  ").trim_end());
-        text.push('\n');
+/// A table that is written a part at a time. Columns are as wide as the first part
+/// needs; what is wider later on stands out.
+pub(super) struct Table<'a> {
+    columns: &'a Columns<'a>,
+    /// None before the first part.
+    widths: Option<Vec<usize>>,
+}
+
+impl<'a> Table<'a> {
+    pub(super) fn new(columns: &'a Columns<'a>) -> Self {
+        Self { columns, widths: None }
     }
-    text
+
+    /// The next rows; the first come with the headings.
+    pub(super) fn push(&mut self, rows: &[Value]) -> String {
+        let heading = || self.columns.iter().map(|(_, heading)| (*heading).to_owned()).collect();
+        let row = |row: &Value| self.columns.iter().map(|(key, _)| cell(&row[*key])).collect();
+        let heading = self.widths.is_none().then(heading);
+        let cells: Vec<Vec<String>> = heading.into_iter().chain(rows.iter().map(row)).collect();
+        let width =
+            |at: usize| cells.iter().map(|row: &Vec<String>| row[at].chars().count()).max().unwrap_or(0);
+        let widths = self.widths.get_or_insert_with(|| (0..self.columns.len()).map(width).collect());
+        let mut text = String::new();
+        for row in &cells {
+            let padded = row.iter().zip(widths.iter()).map(|(cell, &width)| format!("{cell:<width$}"));
+            text.push_str(padded.collect::<Vec<_>>().join("  ").trim_end());
+            text.push('\n');
+        }
+        text
+    }
 }
 
 /// A value within a line.
-fn cell(value: &Value) -> String {
+pub(super) fn cell(value: &Value) -> String {
     match value {
         Value::Null => NOTHING.to_owned(),
         Value::String(text) => escape(text.as_bytes()).into_owned(),
@@ -129,8 +159,10 @@ mod tests {
             json!({ "name": "web", "is": [{ "name": "web", "version": "1", "root": "r" }] }),
             json!({ "name": "\u{1b}[2J", "is": [] }),
         ];
-        let shown = table(&rows, &[("name", "NAME"), ("is", "IS")]);
-        assert_eq!(shown, "NAME     IS\nweb      web 1\n\\x1b[2J  -\n");
+        let mut table = Table::new(&[("name", "NAME"), ("is", "IS")]);
+        assert_eq!(table.push(&rows), "NAME     IS\nweb      web 1\n\\x1b[2J  -\n");
+        let later = [json!({ "name": "a wide one", "is": 1 }), json!({ "name": "n", "is": 2 })];
+        assert_eq!(table.push(&later), "a wide one  1\nn        2\n");
     }
 
     #[test]

@@ -12,12 +12,20 @@ use crate::clock;
 
 /// Makes join tokens, with which nodes enrol.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  congruent-server token create --group web --ttl 15m --output web-1.join --reason 'web-1 is new'
+  congruent-server token create --group web --reusable --from 10.0.0.0/8 --ttl 90d --reason 'launch template'
+  congruent-server token revoke jt_… --reason 'the template was replaced'")]
 pub(crate) struct TokenArgs {
     #[command(flatten)]
     connection: ConnectionArgs,
     #[command(subcommand)]
     command: TokenCommand,
 }
+
+/// What to do where there are none.
+const EMPTY: &str = "no join token yet; `congruent-server token create --group NAME --reason …` makes one";
 
 #[derive(Debug, Subcommand)]
 enum TokenCommand {
@@ -93,7 +101,7 @@ pub(crate) fn run(args: &TokenArgs) -> anyhow::Result<()> {
                 ("refused", "REFUSED"),
                 ("revoked_at", "REVOKED"),
             ];
-            output::list(connection.format, &answer, "tokens", &columns)
+            output::list(connection.format, &answer, "tokens", &columns, EMPTY)
         }
         TokenCommand::Revoke { id, reason } => {
             let path = ["tokens", id];

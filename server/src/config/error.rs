@@ -8,6 +8,7 @@ use congruent_protocol::strict_toml::TomlError;
 
 use super::accepted::AcceptError;
 use super::secrets::SecretError;
+use crate::store::AddressError;
 
 /// Why the collector's configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -42,9 +43,11 @@ pub(crate) enum ConfigError {
         "`agents-url` is {0:?}; write one such as \"https://collector.example:8441\", without a path or a password"
     )]
     AgentsUrl(String),
+    #[error("the database cannot be used")]
+    Database(#[source] Box<AddressError>),
     #[error("`{key}` is {value}; {mend}")]
     Value { key: &'static str, value: String, mend: &'static str },
-    #[error("{what} {name:?} must be 1 to {limit} printable characters without \"/\"", limit = super::MAX_NAME_CHARS)]
+    #[error("{what} {name:?} must be 1 to {limit} printable characters without \"/\", and not dots alone", limit = super::MAX_NAME_CHARS)]
     Name { what: &'static str, name: String },
     #[error("{what} {name:?} stands twice; give each its own name")]
     Duplicate { what: &'static str, name: String },

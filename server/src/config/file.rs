@@ -31,8 +31,13 @@ pub(super) struct ConfigFile {
     pub(super) renewal_grace: Option<SignedDuration>,
     /// The user's own authority.
     pub(super) ca: Option<CaTable>,
-    /// The SQLite database; made where there is none.
-    pub(super) database: PathBuf,
+    /// The database: a file of SQLite, made where there is none, or the address of a
+    /// PostgreSQL, such as `postgresql://congruent@db.example.org/congruent`.
+    pub(super) database: String,
+    /// Holds the password, where PostgreSQL asks for one.
+    pub(super) database_password_file: Option<PathBuf>,
+    /// The authority of PostgreSQL's certificate, in PEM; then it is spoken to by TLS.
+    pub(super) database_ca: Option<PathBuf>,
     /// Where imported manifests are kept; `manifests` beside the database unless
     /// said otherwise.
     pub(super) manifest_directory: Option<PathBuf>,

@@ -46,6 +46,12 @@ impl Groups {
         Arc::make_mut(&mut now).insert(group.name.clone(), group);
     }
 
+    /// Takes out a group that was deleted.
+    pub(crate) fn remove(&self, name: &str) {
+        let mut now = self.now.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::make_mut(&mut now).remove(name);
+    }
+
     /// Notes that the nodes of a group are to be judged anew.
     pub(crate) fn mark_changed(&self, name: &str) {
         self.changed.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());

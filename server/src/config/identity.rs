@@ -81,10 +81,9 @@ impl IdentitySettings {
 
 pub(super) fn settings(
     file: &ConfigFile,
-    database: &Path,
+    folder: &Path,
     beside: &impl Fn(&Path) -> PathBuf,
 ) -> Result<IdentitySettings, ConfigError> {
-    let folder = database.parent().unwrap_or(Path::new(""));
     let authority = match &file.ca {
         Some(ca) => {
             AuthorityFiles { certificate: beside(&ca.certificate), key: beside(&ca.key), is_given: true }

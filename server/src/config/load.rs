@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::file::{ConfigFile, GroupTable, WebhookTable};
 use super::group::{GroupParts, ManifestFile};
 use super::secrets::{TokenHash, WebhookSecret};
-use super::{Config, ConfigError, Group, Groups, MAX_NAME_CHARS, Nodes, Webhook, identity};
+use super::{Config, ConfigError, Group, Groups, MAX_NAME_CHARS, Nodes, Webhook, database, identity};
 use crate::dispatch::STANDARD_SCHEDULE;
 
 /// The range that makes sense: a small report is some KiB, and one of over a
@@ -31,8 +31,9 @@ pub(super) fn config(path: &Path) -> Result<Config, ConfigError> {
         return Err(ConfigError::NodeTable);
     }
     let beside = |relative: &Path| beside(path, relative);
-    let database = beside(&file.database);
-    let identity = identity::settings(&file, &database, &beside)?;
+    let database = database::database(&file, &beside)?;
+    let folder = database::folder(&file, &beside);
+    let identity = identity::settings(&file, &folder, &beside)?;
     let webhooks = by_name("webhook", file.webhook, |table| table.name.clone(), |t| webhook(t, &beside))?;
     let groups = by_name("group", file.group, |table| table.name.clone(), |t| group(t, &webhooks, &beside))?;
     let operator = token("the operators' token", "operator-token-file", &beside(&file.operator_token_file))?;
@@ -49,7 +50,7 @@ pub(super) fn config(path: &Path) -> Result<Config, ConfigError> {
         max_body_bytes: max_body_bytes(file.max_body_bytes.unwrap_or(MAX_REPORT_BYTES))?,
         policy: file.policy.as_deref().map(beside),
         retry_schedule: retry_schedule(file.retry_schedule)?,
-        manifests: beside(file.manifest_directory.as_deref().unwrap_or(&default_manifests(&file.database))),
+        manifests: file.manifest_directory.as_deref().map_or_else(|| folder.join("manifests"), beside),
         groups: Groups::declared(groups),
         nodes: Nodes::default(),
         webhooks,
@@ -59,11 +60,6 @@ pub(super) fn config(path: &Path) -> Result<Config, ConfigError> {
 /// A path in the file at `config`, taken from its directory.
 pub(super) fn beside(config: &Path, relative: &Path) -> PathBuf {
     config.parent().unwrap_or(Path::new("")).join(relative)
-}
-
-/// Imported manifests lie beside the database, unless said otherwise.
-fn default_manifests(database: &Path) -> PathBuf {
-    database.with_file_name("manifests")
 }
 
 fn silent_after(duration: SignedDuration) -> Result<SignedDuration, ConfigError> {
@@ -129,7 +125,9 @@ fn by_name<T, V>(
 /// Holds a name to what a URL's path, a log line and a table cell bear.
 pub(crate) fn check_name(what: &'static str, name: String) -> Result<String, ConfigError> {
     let fits = (1..=MAX_NAME_CHARS).contains(&name.chars().count());
-    if fits && plain(name.as_bytes()).is_some() && !name.contains('/') {
+    // Dots alone are no component of an address: nobody could ask for it by name.
+    let is_component = !name.contains('/') && !matches!(name.as_str(), "." | "..");
+    if fits && plain(name.as_bytes()).is_some() && is_component {
         return Ok(name);
     }
     Err(ConfigError::Name { what, name })

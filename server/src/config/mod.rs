@@ -2,6 +2,7 @@
 //! and manifest loaded. What cannot be used is refused here, not later.
 
 mod accepted;
+mod database;
 mod description;
 mod error;
 mod file;
@@ -21,6 +22,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::SignedDuration;
+
+use crate::store::Database;
 
 pub(crate) use accepted::{AcceptError, Accepted};
 pub(crate) use description::{GroupDescription, ManifestRef, TrustDescription};
@@ -42,8 +45,8 @@ pub(crate) struct Config {
     pub(crate) listen: SocketAddr,
     /// Who nodes are, and how they join.
     pub(crate) identity: IdentitySettings,
-    /// The SQLite database.
-    pub(crate) database: PathBuf,
+    /// Where the store lies.
+    pub(crate) database: Database,
     /// The operators' token.
     pub(crate) operator: TokenHash,
     /// After how long without a sign of life a node is silent.
@@ -97,11 +100,11 @@ impl Config {
         load::config(path)
     }
 
-    /// The database that the configuration at `path` names. Loads no secrets,
-    /// so that those may read evidence who may not read tokens.
-    pub(crate) fn database_of(path: &Path) -> Result<PathBuf, ConfigError> {
+    /// The database that the configuration at `path` names. Loads no secrets but its
+    /// password, so that those may read evidence who may not read tokens.
+    pub(crate) fn database_of(path: &Path) -> Result<Database, ConfigError> {
         let file = file::ConfigFile::read(path)?;
-        Ok(load::beside(path, &file.database))
+        database::database(&file, &|relative| load::beside(path, relative))
     }
 
     /// How the collector of the configuration at `path` is reached. Loads no
@@ -109,7 +112,7 @@ impl Config {
     pub(crate) fn client_defaults(path: &Path) -> Result<ClientDefaults, ConfigError> {
         let file = file::ConfigFile::read(path)?;
         let beside = |relative: &Path| load::beside(path, relative);
-        let identity = identity::settings(&file, &beside(&file.database), &beside)?;
+        let identity = identity::settings(&file, &database::folder(&file, &beside), &beside)?;
         let listen = identity::listen(&file.listen, identity.tls)?;
         Ok(ClientDefaults {
             url: identity.url_of_operators(listen),

@@ -1,4 +1,5 @@
 use super::*;
+use crate::store::Database;
 use crate::testing::{Fixture, manifest, manifest_of, server_toml, tree};
 use congruent_protocol::key::SecretKey;
 
@@ -109,5 +110,5 @@ fn the_database_is_known_without_the_secrets() {
     let fixture = Fixture::new("replace");
     std::fs::remove_file(fixture.path("operator.token")).unwrap();
     let database = Config::database_of(&fixture.path("server.toml")).unwrap();
-    assert_eq!(database, fixture.path("congruent.db"));
+    assert_eq!(database, Database::Sqlite(fixture.path("congruent.db")));
 }

@@ -9,7 +9,7 @@ use congruent_protocol::verification::State;
 use super::*;
 use crate::clock;
 use crate::record::ActionRecord;
-use crate::store::{NewAction, NewDecision};
+use crate::store::{Database, NewAction, NewDecision};
 use crate::testing::wait_for;
 
 /// A platform that answers as the script says, and keeps what it got.
@@ -39,7 +39,7 @@ fn accepted() -> Outcome {
 
 /// A store with one proposed action, whose order is due.
 async fn store(path: &std::path::Path) -> Store {
-    let store = Store::open(path).unwrap();
+    let store = Store::open(&Database::Sqlite(path.to_owned())).unwrap();
     let now = (clock::system())();
     let putting = store.write("put in an order", move |tx| {
         let decision = NewDecision {

@@ -135,7 +135,14 @@ impl Enroller {
     /// Makes the enrolment durable, or finds the one that there is.
     async fn record(&self, candidate: Candidate, now: Timestamp) -> Result<Placed, EnrolError> {
         let config = Arc::clone(&self.config);
-        let work = move |tx: &Tx<'_>| place(tx, candidate, now);
+        let groups = Arc::clone(&self.config);
+        let work = move |tx: &Tx<'_>| {
+            // It may have been deleted since it was looked for.
+            match groups.groups.get(&candidate.admission.group) {
+                None => Ok(Err(EnrolError::NoGroup(candidate.admission.group.clone()))),
+                Some(_) => place(tx, &candidate, now),
+            }
+        };
         // Once it is committed, and in one order with what is revoked.
         let then = move |placed: &Result<Placed, EnrolError>| {
             if let Ok(placed) = placed {
@@ -149,7 +156,7 @@ impl Enroller {
 /// Finds the enrolment that a candidate has, or makes it one.
 fn place(
     tx: &Tx<'_>,
-    candidate: Candidate,
+    candidate: &Candidate,
     now: Timestamp,
 ) -> Result<Result<Placed, EnrolError>, StoreError> {
     let Candidate { applicant, public_key, admission, agent_version, seal_key } = candidate;
@@ -168,22 +175,22 @@ fn place(
     }
     let row = EnrolmentRow {
         id: format!("enr_{}", Uuid::new_v4().simple()),
-        node: applicant.node,
-        group: admission.group,
-        key: applicant.key,
-        public_key,
-        seal_key,
+        node: applicant.node.clone(),
+        group: admission.group.clone(),
+        key: applicant.key.clone(),
+        public_key: public_key.clone(),
+        seal_key: seal_key.clone(),
         enrolled_at: now,
-        admitted_by: admission.by,
-        agent_version,
+        admitted_by: admission.by.clone(),
+        agent_version: agent_version.clone(),
         revoked_at: None,
         revoked_by: None,
         revoked_why: None,
     };
     tx.insert_enrolment(&row)?;
     match tx.node(&row.node)? {
-        None => tx.insert_node(&row.node, now, NEVER_REPORTED)?,
-        Some(_) => tx.begin_node_anew(&row.node, now, NEVER_REPORTED)?,
+        None => tx.insert_node(&row.node, &row.group, now, NEVER_REPORTED)?,
+        Some(_) => tx.begin_node_anew(&row.node, &row.group, now, NEVER_REPORTED)?,
     }
     Ok(Ok(Placed { row, has_reported: false }))
 }

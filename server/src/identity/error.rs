@@ -16,7 +16,7 @@ pub(crate) enum EnrolError {
         "the request is of schema version {found}; this collector reads version {known}: upgrade the older of the two"
     )]
     Version { found: u32, known: u32 },
-    #[error("the node's name {:?} must be 1 to 200 printable characters without \"/\"; give another with --node", escape(.0.as_bytes()))]
+    #[error("the node's name {:?} must be 1 to 200 printable characters without \"/\", and not dots alone; give another with --node", escape(.0.as_bytes()))]
     Name(String),
     #[error("the node's clock says {node}, the collector's {server}; set the one that is wrong")]
     ClockSkew { node: Timestamp, server: Timestamp },

@@ -98,7 +98,7 @@ enum Stored {
     /// The node's enrolment has ended meanwhile.
     Revoked,
     /// The node's group is another than the one that it was held to.
-    Stale(Box<Checked>),
+    Stale,
 }
 
 impl Ingest {
@@ -174,9 +174,10 @@ impl Ingest {
             tokio::task::spawn_blocking(move || check_whole(&config, opened, grounds, &pages, now));
         let mut checked = checking.await.map_err(|_| Refused::Failed)??;
         loop {
-            let config = Arc::clone(&self.config);
+            let (config, storing) = (Arc::clone(&self.config), Arc::new(checked));
+            let held = Arc::clone(&storing);
             let writing =
-                self.store.write("store a report", move |tx| store_current(tx, checked, &config, now));
+                self.store.write("store a report", move |tx| store_current(tx, &storing, &config, now));
             checked = match writing.await.map_err(Refused::Store)? {
                 Stored::Conflict { newest } => return Err(Refused::Conflict { sequence, newest }),
                 Stored::Answer(answer, first_values) => {
@@ -185,7 +186,11 @@ impl Ingest {
                     return Ok(answer);
                 }
                 Stored::Revoked => return Err(Refused::Revoked),
-                Stored::Stale(stale) => self.hold_again(*stale, now).await?,
+                Stored::Stale => {
+                    // Whoever wrote it has let go of it.
+                    let stale = Arc::into_inner(held).ok_or(Refused::Failed)?;
+                    self.hold_again(stale, now).await?
+                }
             };
         }
     }
@@ -341,7 +346,7 @@ fn hold(
 /// then what it would be stored as is not so any more.
 fn store_current(
     tx: &Tx<'_>,
-    checked: Checked,
+    checked: &Checked,
     config: &Config,
     now: Timestamp,
 ) -> Result<Stored, StoreError> {
@@ -352,9 +357,9 @@ fn store_current(
     }
     let group = config.group_of(&checked.report.node);
     if group.is_some_and(|group| (&group.name, group.version) != (&checked.group.0, checked.group.1)) {
-        return Ok(Stored::Stale(Box::new(checked)));
+        return Ok(Stored::Stale);
     }
-    store(tx, &checked, now)
+    store(tx, checked, now)
 }
 
 /// Stores a report, and what follows from it for its node.
@@ -387,7 +392,7 @@ fn store(tx: &Tx<'_>, checked: &Checked, now: Timestamp) -> Result<Stored, Store
         return Ok(Stored::Answer(answer, first_values(tx, report)?));
     }
     if tx.node(node)?.is_none() {
-        tx.insert_node(node, now, NEVER_REPORTED)?;
+        tx.insert_node(node, &checked.group.0, now, NEVER_REPORTED)?;
     }
     tx.advance_node(node, id, (*state, note.as_deref()), now)?;
     // Only of what is accepted: nothing of another image is ever held to.

@@ -362,14 +362,15 @@ async fn a_report_is_stored_as_the_group_that_stands_has_it() {
     };
     // The group changes between the look at the manifest and the transaction.
     config.groups.put(fleet(&fixture, &config, 2, true, Mode::ReportOnly));
-    let known = Arc::clone(&config);
-    let stored = ingest.store.write("store", move |tx| store_current(tx, checked, &known, now)).await;
-    let Ok(Stored::Stale(stale)) = stored else { panic!("it was stored as it was held before") };
-    let held = ingest.hold_again(*stale, now).await.unwrap();
+    let (known, stale) = (Arc::clone(&config), Arc::new(checked));
+    let storing = Arc::clone(&stale);
+    let stored = ingest.store.write("store", move |tx| store_current(tx, &storing, &known, now)).await;
+    assert!(matches!(stored, Ok(Stored::Stale)), "it was stored as it was held before");
+    let held = ingest.hold_again(Arc::into_inner(stale).unwrap(), now).await.unwrap();
     assert_eq!((held.standing.state, held.group.1), (State::Congruent, Some(2)));
     // An older version that comes late does not come back.
     config.groups.put(fleet(&fixture, &config, 1, false, Mode::ReportOnly));
-    let stored = ingest.store.write("store", move |tx| store_current(tx, held, &config, now)).await;
+    let stored = ingest.store.write("store", move |tx| store_current(tx, &held, &config, now)).await;
     assert!(matches!(stored, Ok(Stored::Answer(answer, _)) if answer.state == State::Congruent));
 }
 

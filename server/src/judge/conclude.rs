@@ -75,7 +75,8 @@ pub(super) fn conclude(
         return Ok(Conclusion::default());
     };
     // Whatever came in between is judged on its own, and that is planned from.
-    let is_current = node.generation == judgement.node.generation && judgement.was_current();
+    let is_same = (node.generation, node.report_id) == (judgement.node.generation, judgement.node.report_id);
+    let is_current = is_same && judgement.was_current();
     // Without a report the node has enrolled anew, and the judged one is its predecessor's.
     if !is_current && (!judgement.is_about_report || node.report_id.is_none()) {
         return Ok(Conclusion::default());
@@ -91,8 +92,8 @@ pub(super) fn conclude(
         _ => Some(tx.insert_decision(&judgement.decision(group, context.now), &judgement.input)?),
     };
     let Some(decision_id) = recorded.or(node.decision_id) else { return Ok(Conclusion::default()) };
-    let error = judgement.outcome.as_ref().err().map(String::as_str);
-    tx.set_decision(id, decision_id, &judgement.key, error)?;
+    let outcome = judgement.outcome.as_ref().map(|decision| decision.action).map_err(String::as_str);
+    tx.set_decision(id, decision_id, &judgement.key, outcome)?;
     let outcome = judgement.outcome.as_ref().map(|decision| decision.action).map_err(Clone::clone);
     let step = match is_current {
         true => Actor { tx, judgement, decision_id, group, context }.act(plan, action.as_ref())?,

@@ -14,10 +14,14 @@ use crate::store::{StoreError, Tx};
 /// What was congruent with a manifest that is no longer accepted is `unknown`;
 /// the other way round, the next report tells.
 pub(crate) fn reconcile(tx: &Tx<'_>, config: &Config, now: Timestamp) -> Result<(), StoreError> {
-    for id in &config.nodes.ids() {
-        if tx.node(id)?.is_none() {
-            tx.insert_node(id, now, NEVER_REPORTED)?;
-        } else if let Some(group) = config.group_of(id) {
+    for known in &config.nodes.all() {
+        let (id, group) = (&known.id, &known.group);
+        match tx.node(id)? {
+            None => tx.insert_node(id, group, now, NEVER_REPORTED)?,
+            Some(row) if row.group.as_ref() != Some(group) => tx.set_node_group(id, Some(group))?,
+            Some(_) => {}
+        }
+        if let Some(group) = config.group_of(id) {
             hold_to(tx, id, &group, now)?;
         }
     }
@@ -33,6 +37,7 @@ pub(crate) fn reconcile(tx: &Tx<'_>, config: &Config, now: Timestamp) -> Result<
 /// is over, too: whoever joins under that name is another machine.
 pub(crate) fn retire(tx: &Tx<'_>, node: &str, now: Timestamp) -> Result<(), StoreError> {
     const REASON: &str = "the node's enrolment was revoked";
+    tx.set_node_group(node, None)?;
     for action in tx.pending_actions()?.iter().filter(|action| action.node == node) {
         withdraw(tx, action, REASON.to_owned(), now)?;
     }

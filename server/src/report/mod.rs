@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use crate::store::{StoreError, read_only};
+use crate::store::{Database, StoreError, read_only};
 
 pub(crate) use period::{Edge, Period};
 
@@ -47,7 +47,7 @@ pub(crate) enum ReportError {
 /// Reads the evidence of a period from `database`, and writes the report to
 /// `output`, or to standard output.
 pub(crate) fn write(
-    database: &Path,
+    database: &Database,
     period: Period,
     now: Timestamp,
     output: Option<&Path>,

@@ -34,6 +34,11 @@ const DEFAULT_HEARTBEATS: Duration = Duration::from_mins(1);
 /// Why nothing was measured.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SelftestError {
+    #[error(
+        "the configuration's database is a server of PostgreSQL, and only disks of this machine are measured; give \
+         --database with a file on one"
+    )]
+    NoFile,
     #[error("the database {} lies in no folder", .0.display())]
     NoFolder(PathBuf),
     #[error("cannot make a folder for the test in {}; give a --database in a folder that can be written", .folder.display())]
@@ -85,10 +90,10 @@ impl Plan {
     }
 
     /// As a collector is configured.
-    pub(crate) fn of(config: &Config, length: Duration) -> Self {
+    pub(crate) fn of(config: &Config, length: Duration) -> Result<Self, SelftestError> {
+        let database = config.database.file().ok_or(SelftestError::NoFile)?.to_owned();
         let sweeps = config.interval.unwrap_or(DEFAULT_SWEEPS);
-        let database = config.database.clone();
-        Self { database, length, heartbeats: config.heartbeat_interval, sweeps }
+        Ok(Self { database, length, heartbeats: config.heartbeat_interval, sweeps })
     }
 
     /// The folder that the database lies in.

@@ -1,9 +1,9 @@
 //! Actions and their lives.
 
+use super::sql::{Row, SqlResult, params};
 use congruent_protocol::action::ActionState;
 use congruent_protocol::decision::Verdict;
 use jiff::Timestamp;
-use rusqlite::{Row, params};
 
 use super::columns::{Micros, Word};
 use super::{StoreError, Tx, View};
@@ -52,11 +52,11 @@ pub(crate) struct ActionFilter<'a> {
     pub(crate) between: Option<(Timestamp, Timestamp)>,
 }
 
-const SELECT: &str = "SELECT actions.*, coalesce(outbox.in_flight, 0) AS in_flight FROM actions \
+const SELECT: &str = "SELECT actions.*, coalesce(outbox.in_flight, FALSE) AS in_flight FROM actions \
      LEFT JOIN outbox ON outbox.action_id = actions.id";
 
 impl ActionRow {
-    fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+    fn from_row(row: &Row<'_>) -> SqlResult<Self> {
         Ok(Self {
             id: row.get("id")?,
             node: row.get("node")?,
@@ -73,7 +73,7 @@ impl ActionRow {
 }
 
 impl StepRow {
-    fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+    fn from_row(row: &Row<'_>) -> SqlResult<Self> {
         Ok(Self {
             at: row.get::<_, Micros>("at")?.0,
             state: row.get::<_, Word<_>>("state")?.0,
@@ -85,19 +85,25 @@ impl StepRow {
 impl View<'_> {
     /// The newest action of a node, whatever became of it.
     pub(crate) fn newest_action(&self, node: &str) -> Result<Option<ActionRow>, StoreError> {
-        let sql = format!("{SELECT} WHERE node = ?1 ORDER BY created_at DESC, actions.rowid DESC LIMIT 1");
-        self.row("read a node's newest action", &sql, [node], ActionRow::from_row)
+        let sql =
+            format!("{SELECT} WHERE node = ?1 ORDER BY created_at DESC, actions.decision_id DESC LIMIT 1");
+        self.row("read a node's newest action", &sql, params![node], ActionRow::from_row)
     }
 
     /// The action with this id.
     pub(crate) fn action(&self, id: &str) -> Result<Option<ActionRow>, StoreError> {
-        self.row("read an action", &format!("{SELECT} WHERE actions.id = ?1"), [id], ActionRow::from_row)
+        self.row(
+            "read an action",
+            &format!("{SELECT} WHERE actions.id = ?1"),
+            params![id],
+            ActionRow::from_row,
+        )
     }
 
     /// The newest action of a node that failed.
     pub(crate) fn newest_failed_action(&self, node: &str) -> Result<Option<ActionRow>, StoreError> {
         let sql = format!("{SELECT} WHERE node = ?1 AND state = 'failed' ORDER BY updated_at DESC LIMIT 1");
-        self.row("read a node's newest failed action", &sql, [node], ActionRow::from_row)
+        self.row("read a node's newest failed action", &sql, params![node], ActionRow::from_row)
     }
 
     /// The actions that take a budget. Each has an order, and many more may be
@@ -107,19 +113,19 @@ impl View<'_> {
             "{SELECT} WHERE actions.id IN (SELECT action_id FROM outbox) \
              AND state IN ('proposed', 'dispatched') ORDER BY created_at"
         );
-        self.rows("read the open actions", &sql, [], ActionRow::from_row)
+        self.rows("read the open actions", &sql, params![], ActionRow::from_row)
     }
 
     /// The actions that the platform has not confirmed, and that are not over.
     pub(crate) fn pending_actions(&self) -> Result<Vec<ActionRow>, StoreError> {
         let sql = format!("{SELECT} WHERE state IN ('held', 'proposed') ORDER BY created_at");
-        self.rows("read the pending actions", &sql, [], ActionRow::from_row)
+        self.rows("read the pending actions", &sql, params![], ActionRow::from_row)
     }
 
     /// The nodes that have a held action.
     pub(crate) fn held_nodes(&self) -> Result<Vec<String>, StoreError> {
         let sql = "SELECT node FROM actions WHERE state = 'held' ORDER BY created_at";
-        self.rows("read the held actions", sql, [], |row| row.get(0))
+        self.rows("read the held actions", sql, params![], |row| row.get(0))
     }
 
     /// The newest actions that `filter` means, the newest first.
@@ -129,9 +135,9 @@ impl View<'_> {
         limit: usize,
     ) -> Result<Vec<ActionRow>, StoreError> {
         let sql = format!(
-            "{SELECT} WHERE (?1 IS NULL OR node = ?1) AND (?2 IS NULL OR group_name = ?2) \
-             AND (?3 IS NULL OR updated_at >= ?3 OR state IN ('held', 'proposed', 'dispatched')) \
-             AND (?4 IS NULL OR created_at < ?4) ORDER BY created_at DESC, actions.rowid DESC LIMIT ?5"
+            "{SELECT} WHERE (CAST(?1 AS TEXT) IS NULL OR node = ?1) AND (CAST(?2 AS TEXT) IS NULL OR group_name = ?2) \
+             AND (CAST(?3 AS BIGINT) IS NULL OR updated_at >= ?3 OR state IN ('held', 'proposed', 'dispatched')) \
+             AND (CAST(?4 AS BIGINT) IS NULL OR created_at < ?4) ORDER BY created_at DESC, actions.decision_id DESC LIMIT ?5"
         );
         let (from, until) = filter.between.map(|(from, until)| (Micros(from), Micros(until))).unzip();
         let values = params![filter.node, filter.group, from, until, limit];
@@ -141,7 +147,7 @@ impl View<'_> {
     /// An action's life, from its beginning.
     pub(crate) fn action_history(&self, id: &str) -> Result<Vec<StepRow>, StoreError> {
         let sql = "SELECT at, state, reason FROM action_history WHERE action_id = ?1 ORDER BY id";
-        self.rows("read an action's history", sql, [id], StepRow::from_row)
+        self.rows("read an action's history", sql, params![id], StepRow::from_row)
     }
 }
 

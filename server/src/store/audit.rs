@@ -1,7 +1,7 @@
 //! The audit: who changed what, when and why, in the transaction of the change.
 
+use super::sql::{Row, SqlResult, params};
 use jiff::Timestamp;
-use rusqlite::{Row, params};
 use serde_json::Value;
 
 use super::columns::{Json, Micros, Word};
@@ -33,7 +33,7 @@ pub(crate) struct AuditRow {
 }
 
 impl AuditRow {
-    fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+    fn from_row(row: &Row<'_>) -> SqlResult<Self> {
         Ok(Self {
             id: row.get("id")?,
             at: row.get::<_, Micros>("at")?.0,

@@ -1,10 +1,12 @@
 //! How values stand in columns.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
-use rusqlite::ToSql;
-use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, ValueRef};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+use super::sql::{FromColumn, Param, Unfit, Value, ValueRef};
 
 /// Level of compression: bodies are written once and seldom read.
 const ZSTD_LEVEL: i32 = 3;
@@ -12,54 +14,49 @@ const ZSTD_LEVEL: i32 = 3;
 /// A time, as microseconds since 1970.
 pub(super) struct Micros(pub(super) Timestamp);
 
-impl ToSql for Micros {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(self.0.as_microsecond().into())
+impl Param for Micros {
+    fn value(&self) -> Result<Value<'_>, Unfit> {
+        Ok(Value::Integer(self.0.as_microsecond()))
     }
 }
 
-impl FromSql for Micros {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        Timestamp::from_microsecond(value.as_i64()?).map(Self).map_err(FromSqlError::other)
+impl FromColumn for Micros {
+    fn from_column(value: ValueRef<'_>) -> Result<Self, Unfit> {
+        Timestamp::from_microsecond(value.as_integer()?).map(Self).map_err(unusable)
     }
 }
 
 /// A value that is one word in JSON, as that word.
 pub(super) struct Word<T>(pub(super) T);
 
-impl<T: Serialize> ToSql for Word<T> {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        match serde_json::to_value(&self.0) {
-            Ok(serde_json::Value::String(word)) => Ok(word.into()),
-            Ok(other) => {
-                Err(rusqlite::Error::ToSqlConversionFailure(format!("{other} is not a word").into()))
-            }
-            Err(error) => Err(rusqlite::Error::ToSqlConversionFailure(error.into())),
+impl<T: Serialize> Param for Word<T> {
+    fn value(&self) -> Result<Value<'_>, Unfit> {
+        match serde_json::to_value(&self.0).map_err(unusable)? {
+            serde_json::Value::String(word) => Ok(Value::Text(Cow::Owned(word))),
+            other => Err(unusable(format!("{other} is not a word"))),
         }
     }
 }
 
-impl<T: DeserializeOwned> FromSql for Word<T> {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        let word = serde_json::Value::String(value.as_str()?.to_owned());
-        serde_json::from_value(word).map(Self).map_err(FromSqlError::other)
+impl<T: DeserializeOwned> FromColumn for Word<T> {
+    fn from_column(value: ValueRef<'_>) -> Result<Self, Unfit> {
+        let word = serde_json::Value::String(value.as_text()?.to_owned());
+        serde_json::from_value(word).map(Self).map_err(unusable)
     }
 }
 
 /// A value as JSON text.
 pub(super) struct Json<T>(pub(super) T);
 
-impl<T: Serialize> ToSql for Json<T> {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        let json = serde_json::to_string(&self.0)
-            .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
-        Ok(json.into())
+impl<T: Serialize> Param for Json<T> {
+    fn value(&self) -> Result<Value<'_>, Unfit> {
+        serde_json::to_string(&self.0).map(|json| Value::Text(Cow::Owned(json))).map_err(unusable)
     }
 }
 
-impl<T: DeserializeOwned> FromSql for Json<T> {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        serde_json::from_str(value.as_str()?).map(Self).map_err(FromSqlError::other)
+impl<T: DeserializeOwned> FromColumn for Json<T> {
+    fn from_column(value: ValueRef<'_>) -> Result<Self, Unfit> {
+        serde_json::from_str(value.as_text()?).map(Self).map_err(unusable)
     }
 }
 
@@ -74,25 +71,28 @@ impl PackedBytes {
     }
 }
 
-impl ToSql for PackedBytes {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        self.0.to_sql()
+impl Param for PackedBytes {
+    fn value(&self) -> Result<Value<'_>, Unfit> {
+        self.0.value()
     }
 }
 
 /// Bytes, compressed.
 pub(super) struct Packed<T>(pub(super) T);
 
-impl<T: AsRef<[u8]>> ToSql for Packed<T> {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        let packed = zstd::encode_all(self.0.as_ref(), ZSTD_LEVEL)
-            .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
-        Ok(packed.into())
+impl<T: AsRef<[u8]>> Param for Packed<T> {
+    fn value(&self) -> Result<Value<'_>, Unfit> {
+        let packed = zstd::encode_all(self.0.as_ref(), ZSTD_LEVEL).map_err(unusable)?;
+        Ok(Value::Blob(Cow::Owned(packed)))
     }
 }
 
-impl FromSql for Packed<Vec<u8>> {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        zstd::decode_all(value.as_blob()?).map(Self).map_err(FromSqlError::other)
+impl FromColumn for Packed<Vec<u8>> {
+    fn from_column(value: ValueRef<'_>) -> Result<Self, Unfit> {
+        zstd::decode_all(value.as_blob()?).map(Self).map_err(unusable)
     }
+}
+
+fn unusable(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Unfit {
+    Unfit::Value(reason.into())
 }

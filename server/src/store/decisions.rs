@@ -1,10 +1,10 @@
 //! Decisions, with all that policy was asked.
 
+use super::sql::{Row, SqlResult, params};
 use congruent_protocol::decision::Decision;
 use congruent_protocol::digest::Digest;
 use congruent_protocol::verification::State;
 use jiff::Timestamp;
-use rusqlite::{Row, params};
 
 use super::columns::{Json, Micros, Packed, Word};
 use super::{StoreError, Tx, View};
@@ -37,7 +37,7 @@ const SELECT: &str = "SELECT decisions.*, reports.sequence FROM decisions LEFT J
      ON reports.id = decisions.report_id";
 
 impl DecisionRow {
-    fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+    fn from_row(row: &Row<'_>) -> SqlResult<Self> {
         let decided = row.get::<_, Option<Json<Decision>>>("decision")?;
         let outcome = match decided {
             Some(decision) => Ok(decision.0),
@@ -62,13 +62,14 @@ impl View<'_> {
     /// The decision with this id.
     pub(crate) fn decision(&self, id: i64) -> Result<Option<DecisionRow>, StoreError> {
         let sql = format!("{SELECT} WHERE decisions.id = ?1");
-        self.row("read a decision", &sql, [id], DecisionRow::from_row)
+        self.row("read a decision", &sql, params![id], DecisionRow::from_row)
     }
 
     /// What policy was asked for a decision: JSON, as it was asked.
     pub(crate) fn decision_input(&self, id: i64) -> Result<Option<Vec<u8>>, StoreError> {
         let sql = "SELECT input FROM decisions WHERE id = ?1";
-        let input = self.row("read a decision's input", sql, [id], |row| row.get::<_, Packed<Vec<u8>>>(0))?;
+        let input =
+            self.row("read a decision's input", sql, params![id], |row| row.get::<_, Packed<Vec<u8>>>(0))?;
         Ok(input.map(|packed| packed.0))
     }
 
@@ -80,7 +81,7 @@ impl View<'_> {
         limit: usize,
     ) -> Result<Vec<DecisionRow>, StoreError> {
         let sql = format!(
-            "{SELECT} WHERE (?1 IS NULL OR decisions.node = ?1) AND (?2 IS NULL OR group_name = ?2) \
+            "{SELECT} WHERE (CAST(?1 AS TEXT) IS NULL OR decisions.node = ?1) AND (CAST(?2 AS TEXT) IS NULL OR group_name = ?2) \
              ORDER BY decisions.id DESC LIMIT ?3"
         );
         self.rows("read the decisions", &sql, params![node, group, limit], DecisionRow::from_row)

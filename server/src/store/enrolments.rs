@@ -1,10 +1,9 @@
 //! Which nodes are enrolled, and which were.
 
+use super::sql::{FromColumn, Row, SqlResult, Unfit, ValueRef, params};
 use congruent_protocol::enrolment::SealKey;
 use congruent_protocol::key::PublicKey;
 use jiff::Timestamp;
-use rusqlite::types::{FromSqlError, Type};
-use rusqlite::{Row, params};
 
 use super::columns::Micros;
 use super::{StoreError, Tx, View};
@@ -32,32 +31,24 @@ impl EnrolmentRow {
     /// Every enrolment, also those that were revoked.
     pub(crate) fn all(view: &View<'_>) -> Result<Vec<Self>, StoreError> {
         let sql = "SELECT * FROM enrolments ORDER BY node, enrolled_at";
-        view.rows("read the enrolments", sql, [], Self::from_row)
+        view.rows("read the enrolments", sql, params![], Self::from_row)
     }
 
     /// Whether any node ever enrolled.
     pub(crate) fn is_any(view: &View<'_>) -> Result<bool, StoreError> {
         let sql = "SELECT EXISTS (SELECT 1 FROM enrolments)";
-        Ok(view.row("look for enrolments", sql, [], |row| row.get(0))?.unwrap_or(false))
+        Ok(view.row("look for enrolments", sql, params![], |row| row.get(0))?.unwrap_or(false))
     }
 
-    fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
-        let seal_key: Vec<u8> = row.get("seal_key")?;
-        let seal_key = seal_key.try_into().map_err(|_| {
-            let wrong = FromSqlError::other(std::io::Error::other("a seal key has 32 bytes"));
-            rusqlite::Error::FromSqlConversionFailure(0, Type::Blob, Box::new(wrong))
-        })?;
-        let public_key: Vec<u8> = row.get("public_key")?;
-        let public_key = PublicKey::from_spki(&public_key)
-            .map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, Type::Blob, Box::new(error)))?;
+    fn from_row(row: &Row<'_>) -> SqlResult<Self> {
         let time = |column| row.get::<_, Option<Micros>>(column).map(|time| time.map(|time| time.0));
         Ok(Self {
             id: row.get("id")?,
             node: row.get("node")?,
             group: row.get("group_name")?,
             key: row.get("key")?,
-            public_key,
-            seal_key: SealKey::new(seal_key),
+            public_key: row.get::<_, StoredKey>("public_key")?.0,
+            seal_key: SealKey::new(row.get("seal_key")?),
             enrolled_at: row.get::<_, Micros>("enrolled_at")?.0,
             admitted_by: row.get("admitted_by")?,
             agent_version: row.get("agent_version")?,
@@ -68,17 +59,32 @@ impl EnrolmentRow {
     }
 }
 
+/// A key, as SPKI in DER.
+struct StoredKey(PublicKey);
+
+impl FromColumn for StoredKey {
+    fn from_column(value: ValueRef<'_>) -> Result<Self, Unfit> {
+        PublicKey::from_spki(value.as_blob()?).map(Self).map_err(|error| Unfit::Value(error.into()))
+    }
+}
+
 impl View<'_> {
     /// The live enrolment of a node.
     pub(crate) fn enrolment_of(&self, node: &str) -> Result<Option<EnrolmentRow>, StoreError> {
         let sql = "SELECT * FROM enrolments WHERE node = ?1 AND revoked_at IS NULL";
-        self.row("read a node's enrolment", sql, [node], EnrolmentRow::from_row)
+        self.row("read a node's enrolment", sql, params![node], EnrolmentRow::from_row)
+    }
+
+    /// The newest enrolment of a node, also a revoked one.
+    pub(crate) fn newest_enrolment_of(&self, node: &str) -> Result<Option<EnrolmentRow>, StoreError> {
+        let sql = "SELECT * FROM enrolments WHERE node = ?1 ORDER BY enrolled_at DESC, revoked_at IS NULL DESC LIMIT 1";
+        self.row("read a node's newest enrolment", sql, params![node], EnrolmentRow::from_row)
     }
 
     /// The enrolment of a key, also a revoked one.
     pub(crate) fn enrolment_with_key(&self, key: &str) -> Result<Option<EnrolmentRow>, StoreError> {
         let sql = "SELECT * FROM enrolments WHERE key = ?1";
-        self.row("read a key's enrolment", sql, [key], EnrolmentRow::from_row)
+        self.row("read a key's enrolment", sql, params![key], EnrolmentRow::from_row)
     }
 }
 

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use congruent_protocol::digest::Digest;
 use congruent_protocol::ledger::LedgerError;
 
+use super::sql::{Condition, SqlError};
+
 /// Why the store failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StoreError {
@@ -14,8 +16,21 @@ pub(crate) enum StoreError {
         #[source]
         source: rusqlite::Error,
     },
+    #[error("cannot reach the database {server}")]
+    Connect {
+        server: String,
+        #[source]
+        source: postgres::Error,
+    },
+    #[error("the database {0} does not answer; this collector tries again by itself")]
+    Away(String),
     #[error("the database {} is not there; `congruent-server serve` makes it", .0.display())]
     Missing(PathBuf),
+    #[error("cannot start the store's thread")]
+    Thread {
+        #[source]
+        source: std::io::Error,
+    },
     #[error("cannot lock {}", .path.display())]
     Lock {
         path: PathBuf,
@@ -28,32 +43,30 @@ pub(crate) enum StoreError {
     )]
     InUse(PathBuf),
     #[error(
-        "the database {} is of version {found}, from a newer congruent-server; this one knows version {known}: \
-         run the newer one, or restore a backup from before the upgrade",
-        .path.display()
+        "the database {database} is of version {found}, from a newer congruent-server; this one knows version \
+         {known}: run the newer one, or restore a backup from before the upgrade"
     )]
-    Newer { path: PathBuf, found: i64, known: i64 },
+    Newer { database: String, found: i64, known: i64 },
     #[error(
-        "the database {} is of version {found}, and this program reads version {known}; \
-         start `congruent-server serve` once to bring it up to date",
-        .path.display()
+        "the database {database} is of version {found}, and this program reads version {known}; \
+         start `congruent-server serve` once to bring it up to date"
     )]
-    Older { path: PathBuf, found: i64, known: i64 },
+    Older { database: String, found: i64, known: i64 },
     #[error("the database {} is not a regular file; give `database` the path of one", .0.display())]
     NotAFile(PathBuf),
-    #[error("{} is not a database of congruent-server; give `database` another path", .0.display())]
-    Foreign(PathBuf),
+    #[error("{0} is not a database of congruent-server; give `database` another one")]
+    Foreign(String),
     #[error("cannot bring the database to version {version}")]
     Migrate {
         version: i64,
         #[source]
-        source: rusqlite::Error,
+        source: SqlError,
     },
     #[error("cannot {action} in the database")]
     Query {
         action: &'static str,
         #[source]
-        source: rusqlite::Error,
+        source: SqlError,
     },
     #[error("cannot read what the database holds as {what}")]
     Stored {
@@ -65,11 +78,25 @@ pub(crate) enum StoreError {
     NoSet(Digest),
     #[error("a first value in the database is not usable")]
     Ledger(#[source] LedgerError),
+    /// Of the others in a batch that failed as a whole.
+    #[error("{0}")]
+    Together(String),
     #[error("cannot {action}: the store has stopped")]
     Stopped { action: &'static str },
 }
 
+impl StoreError {
+    /// What the failure means for whoever asked.
+    pub(super) fn condition(&self) -> Condition {
+        match self {
+            Self::Query { source, .. } | Self::Migrate { source, .. } => source.condition(),
+            Self::Connect { .. } | Self::Away(_) => Condition::Lost,
+            _ => Condition::Failed,
+        }
+    }
+}
+
 /// Names the action that a failed statement was part of.
-pub(super) fn to(action: &'static str) -> impl Fn(rusqlite::Error) -> StoreError {
+pub(super) fn to(action: &'static str) -> impl Fn(SqlError) -> StoreError {
     move |source| StoreError::Query { action, source }
 }

@@ -1,8 +1,8 @@
 //! Sets of findings, by their digests: stored once, however many reports name them.
 
+use super::sql::params;
 use congruent_protocol::digest::Digest;
 use congruent_protocol::drift::Finding;
-use rusqlite::params;
 
 use super::columns::{Packed, PackedBytes, Word};
 use super::{StoreError, Tx, View};
@@ -27,7 +27,7 @@ impl Tx<'_> {
         count: u64,
         json: &PackedBytes,
     ) -> Result<(), StoreError> {
-        let sql = "INSERT OR IGNORE INTO finding_sets (digest, count, body) VALUES (?1, ?2, ?3)";
+        let sql = "INSERT INTO finding_sets (digest, count, body) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
         self.execute("keep a set of findings", sql, params![Word(digest), count, json]).map(drop)
     }
 }

@@ -1,10 +1,10 @@
 //! First values: each is recorded once, and an instance's ledger only grows.
 
+use super::sql::params;
 use congruent_protocol::digest::Digest;
 use congruent_protocol::ledger::{FirstValue, Ledger};
 use congruent_protocol::report::Outcome;
 use jiff::Timestamp;
-use rusqlite::params;
 
 use super::columns::{Json, Micros, Word};
 use super::{StoreError, Tx, View};
@@ -20,7 +20,7 @@ impl View<'_> {
     /// The root of the stack that a node was held to in the last look that it completed.
     pub(crate) fn root_of(&self, node: &str) -> Result<Option<Digest>, StoreError> {
         let sql = "SELECT id FROM reports WHERE node = ?1 AND sweep IS NOT NULL ORDER BY chain DESC, sequence DESC LIMIT 1";
-        let Some(id) = self.row("look for a node's last look", sql, [node], |row| row.get(0))? else {
+        let Some(id) = self.row("look for a node's last look", sql, params![node], |row| row.get(0))? else {
             return Ok(None);
         };
         Ok(match self.report_body(id)?.outcome {
@@ -53,8 +53,8 @@ impl Tx<'_> {
         values: &[FirstValue],
         (report_id, at): (i64, Timestamp),
     ) -> Result<(), StoreError> {
-        let sql = "INSERT OR IGNORE INTO first_values (chain_id, root, path, value, recorded_at, report_id) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+        let sql = "INSERT INTO first_values (chain_id, root, path, value, recorded_at, report_id) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING";
         for value in values {
             let row =
                 params![chain_id, Word(root), value.path.as_bytes(), Json(value), Micros(at), report_id];

@@ -1,7 +1,7 @@
 //! Join tokens, and which keys have joined with them.
 
+use super::sql::{Row, SqlResult, params};
 use jiff::Timestamp;
-use rusqlite::{Row, params};
 
 use super::columns::{Json, Micros};
 use super::{StoreError, Tx, View};
@@ -43,7 +43,7 @@ const SELECT: &str =
     "SELECT *, (SELECT count(*) FROM join_uses WHERE token_id = id) AS uses FROM join_tokens";
 
 impl JoinTokenRow {
-    fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+    fn from_row(row: &Row<'_>) -> SqlResult<Self> {
         Ok(Self {
             id: row.get("id")?,
             hash: TokenHash::from_bytes(row.get("hash")?),
@@ -66,13 +66,21 @@ impl View<'_> {
     /// The token that hashes to `hash`.
     pub(crate) fn join_token_of(&self, hash: &TokenHash) -> Result<Option<JoinTokenRow>, StoreError> {
         let sql = format!("{SELECT} WHERE hash = ?1");
-        self.row("read a join token", &sql, [hash.as_bytes()], JoinTokenRow::from_row)
+        self.row("read a join token", &sql, params![hash.as_bytes()], JoinTokenRow::from_row)
     }
 
     /// The newest tokens, the newest first.
     pub(crate) fn join_tokens(&self, limit: usize) -> Result<Vec<JoinTokenRow>, StoreError> {
         let sql = format!("{SELECT} ORDER BY created_at DESC, id LIMIT ?1");
-        self.rows("read the join tokens", &sql, [limit], JoinTokenRow::from_row)
+        self.rows("read the join tokens", &sql, params![limit], JoinTokenRow::from_row)
+    }
+
+    /// The ids of the tokens that a node can still join a group with.
+    pub(crate) fn live_join_tokens(&self, group: &str, now: Timestamp) -> Result<Vec<String>, StoreError> {
+        let sql = "SELECT id FROM join_tokens WHERE group_name = ?1 AND revoked_at IS NULL AND expires_at > ?2 \
+             AND (is_reusable OR NOT EXISTS (SELECT 1 FROM join_uses WHERE token_id = join_tokens.id)) \
+             ORDER BY id";
+        self.rows("read a group's join tokens", sql, params![group, Micros(now)], |row| row.get(0))
     }
 
     /// How a token was used, also by `key`; recently is from `since` on.
@@ -130,7 +138,7 @@ impl Tx<'_> {
     /// Counts that a token was brought and refused.
     pub(crate) fn note_join_refusal(&self, token_id: &str) -> Result<(), StoreError> {
         let sql = "UPDATE join_tokens SET refused = refused + 1 WHERE id = ?1";
-        self.execute("count a refusal of a join token", sql, [token_id]).map(drop)
+        self.execute("count a refusal of a join token", sql, params![token_id]).map(drop)
     }
 
     /// Revokes a token; gives whether there was one that was not revoked.

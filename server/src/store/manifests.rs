@@ -1,10 +1,10 @@
 //! The manifests that were imported, as far as the store has them: their files
 //! lie in a folder.
 
+use super::sql::{Row, SqlResult, params};
 use congruent_protocol::digest::Digest;
 use congruent_protocol::manifest::ManifestKind;
 use jiff::Timestamp;
-use rusqlite::{Row, params};
 
 use super::columns::{Json, Micros, Word};
 use super::{StoreError, Tx, View};
@@ -33,7 +33,7 @@ pub(crate) struct ManifestRow {
 }
 
 impl ManifestRow {
-    fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+    fn from_row(row: &Row<'_>) -> SqlResult<Self> {
         let time = |column| row.get::<_, Option<Micros>>(column).map(|time| time.map(|time| time.0));
         Ok(Self {
             digest: row.get::<_, Word<_>>("digest")?.0,
@@ -58,7 +58,7 @@ impl View<'_> {
     /// The newest imports, the newest first.
     pub(crate) fn manifests(&self, limit: usize) -> Result<Vec<ManifestRow>, StoreError> {
         let sql = "SELECT * FROM manifests ORDER BY imported_at DESC, digest LIMIT ?1";
-        self.rows("read the manifests", sql, [limit], ManifestRow::from_row)
+        self.rows("read the manifests", sql, params![limit], ManifestRow::from_row)
     }
 
     /// Those with this root, or the one whose file has this digest: first those
@@ -66,13 +66,13 @@ impl View<'_> {
     pub(crate) fn manifests_named(&self, id: &Digest) -> Result<Vec<ManifestRow>, StoreError> {
         let sql = "SELECT * FROM manifests WHERE digest = ?1 OR root = ?1 \
              ORDER BY withdrawn_at IS NOT NULL, imported_at DESC, digest";
-        self.rows("look up a manifest", sql, [Word(*id)], ManifestRow::from_row)
+        self.rows("look up a manifest", sql, params![Word(*id)], ManifestRow::from_row)
     }
 
     /// The one whose file has this digest.
     pub(crate) fn manifest(&self, digest: &Digest) -> Result<Option<ManifestRow>, StoreError> {
         let sql = "SELECT * FROM manifests WHERE digest = ?1";
-        self.row("read a manifest", sql, [Word(*digest)], ManifestRow::from_row)
+        self.row("read a manifest", sql, params![Word(*digest)], ManifestRow::from_row)
     }
 }
 

@@ -1,7 +1,8 @@
 //! The store: what the collector knows, durable. Only this module knows SQL.
 //!
-//! One thread owns the one connection that writes; each write is a transaction,
-//! and its answer comes after the commit. Reads have connections of their own, nodes'
+//! It is a file of SQLite, or a server of PostgreSQL; the statements are the same. One
+//! thread owns the one connection that writes. What waits for it is committed together,
+//! and each write's answer comes after that. Reads have connections of their own, nodes'
 //! apart from operators', and see what is committed. The interface is [`Tx`] and [`View`], whose methods
 //! stand beside the tables that they are about; callers put them together in
 //! closures, so that what belongs together is one transaction.
@@ -9,6 +10,7 @@
 mod actions;
 mod audit;
 mod columns;
+mod database;
 mod decisions;
 mod enrolments;
 mod error;
@@ -17,6 +19,7 @@ mod first_values;
 mod groups;
 mod join_tokens;
 mod manifests;
+mod node_list;
 mod nodes;
 mod operators;
 mod outbox;
@@ -24,28 +27,31 @@ mod period;
 mod readers;
 mod reports;
 mod schema;
+mod sql;
 mod statement;
 #[cfg(test)]
 mod tests;
 mod trouble;
+mod writer;
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::time::Duration;
+use std::sync::Arc;
 
-use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use actions::{ActionFilter, ActionRow, NewAction, StepRow};
 pub(crate) use audit::AuditRow;
 pub(crate) use columns::PackedBytes;
+pub(crate) use database::{AddressError, Database};
 pub(crate) use decisions::{DecisionRow, NewDecision};
 pub(crate) use enrolments::EnrolmentRow;
 pub(crate) use error::StoreError;
 pub(crate) use groups::GroupRow;
 pub(crate) use join_tokens::{JoinTokenRow, JoinUses};
 pub(crate) use manifests::ManifestRow;
+pub(crate) use node_list::{ListedNode, NamePattern, NodeFilter};
 pub(crate) use nodes::{NodeRow, StateRow};
 pub(crate) use operators::OperatorRow;
 pub(crate) use outbox::{DeliveryRow, DueDelivery};
@@ -55,66 +61,58 @@ pub(crate) use trouble::{ChainNoteRow, RefusalRow};
 
 use error::to;
 use readers::Readers;
+use sql::{Connection, Purpose, Sqlite};
+use writer::{Job, Work, Writer};
 
-/// How long a statement waits for another process that reads.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Writes that wait for the writer; more make their senders wait.
-const WRITES_WAITING: usize = 256;
-
-/// A write, which says whether there may be others after it.
-type Write = Box<dyn FnOnce(&mut Connection) -> Trust + Send>;
-
-/// Whether what the disk says can be believed yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Trust {
-    Unbroken,
-    /// A write or a sync failed. What the kernel had of it may be lost, and the next
-    /// sync would not tell: nothing more is acknowledged.
-    Broken,
-}
+const WRITES_WAITING: usize = 1024;
 
 /// A handle to the store; clones share it.
 #[derive(Clone)]
 pub(crate) struct Store {
-    writes: mpsc::Sender<Write>,
+    writes: mpsc::Sender<Box<dyn Job>>,
     readers: Readers,
 }
 
 impl Store {
-    /// Opens the database at `path`, makes it where there is none, and brings
-    /// it up to date. No other collector may have it open.
-    pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
-        let lock = lock(path)?;
-        let open = |source| StoreError::Open { path: path.to_owned(), source };
-        // Without URIs: a path is a path.
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let mut writer = Connection::open_with_flags(path, flags).map_err(open)?;
-        schema::check_ours(&writer, path)?;
-        prepare(&writer).map_err(open)?;
-        schema::migrate(&mut writer, path)?;
-        let readers = Readers::open(path)?;
+    /// Opens the database, makes it where there is none, and brings it up to date. No
+    /// other collector may have a file of SQLite open.
+    pub(crate) fn open(database: &Database) -> Result<Self, StoreError> {
+        let database = Arc::new(database.clone());
+        let readers = Readers::new(Arc::clone(&database));
         let (writes, inbox) = mpsc::channel(WRITES_WAITING);
+        let (answer, opened) = std::sync::mpsc::channel();
+        let failed = |source| StoreError::Thread { source };
         std::thread::Builder::new()
             .name("store".to_owned())
-            .spawn(move || write_all(writer, inbox, lock))
-            .map_err(|source| StoreError::Lock { path: path.to_owned(), source })?;
+            .spawn(move || match Writer::open(database) {
+                Ok(writer) => {
+                    let _ = answer.send(Ok(()));
+                    writer.run(inbox);
+                }
+                Err(error) => {
+                    let _ = answer.send(Err(error));
+                }
+            })
+            .map_err(failed)?;
+        opened.recv().map_err(|_| StoreError::Stopped { action: "open it" })??;
         Ok(Self { writes, readers })
     }
 
     /// A handle whose reads do not wait for those of other handles. Writes are in one
     /// order with all others.
-    pub(crate) fn reading_apart(&self) -> Result<Self, StoreError> {
-        Ok(Self { writes: self.writes.clone(), readers: self.readers.apart()? })
+    pub(crate) fn reading_apart(&self) -> Self {
+        Self { writes: self.writes.clone(), readers: self.readers.apart() }
     }
 
-    /// Runs `work` in one transaction, and answers after its commit. When
-    /// `work` fails, nothing is written.
+    /// Runs `work` in one transaction, and answers after its commit. When `work` fails,
+    /// nothing is written. It may run more than once, of which the last counts.
     pub(crate) async fn write<T, F>(&self, action: &'static str, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: FnOnce(&Tx<'_>) -> Result<T, StoreError> + Send + 'static,
+        F: Fn(&Tx<'_>) -> Result<T, StoreError> + Send + 'static,
     {
-        self.write_then(action, work, |_| ()).await
+        self.send(action, |answer| Work::new(work, None::<fn(&T)>, answer)).await
     }
 
     /// As [`Store::write`]; and `then`, once that is committed and before the
@@ -127,22 +125,20 @@ impl Store {
     ) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: FnOnce(&Tx<'_>) -> Result<T, StoreError> + Send + 'static,
+        F: Fn(&Tx<'_>) -> Result<T, StoreError> + Send + 'static,
         G: FnOnce(&T) + Send + 'static,
     {
+        self.send(action, |answer| Work::new(work, Some(then), answer)).await
+    }
+
+    async fn send<T, J: Job + 'static>(
+        &self,
+        action: &'static str,
+        work: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> J,
+    ) -> Result<T, StoreError> {
         let (answer, answered) = oneshot::channel();
-        let write: Write = Box::new(move |connection| {
-            let written = transact(connection, action, work);
-            if let Ok(value) = &written {
-                then(value);
-            }
-            let trust = trust_after(&written);
-            // Nobody waits any more when the sender has gone; the write counts.
-            let _ = answer.send(written);
-            trust
-        });
         let stopped = || StoreError::Stopped { action };
-        self.writes.send(write).await.map_err(|_| stopped())?;
+        self.writes.send(Box::new(work(answer))).await.map_err(|_| stopped())?;
         answered.await.map_err(|_| stopped())?
     }
 
@@ -151,32 +147,43 @@ impl Store {
         self.writes.closed().await;
     }
 
-    /// Runs `work` on one consistent view of what is committed.
+    /// How many writes wait, and how many may.
+    pub(crate) fn queue(&self) -> (usize, usize) {
+        let room = self.writes.max_capacity();
+        (room - self.writes.capacity(), room)
+    }
+
+    /// Runs `work` on one consistent view of what is committed. It may run more than once.
     pub(crate) async fn read<T, F>(&self, action: &'static str, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: FnOnce(&View<'_>) -> Result<T, StoreError> + Send + 'static,
+        F: Fn(&View<'_>) -> Result<T, StoreError> + Send + 'static,
     {
         self.readers.read(action, work).await
     }
 }
 
-/// Reads the database at `path`, beside a collector that may be running.
-pub(crate) fn read_only<T>(
-    path: &Path,
+/// Reads the database, beside a collector that may be running.
+pub(crate) fn read_only<T: Send>(
+    database: &Database,
     action: &'static str,
-    work: impl FnOnce(&View<'_>) -> Result<T, StoreError>,
+    work: impl Fn(&View<'_>) -> Result<T, StoreError> + Send,
 ) -> Result<T, StoreError> {
-    if !path.exists() {
-        return Err(StoreError::Missing(path.to_owned()));
+    if let Some(missing) = database.file().filter(|path| !path.exists()) {
+        return Err(StoreError::Missing(missing.to_owned()));
     }
-    let mut connection = open_to_read(path)?;
-    schema::check(&connection, path)?;
-    view(&mut connection, action, work)
+    let reading = || {
+        let mut connection = database.reader(None)?;
+        schema::check(&mut connection, database)?;
+        view(&connection, action, work)
+    };
+    // A connection to a server waits for it, which no task may.
+    let read = std::thread::scope(|scope| scope.spawn(reading).join());
+    read.unwrap_or(Err(StoreError::Stopped { action }))
 }
 
 /// What is committed, as it stood at one time.
-pub(crate) struct View<'a>(&'a Transaction<'a>);
+pub(crate) struct View<'a>(&'a Connection);
 
 /// A transaction that writes. It reads like a [`View`], its own writes included.
 pub(crate) struct Tx<'a>(View<'a>);
@@ -207,67 +214,11 @@ fn lock(path: &Path) -> Result<File, StoreError> {
     }
 }
 
-/// What was acknowledged must outlive the machine: hence FULL, which syncs the
-/// write-ahead log at every commit.
-fn prepare(connection: &Connection) -> rusqlite::Result<()> {
-    connection.busy_timeout(BUSY_TIMEOUT)?;
-    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update(None, "foreign_keys", true)
-}
-
-fn open_to_read(path: &Path) -> Result<Connection, StoreError> {
-    let open = |source| StoreError::Open { path: path.to_owned(), source };
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(open)?;
-    connection.busy_timeout(BUSY_TIMEOUT).map_err(open)?;
-    Ok(connection)
-}
-
-/// The writer's thread: ends when the last handle has gone, and only then lets
-/// go of the lock.
-fn write_all(mut connection: Connection, mut inbox: mpsc::Receiver<Write>, lock: File) {
-    while let Some(write) = inbox.blocking_recv() {
-        if write(&mut connection) == Trust::Broken {
-            tracing::error!("the store stops: the disk failed, and what it keeps cannot be relied on");
-            break;
-        }
-    }
-    drop(connection);
-    drop(lock);
-}
-
-/// A full disk is mended by room, and a failed one by nothing.
-fn trust_after<T>(written: &Result<T, StoreError>) -> Trust {
-    match written {
-        Err(StoreError::Query { source: rusqlite::Error::SqliteFailure(failure, _), .. })
-            if failure.code == rusqlite::ErrorCode::SystemIoFailure =>
-        {
-            Trust::Broken
-        }
-        _ => Trust::Unbroken,
-    }
-}
-
-/// BEGIN IMMEDIATE, since a transaction that begins as a reader and then writes
-/// is refused at once when another process writes, whatever the timeout.
-fn transact<T>(
-    connection: &mut Connection,
-    action: &'static str,
-    work: impl FnOnce(&Tx<'_>) -> Result<T, StoreError>,
-) -> Result<T, StoreError> {
-    let transaction =
-        connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(to(action))?;
-    let value = work(&Tx(View(&transaction)))?;
-    transaction.commit().map_err(to(action))?;
-    Ok(value)
-}
-
+/// Runs `work` on one consistent view.
 fn view<T>(
-    connection: &mut Connection,
+    connection: &Connection,
     action: &'static str,
     work: impl FnOnce(&View<'_>) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
-    let transaction = connection.transaction().map_err(to(action))?;
-    work(&View(&transaction))
+    connection.transact(Purpose::Read, || work(&View(connection)), to(action))
 }

@@ -1,16 +1,19 @@
 //! Where each node stands, and every change of that.
 
+use congruent_protocol::decision::Verdict;
 use congruent_protocol::verification::State;
 use jiff::Timestamp;
-use rusqlite::{Row, params};
 
 use super::columns::{Micros, Word};
+use super::sql::{Row, SqlResult, params};
 use super::{StoreError, Tx, View};
 
 /// Where a node stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NodeRow {
     pub(crate) node: String,
+    /// The group that it is enrolled in; none where its enrolment was revoked.
+    pub(crate) group: Option<String>,
     /// Counts up with every report and every change of state.
     pub(crate) generation: u64,
     pub(crate) state: State,
@@ -40,9 +43,10 @@ pub(crate) struct StateRow {
 }
 
 impl NodeRow {
-    fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+    pub(super) fn from_row(row: &Row<'_>) -> SqlResult<Self> {
         Ok(Self {
             node: row.get("node")?,
+            group: row.get("group_name")?,
             generation: row.get("generation")?,
             state: row.get::<_, Word<_>>("state")?.0,
             note: row.get("note")?,
@@ -59,7 +63,7 @@ impl NodeRow {
 }
 
 impl StateRow {
-    pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+    pub(super) fn from_row(row: &Row<'_>) -> SqlResult<Self> {
         Ok(Self {
             node: row.get("node")?,
             at: row.get::<_, Micros>("at")?.0,
@@ -71,14 +75,14 @@ impl StateRow {
 }
 
 impl View<'_> {
-    /// Where `node` stands; none where it was never configured.
+    /// Where `node` stands; none where it never enrolled, or was forgotten.
     pub(crate) fn node(&self, node: &str) -> Result<Option<NodeRow>, StoreError> {
-        self.row("read a node", "SELECT * FROM nodes WHERE node = ?1", [node], NodeRow::from_row)
+        self.row("read a node", "SELECT * FROM nodes WHERE node = ?1", params![node], NodeRow::from_row)
     }
 
     /// Where every node stands, by id.
     pub(crate) fn nodes(&self) -> Result<Vec<NodeRow>, StoreError> {
-        self.rows("read the nodes", "SELECT * FROM nodes ORDER BY node", [], NodeRow::from_row)
+        self.rows("read the nodes", "SELECT * FROM nodes ORDER BY node", params![], NodeRow::from_row)
     }
 
     /// The newest changes of a node's state, the newest first.
@@ -90,20 +94,47 @@ impl View<'_> {
 
 impl Tx<'_> {
     /// Puts a node in that was not known, as `unknown`.
-    pub(crate) fn insert_node(&self, node: &str, at: Timestamp, note: &str) -> Result<(), StoreError> {
-        let sql = "INSERT INTO nodes (node, generation, state, note, since) VALUES (?1, 0, ?2, ?3, ?4)";
-        self.execute("put in a node", sql, params![node, Word(State::Unknown), note, Micros(at)])?;
+    pub(crate) fn insert_node(
+        &self,
+        node: &str,
+        group: &str,
+        at: Timestamp,
+        note: &str,
+    ) -> Result<(), StoreError> {
+        let sql = "INSERT INTO nodes (node, group_name, generation, state, note, since) \
+             VALUES (?1, ?2, 0, ?3, ?4, ?5)";
+        let values = params![node, group, Word(State::Unknown), note, Micros(at)];
+        self.execute("put in a node", sql, values)?;
         self.insert_state(node, State::Unknown, Some(note), at, None)
     }
 
     /// Has a node that enrolled anew begin as one that was never known: what was said of
     /// the machine that had its name before is not said of it.
-    pub(crate) fn begin_node_anew(&self, node: &str, at: Timestamp, note: &str) -> Result<(), StoreError> {
-        let sql = "UPDATE nodes SET generation = generation + 1, state = ?2, note = ?3, since = ?4, \
-             last_seen = NULL, reported_at = NULL, report_id = NULL, verified_report_id = NULL, \
-             decision_id = NULL, decision_key = NULL, policy_error = NULL WHERE node = ?1";
-        self.execute("begin a node anew", sql, params![node, Word(State::Unknown), note, Micros(at)])?;
+    pub(crate) fn begin_node_anew(
+        &self,
+        node: &str,
+        group: &str,
+        at: Timestamp,
+        note: &str,
+    ) -> Result<(), StoreError> {
+        let sql = "UPDATE nodes SET group_name = ?2, generation = generation + 1, state = ?3, note = ?4, \
+             since = ?5, last_seen = NULL, reported_at = NULL, report_id = NULL, verified_report_id = NULL, \
+             decision_id = NULL, decision_key = NULL, policy_error = NULL, verdict = NULL WHERE node = ?1";
+        let values = params![node, group, Word(State::Unknown), note, Micros(at)];
+        self.execute("begin a node anew", sql, values)?;
         self.insert_state(node, State::Unknown, Some(note), at, None)
+    }
+
+    /// Notes which group a node is enrolled in; none takes it out of the list.
+    pub(crate) fn set_node_group(&self, node: &str, group: Option<&str>) -> Result<(), StoreError> {
+        let sql = "UPDATE nodes SET group_name = ?2 WHERE node = ?1";
+        self.execute("note a node's group", sql, params![node, group]).map(drop)
+    }
+
+    /// Forgets where a node stands; gives whether it was known. What it reported and how
+    /// its state changed stays.
+    pub(crate) fn delete_node(&self, node: &str) -> Result<bool, StoreError> {
+        Ok(self.execute("forget a node", "DELETE FROM nodes WHERE node = ?1", params![node])? > 0)
     }
 
     /// Gives a node its newest report, and the state that goes with it.
@@ -124,7 +155,7 @@ impl Tx<'_> {
 
     /// Notes when nodes were heard of, which changes no state.
     pub(crate) fn note_heard(&self, heard: &[(String, Timestamp)]) -> Result<(), StoreError> {
-        let sql = "UPDATE nodes SET last_seen = max(coalesce(last_seen, 0), ?2) WHERE node = ?1";
+        let sql = "UPDATE nodes SET last_seen = ?2 WHERE node = ?1 AND coalesce(last_seen, 0) < ?2";
         for (node, at) in heard {
             self.execute("note a sign of life", sql, params![node, Micros(*at)])?;
         }
@@ -140,12 +171,16 @@ impl Tx<'_> {
         at: Timestamp,
         report_id: Option<i64>,
     ) -> Result<(), StoreError> {
-        let changed = self.node(node)?.is_none_or(|row| row.state != state);
-        let sql = "UPDATE nodes SET generation = generation + 1, state = ?2, note = ?3, \
-             since = CASE WHEN ?4 THEN ?5 ELSE since END WHERE node = ?1";
-        let values = params![node, Word(state), note, changed, Micros(at)];
-        self.execute("change a node's state", sql, values)?;
-        if changed { self.insert_state(node, state, note, at, report_id) } else { Ok(()) }
+        let action = "change a node's state";
+        if self.node(node)?.is_some_and(|row| row.state == state) {
+            // The indexes have the state, and are left alone where it stays.
+            let sql = "UPDATE nodes SET generation = generation + 1, note = ?2 WHERE node = ?1";
+            return self.execute(action, sql, params![node, note]).map(drop);
+        }
+        let sql = "UPDATE nodes SET generation = generation + 1, state = ?2, note = ?3, since = ?4 \
+             WHERE node = ?1";
+        self.execute(action, sql, params![node, Word(state), note, Micros(at)])?;
+        self.insert_state(node, state, note, at, report_id)
     }
 
     /// Notes which decision stands for a node, and what it depends on.
@@ -154,10 +189,12 @@ impl Tx<'_> {
         node: &str,
         decision_id: i64,
         key: &str,
-        policy_error: Option<&str>,
+        outcome: Result<Verdict, &str>,
     ) -> Result<(), StoreError> {
-        let sql = "UPDATE nodes SET decision_id = ?2, decision_key = ?3, policy_error = ?4 WHERE node = ?1";
-        self.execute("note a node's decision", sql, params![node, decision_id, key, policy_error]).map(drop)
+        let sql = "UPDATE nodes SET decision_id = ?2, decision_key = ?3, policy_error = ?4, verdict = ?5 \
+             WHERE node = ?1";
+        let values = params![node, decision_id, key, outcome.err(), outcome.ok().map(Word)];
+        self.execute("note a node's decision", sql, values).map(drop)
     }
 
     fn insert_state(

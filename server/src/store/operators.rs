@@ -1,7 +1,7 @@
 //! Operators and the digests of their tokens.
 
+use super::sql::{Row, SqlResult, params};
 use jiff::Timestamp;
-use rusqlite::{Row, params};
 
 use super::columns::{Micros, Word};
 use super::{StoreError, Tx, View};
@@ -23,7 +23,7 @@ pub(crate) struct OperatorRow {
 }
 
 impl OperatorRow {
-    fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+    fn from_row(row: &Row<'_>) -> SqlResult<Self> {
         let time = |column| row.get::<_, Option<Micros>>(column).map(|time| time.map(|time| time.0));
         Ok(Self {
             name: row.get("name")?,
@@ -51,12 +51,22 @@ impl OperatorRow {
 impl View<'_> {
     /// The operator of this name.
     pub(crate) fn operator(&self, name: &str) -> Result<Option<OperatorRow>, StoreError> {
-        self.row("read an operator", "SELECT * FROM operators WHERE name = ?1", [name], OperatorRow::from_row)
+        self.row(
+            "read an operator",
+            "SELECT * FROM operators WHERE name = ?1",
+            params![name],
+            OperatorRow::from_row,
+        )
     }
 
     /// Every operator, by name.
     pub(crate) fn operators(&self) -> Result<Vec<OperatorRow>, StoreError> {
-        self.rows("read the operators", "SELECT * FROM operators ORDER BY name", [], OperatorRow::from_row)
+        self.rows(
+            "read the operators",
+            "SELECT * FROM operators ORDER BY name",
+            params![],
+            OperatorRow::from_row,
+        )
     }
 }
 

@@ -1,7 +1,7 @@
 //! Orders on their way to a platform.
 
+use super::sql::params;
 use jiff::Timestamp;
-use rusqlite::params;
 
 use super::columns::{Micros, Packed};
 use super::{StoreError, Tx, View};
@@ -33,22 +33,23 @@ impl View<'_> {
     /// When the next delivery is due; none where nothing is to be delivered.
     pub(crate) fn next_delivery_at(&self) -> Result<Option<Timestamp>, StoreError> {
         let sql = "SELECT next_attempt_at FROM outbox JOIN actions ON actions.id = action_id \
-             WHERE state = 'proposed' AND in_flight = 0 ORDER BY next_attempt_at LIMIT 1";
-        let next = self.row("look for deliveries", sql, [], |row| row.get::<_, Micros>(0))?;
+             WHERE state = 'proposed' AND NOT in_flight ORDER BY next_attempt_at LIMIT 1";
+        let next = self.row("look for deliveries", sql, params![], |row| row.get::<_, Micros>(0))?;
         Ok(next.map(|time| time.0))
     }
 
     /// The order of an action: the bytes that are delivered.
     pub(crate) fn order(&self, action_id: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let sql = "SELECT body FROM outbox WHERE action_id = ?1";
-        let body = self.row("read an order", sql, [action_id], |row| row.get::<_, Packed<Vec<u8>>>(0))?;
+        let body =
+            self.row("read an order", sql, params![action_id], |row| row.get::<_, Packed<Vec<u8>>>(0))?;
         Ok(body.map(|body| body.0))
     }
 
     /// The tries to deliver an action's order, in order.
     pub(crate) fn deliveries(&self, action_id: &str) -> Result<Vec<DeliveryRow>, StoreError> {
         let sql = "SELECT attempt, at, outcome FROM deliveries WHERE action_id = ?1 ORDER BY id";
-        self.rows("read the deliveries of an action", sql, [action_id], |row| {
+        self.rows("read the deliveries of an action", sql, params![action_id], |row| {
             Ok(DeliveryRow { attempt: row.get(0)?, at: row.get::<_, Micros>(1)?.0, outcome: row.get(2)? })
         })
     }
@@ -65,7 +66,7 @@ impl Tx<'_> {
         at: Timestamp,
     ) -> Result<(), StoreError> {
         let sql = "INSERT INTO outbox (action_id, webhook, body, attempts, in_flight, next_attempt_at) \
-             VALUES (?1, ?2, ?3, 0, 0, ?4) ON CONFLICT (action_id) DO UPDATE SET \
+             VALUES (?1, ?2, ?3, 0, FALSE, ?4) ON CONFLICT (action_id) DO UPDATE SET \
              webhook = excluded.webhook, attempts = 0, next_attempt_at = excluded.next_attempt_at";
         let values = params![action_id, webhook, Packed(body), Micros(at)];
         self.execute("put an order into the outbox", sql, values).map(drop)
@@ -74,13 +75,14 @@ impl Tx<'_> {
     /// Sends an order that is not under way to another webhook, as it is; gives
     /// whether it was bound for another.
     pub(crate) fn redirect_order(&self, action_id: &str, webhook: &str) -> Result<bool, StoreError> {
-        let sql = "UPDATE outbox SET webhook = ?2 WHERE action_id = ?1 AND webhook <> ?2 AND in_flight = 0";
+        let sql = "UPDATE outbox SET webhook = ?2 WHERE action_id = ?1 AND webhook <> ?2 AND NOT in_flight";
         self.execute("redirect an order", sql, params![action_id, webhook]).map(|changed| changed > 0)
     }
 
     /// Takes back an order that is not under way.
     pub(crate) fn remove_order(&self, action_id: &str) -> Result<(), StoreError> {
-        self.execute("take back an order", "DELETE FROM outbox WHERE action_id = ?1", [action_id]).map(drop)
+        self.execute("take back an order", "DELETE FROM outbox WHERE action_id = ?1", params![action_id])
+            .map(drop)
     }
 
     /// Takes the deliveries that are due, and notes that they are under way
@@ -90,9 +92,9 @@ impl Tx<'_> {
         now: Timestamp,
         limit: u32,
     ) -> Result<Vec<DueDelivery>, StoreError> {
-        let sql = "UPDATE outbox SET attempts = attempts + 1, in_flight = 1 WHERE action_id IN \
+        let sql = "UPDATE outbox SET attempts = attempts + 1, in_flight = TRUE WHERE action_id IN \
              (SELECT action_id FROM outbox JOIN actions ON actions.id = action_id \
-              WHERE state = 'proposed' AND in_flight = 0 AND next_attempt_at <= ?1 \
+              WHERE state = 'proposed' AND NOT in_flight AND next_attempt_at <= ?1 \
               ORDER BY next_attempt_at LIMIT ?2) \
              RETURNING action_id, webhook, body, attempts";
         self.rows("begin deliveries", sql, params![Micros(now), limit], |row| {
@@ -114,7 +116,7 @@ impl Tx<'_> {
         next: Timestamp,
     ) -> Result<(), StoreError> {
         let (action, id) = ("record a delivery", &delivery.action_id);
-        let sql = "UPDATE outbox SET in_flight = 0, next_attempt_at = ?2 WHERE action_id = ?1";
+        let sql = "UPDATE outbox SET in_flight = FALSE, next_attempt_at = ?2 WHERE action_id = ?1";
         self.execute(action, sql, params![id, Micros(next)])?;
         let sql = "INSERT INTO deliveries (action_id, attempt, at, outcome) VALUES (?1, ?2, ?3, ?4)";
         self.execute(action, sql, params![id, delivery.attempt, Micros(at), outcome]).map(drop)
@@ -126,9 +128,9 @@ impl Tx<'_> {
     pub(crate) fn resume_deliveries(&self, now: Timestamp) -> Result<(), StoreError> {
         let action = "resume deliveries";
         let sql = "INSERT INTO deliveries (action_id, attempt, at, outcome) \
-             SELECT action_id, attempts, ?1, ?2 FROM outbox WHERE in_flight = 1";
+             SELECT action_id, attempts, ?1, ?2 FROM outbox WHERE in_flight";
         self.execute(action, sql, params![Micros(now), CUT_OFF])?;
-        let sql = "UPDATE outbox SET in_flight = 0, attempts = attempts - 1 WHERE in_flight = 1";
-        self.execute(action, sql, []).map(drop)
+        let sql = "UPDATE outbox SET in_flight = FALSE, attempts = attempts - 1 WHERE in_flight";
+        self.execute(action, sql, params![]).map(drop)
     }
 }

@@ -1,9 +1,9 @@
 //! What the auditor's report reads: what was so in a period.
 
+use super::sql::params;
 use congruent_protocol::digest::Digest;
 use congruent_protocol::verification::State;
 use jiff::Timestamp;
-use rusqlite::params;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -41,7 +41,7 @@ impl View<'_> {
     /// Every change of state until before `until`, in order.
     pub(crate) fn states_until(&self, until: Timestamp) -> Result<Vec<StateRow>, StoreError> {
         let sql = "SELECT * FROM node_states WHERE at < ?1 ORDER BY id";
-        self.rows("read the nodes' states", sql, [Micros(until)], StateRow::from_row)
+        self.rows("read the nodes' states", sql, params![Micros(until)], StateRow::from_row)
     }
 
     /// The last sweep of `node` before `from`, and all from then until before
@@ -85,7 +85,9 @@ impl Tx<'_> {
     pub(crate) fn record_scope<T: Serialize>(&self, at: Timestamp, scope: &T) -> Result<(), StoreError> {
         let action = "record the collector's scope";
         let last: Option<String> =
-            self.row(action, "SELECT scope FROM scopes ORDER BY id DESC LIMIT 1", [], |row| row.get(0))?;
+            self.row(action, "SELECT scope FROM scopes ORDER BY id DESC LIMIT 1", params![], |row| {
+                row.get(0)
+            })?;
         let scope =
             serde_json::to_string(scope).map_err(|source| StoreError::Stored { what: "a scope", source })?;
         if last.as_ref() == Some(&scope) {
@@ -98,6 +100,6 @@ impl Tx<'_> {
     /// Writes, to see that writing works.
     pub(crate) fn probe(&self, at: Timestamp) -> Result<(), StoreError> {
         let sql = "INSERT INTO probe (id, at) VALUES (1, ?1) ON CONFLICT (id) DO UPDATE SET at = excluded.at";
-        self.execute("write a probe", sql, [Micros(at)]).map(drop)
+        self.execute("write a probe", sql, params![Micros(at)]).map(drop)
     }
 }

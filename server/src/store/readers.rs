@@ -1,44 +1,44 @@
 //! The connections that read. Those who share them wait for one another, and for
 //! nobody else.
 
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
-use super::{StoreError, View, open_to_read, view};
+use super::database::READ_LIMIT;
+use super::sql::{Condition, Connection};
+use super::{Database, StoreError, View, view};
 
 /// How many reads there are at once.
 pub(super) const READS_AT_ONCE: usize = 4;
+/// How often a read is tried whose connection is lost.
+const TRIES: u32 = 3;
 
 /// A few connections; clones share them.
 #[derive(Clone)]
 pub(super) struct Readers {
-    path: Arc<PathBuf>,
+    database: Arc<Database>,
     /// Those that nobody uses now. They are opened when they are first needed.
     idle: Arc<Mutex<Vec<Connection>>>,
     room: Arc<Semaphore>,
 }
 
 impl Readers {
-    /// Connections to the database at `path`, of which the first is opened now.
-    pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
-        let first = open_to_read(path)?;
-        let (idle, room) = (Mutex::new(vec![first]), Semaphore::new(READS_AT_ONCE));
-        Ok(Self { path: Arc::new(path.to_owned()), idle: Arc::new(idle), room: Arc::new(room) })
+    /// Connections to a database, none of which is opened yet.
+    pub(super) fn new(database: Arc<Database>) -> Self {
+        Self { database, idle: Arc::default(), room: Arc::new(Semaphore::new(READS_AT_ONCE)) }
     }
 
     /// Other connections to the same database.
-    pub(super) fn apart(&self) -> Result<Self, StoreError> {
-        Self::open(&self.path)
+    pub(super) fn apart(&self) -> Self {
+        Self::new(Arc::clone(&self.database))
     }
 
-    /// Runs `work` on one consistent view.
+    /// Runs `work` on one consistent view, and again where the connection is lost.
     pub(super) async fn read<T, F>(&self, action: &'static str, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: FnOnce(&View<'_>) -> Result<T, StoreError> + Send + 'static,
+        F: Fn(&View<'_>) -> Result<T, StoreError> + Send + 'static,
     {
         let stopped = || StoreError::Stopped { action };
         // Who waits holds no thread, which others may need.
@@ -55,13 +55,25 @@ impl Readers {
     fn read_now<T>(
         &self,
         action: &'static str,
-        work: impl FnOnce(&View<'_>) -> Result<T, StoreError>,
+        work: impl Fn(&View<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let idle = self.idle().pop();
-        let mut connection = idle.map_or_else(|| open_to_read(&self.path), Ok)?;
-        let read = view(&mut connection, action, work);
-        self.idle().push(connection);
-        read
+        let mut tries = 1;
+        loop {
+            let idle = self.idle().pop();
+            let connection = idle.map_or_else(|| self.database.reader(Some(READ_LIMIT)), Ok)?;
+            match view(&connection, action, &work) {
+                Err(error) if error.condition() == Condition::Lost && tries < TRIES => {
+                    // What else is idle was lost with it, most likely.
+                    self.idle().clear();
+                    tries += 1;
+                }
+                Err(error) if error.condition() == Condition::Lost => return Err(error),
+                read => {
+                    self.idle().push(connection);
+                    return read;
+                }
+            }
+        }
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {

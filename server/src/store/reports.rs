@@ -1,11 +1,11 @@
 //! Reports: every one that was acknowledged, with its bytes.
 
+use super::sql::{Row, SqlError, SqlResult, params};
 use congruent_protocol::decision::Verdict;
 use congruent_protocol::digest::Digest;
 use congruent_protocol::report::{Report, Sealed, SetChange};
 use congruent_protocol::verification::{ManifestId, State, SweepMode};
 use jiff::Timestamp;
-use rusqlite::{Row, params};
 
 use super::columns::{Json, Micros, Packed, PackedBytes, Word};
 use super::error::to;
@@ -49,7 +49,7 @@ const COLUMNS: &str = "id, node, chain, sequence, digest, boot, chain_id, agent_
      note, late, sweep, sweep_began_at, sweep_ended_at, conditional, manifest, observed_root, findings_total, findings_digest, verdict";
 
 impl ReportRow {
-    fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+    fn from_row(row: &Row<'_>) -> SqlResult<Self> {
         let time = |column| row.get::<_, Option<Micros>>(column).map(|time| time.map(|time| time.0));
         let report = NewReport {
             node: row.get("node")?,
@@ -95,7 +95,7 @@ impl View<'_> {
     /// The report of `node` that no other came after.
     pub(crate) fn newest_report(&self, node: &str) -> Result<Option<ReportRow>, StoreError> {
         let sql = select("node = ?1 ORDER BY chain DESC, sequence DESC LIMIT 1");
-        self.row("look for a node's newest report", &sql, [node], ReportRow::from_row)
+        self.row("look for a node's newest report", &sql, params![node], ReportRow::from_row)
     }
 
     /// The highest number in the chain with this id; 0 where there is none.
@@ -123,13 +123,13 @@ impl View<'_> {
 
     /// The report with this id.
     pub(crate) fn report(&self, id: i64) -> Result<Option<ReportRow>, StoreError> {
-        self.row("look for a report", &select("id = ?1"), [id], ReportRow::from_row)
+        self.row("look for a report", &select("id = ?1"), params![id], ReportRow::from_row)
     }
 
     /// The first report that policy was not asked about yet.
     pub(crate) fn next_unjudged_report(&self) -> Result<Option<ReportRow>, StoreError> {
-        let sql = select("judged = 0 ORDER BY id LIMIT 1");
-        self.row("look for unjudged reports", &sql, [], ReportRow::from_row)
+        let sql = select("NOT judged ORDER BY id LIMIT 1");
+        self.row("look for unjudged reports", &sql, params![], ReportRow::from_row)
     }
 
     /// Which of a node's chains has this id.
@@ -141,7 +141,7 @@ impl View<'_> {
     /// The newest full sweeps of `node` that were not late, the newest first.
     pub(crate) fn newest_full_sweeps(&self, node: &str, limit: usize) -> Result<Vec<ReportRow>, StoreError> {
         let sql =
-            select("node = ?1 AND sweep = 'full' AND late = 0 ORDER BY chain DESC, sequence DESC LIMIT ?2");
+            select("node = ?1 AND sweep = 'full' AND NOT late ORDER BY chain DESC, sequence DESC LIMIT ?2");
         self.rows("read a node's full sweeps", &sql, params![node, limit], ReportRow::from_row)
     }
 
@@ -164,8 +164,8 @@ impl View<'_> {
     pub(crate) fn sealed_report(&self, id: i64) -> Result<Vec<u8>, StoreError> {
         let action = "read a report's body";
         let sql = "SELECT body FROM report_bodies WHERE report_id = ?1";
-        let body = self.row(action, sql, [id], |row| row.get::<_, Packed<Vec<u8>>>(0))?;
-        Ok(body.ok_or_else(|| to(action)(rusqlite::Error::QueryReturnedNoRows))?.0)
+        let body = self.row(action, sql, params![id], |row| row.get::<_, Packed<Vec<u8>>>(0))?;
+        Ok(body.ok_or_else(|| to(action)(SqlError::NoRow))?.0)
     }
 }
 
@@ -213,13 +213,13 @@ impl Tx<'_> {
 
     /// Notes that policy was asked about a report, and what it said.
     pub(crate) fn mark_judged(&self, id: i64, verdict: Option<Verdict>) -> Result<(), StoreError> {
-        let sql = "UPDATE reports SET judged = 1, verdict = ?2 WHERE id = ?1";
+        let sql = "UPDATE reports SET judged = TRUE, verdict = ?2 WHERE id = ?1";
         self.execute("mark a report as judged", sql, params![id, verdict.map(Word)]).map(drop)
     }
 
     /// Marks the reports of a node that nobody will judge.
     pub(crate) fn skip_reports(&self, node: &str) -> Result<(), StoreError> {
-        let sql = "UPDATE reports SET judged = 1 WHERE node = ?1 AND judged = 0";
-        self.execute("skip a node's reports", sql, [node]).map(drop)
+        let sql = "UPDATE reports SET judged = TRUE WHERE node = ?1 AND NOT judged";
+        self.execute("skip a node's reports", sql, params![node]).map(drop)
     }
 }

@@ -1,8 +1,7 @@
-//! Statements: prepared once, and failing with the action that they are part of.
-
-use rusqlite::{OptionalExtension, Params, Row};
+//! Statements: each fails with the action that it is part of.
 
 use super::error::to;
+use super::sql::{Next, Param, Row, SqlResult};
 use super::{StoreError, Tx, View};
 
 impl View<'_> {
@@ -11,12 +10,16 @@ impl View<'_> {
         &self,
         action: &'static str,
         sql: &str,
-        values: impl Params,
-        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+        values: &[&dyn Param],
+        read: impl Fn(&Row<'_>) -> SqlResult<T>,
     ) -> Result<Vec<T>, StoreError> {
-        let mut statement = self.0.prepare_cached(sql).map_err(to(action))?;
-        let rows = statement.query_map(values, read);
-        rows.and_then(Iterator::collect).map_err(to(action))
+        let mut rows = Vec::new();
+        let take = &mut |row: &Row<'_>| {
+            rows.push(read(row)?);
+            Ok(Next::Wanted)
+        };
+        self.0.each(sql, values, take).map_err(to(action))?;
+        Ok(rows)
     }
 
     /// The row that a query gives, if it gives one.
@@ -24,11 +27,16 @@ impl View<'_> {
         &self,
         action: &'static str,
         sql: &str,
-        values: impl Params,
-        read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+        values: &[&dyn Param],
+        read: impl Fn(&Row<'_>) -> SqlResult<T>,
     ) -> Result<Option<T>, StoreError> {
-        let mut statement = self.0.prepare_cached(sql).map_err(to(action))?;
-        statement.query_row(values, read).optional().map_err(to(action))
+        let mut first = None;
+        let take = &mut |row: &Row<'_>| {
+            first = Some(read(row)?);
+            Ok(Next::Enough)
+        };
+        self.0.each(sql, values, take).map_err(to(action))?;
+        Ok(first)
     }
 }
 
@@ -38,10 +46,9 @@ impl Tx<'_> {
         &self,
         action: &'static str,
         sql: &str,
-        values: impl Params,
+        values: &[&dyn Param],
     ) -> Result<usize, StoreError> {
-        let mut statement = self.0.0.prepare_cached(sql).map_err(to(action))?;
-        statement.execute(values).map_err(to(action))
+        self.0.0.execute(sql, values).map_err(to(action))
     }
 
     /// Puts a row in; gives its id.
@@ -49,9 +56,8 @@ impl Tx<'_> {
         &self,
         action: &'static str,
         sql: &str,
-        values: impl Params,
+        values: &[&dyn Param],
     ) -> Result<i64, StoreError> {
-        let mut statement = self.0.0.prepare_cached(sql).map_err(to(action))?;
-        statement.insert(values).map_err(to(action))
+        self.0.0.insert(sql, values).map_err(to(action))
     }
 }

@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use super::sql::params;
 use super::*;
 use crate::testing::{time, wait_for};
 
@@ -9,8 +10,19 @@ fn database() -> (tempfile::TempDir, PathBuf) {
     (dir, path)
 }
 
+fn open(path: &Path) -> Result<Store, StoreError> {
+    Store::open(&Database::Sqlite(path.to_owned()))
+}
+
+fn read_only<T: Send>(
+    path: &Path,
+    work: impl Fn(&View<'_>) -> Result<T, StoreError> + Send,
+) -> Result<T, StoreError> {
+    super::read_only(&Database::Sqlite(path.to_owned()), "read", work)
+}
+
 fn pragma(path: &Path, name: &str) -> String {
-    let connection = Connection::open(path).unwrap();
+    let connection = rusqlite::Connection::open(path).unwrap();
     connection
         .query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, rusqlite::types::Value>(0))
         .map(|value| format!("{value:?}"))
@@ -20,16 +32,16 @@ fn pragma(path: &Path, name: &str) -> String {
 #[tokio::test]
 async fn a_new_database_is_made_and_opened_again() {
     let (_dir, path) = database();
-    let store = Store::open(&path).unwrap();
+    let store = open(&path).unwrap();
     store
-        .write("put in a node", |tx| tx.insert_node("web-1", time("2026-03-01T00:00:00Z"), "new"))
+        .write("put in a node", |tx| tx.insert_node("web-1", "web", time("2026-03-01T00:00:00Z"), "new"))
         .await
         .unwrap();
     assert_eq!(pragma(&path, "user_version"), format!("Integer({})", schema::VERSION));
     assert_eq!(pragma(&path, "journal_mode"), "Text(\"wal\")");
     drop(store);
     // The writer's thread lets go of the lock a moment later.
-    let store = wait_for("the lock", || async { Store::open(&path).ok() }).await;
+    let store = wait_for("the lock", || async { open(&path).ok() }).await;
     let nodes = store.read("count the nodes", |view| Ok(view.nodes()?.len())).await.unwrap();
     assert_eq!(nodes, 1);
 }
@@ -37,9 +49,11 @@ async fn a_new_database_is_made_and_opened_again() {
 #[tokio::test]
 async fn what_is_acknowledged_is_synced() {
     let (_dir, path) = database();
-    let store = Store::open(&path).unwrap();
+    let store = open(&path).unwrap();
     let synchronous = store
-        .write("read a setting", |tx| tx.row("read a setting", "PRAGMA synchronous", [], |row| row.get(0)))
+        .write("read a setting", |tx| {
+            tx.row("read a setting", "PRAGMA synchronous", params![], |row| row.get::<_, u32>(0))
+        })
         .await
         .unwrap();
     assert_eq!(synchronous, Some(2), "2 is FULL");
@@ -49,8 +63,8 @@ async fn what_is_acknowledged_is_synced() {
 fn a_database_from_a_newer_version_is_refused() {
     let (_dir, path) = database();
     let newer = schema::VERSION + 1;
-    Connection::open(&path).unwrap().pragma_update(None, "user_version", newer).unwrap();
-    for error in [Store::open(&path).err().unwrap(), read_only(&path, "read", |_| Ok(())).unwrap_err()] {
+    rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", newer).unwrap();
+    for error in [open(&path).err().unwrap(), read_only(&path, |_| Ok(())).unwrap_err()] {
         let error = error.to_string();
         assert!(error.contains(&format!("is of version {newer}, from a newer congruent-server")), "{error}");
         assert!(error.contains("run the newer one, or restore a backup"), "{error}");
@@ -60,53 +74,53 @@ fn a_database_from_a_newer_version_is_refused() {
 #[test]
 fn a_database_that_was_never_served_is_not_read() {
     let (_dir, path) = database();
-    let error = read_only(&path, "read", |_| Ok(())).unwrap_err().to_string();
+    let error = read_only(&path, |_| Ok(())).unwrap_err().to_string();
     assert!(error.contains("is not there"), "{error}");
     assert!(!path.exists());
     std::fs::write(&path, "").unwrap();
-    let error = read_only(&path, "read", |_| Ok(())).unwrap_err().to_string();
+    let error = read_only(&path, |_| Ok(())).unwrap_err().to_string();
     assert!(error.contains("start `congruent-server serve` once"), "{error}");
 }
 
 #[test]
 fn what_others_made_is_left_alone() {
     let (_dir, path) = database();
-    Connection::open(&path).unwrap().execute_batch("CREATE TABLE other (id INTEGER)").unwrap();
+    rusqlite::Connection::open(&path).unwrap().execute_batch("CREATE TABLE other (id INTEGER)").unwrap();
     let before = std::fs::read(&path).unwrap();
-    for error in [Store::open(&path).err().unwrap(), read_only(&path, "read", |_| Ok(())).unwrap_err()] {
+    for error in [open(&path).err().unwrap(), read_only(&path, |_| Ok(())).unwrap_err()] {
         assert!(error.to_string().contains("is not a database of congruent-server"), "{error}");
     }
     assert_eq!(std::fs::read(&path).unwrap(), before);
     std::fs::write(&path, "x".repeat(5000)).unwrap();
-    let error = Store::open(&path).err().unwrap().to_string();
+    let error = open(&path).err().unwrap().to_string();
     assert!(error.contains("is not a database of congruent-server"), "{error}");
 }
 
 #[tokio::test]
 async fn two_collectors_on_one_database_are_refused_and_readers_are_not() {
     let (_dir, path) = database();
-    let store = Store::open(&path).unwrap();
-    let error = Store::open(&path).err().unwrap().to_string();
+    let store = open(&path).unwrap();
+    let error = open(&path).err().unwrap().to_string();
     assert!(error.contains("another collector uses the database"), "{error}");
     let (soft, hard) = (path.with_file_name("soft"), path.with_file_name("hard"));
     std::os::unix::fs::symlink(&path, &soft).unwrap();
     std::fs::hard_link(&path, &hard).unwrap();
     for other in [soft, hard] {
-        assert!(matches!(Store::open(&other), Err(StoreError::InUse(_))), "{}", other.display());
+        assert!(matches!(open(&other), Err(StoreError::InUse(_))), "{}", other.display());
     }
     store
-        .write("put in a node", |tx| tx.insert_node("web-1", time("2026-03-01T00:00:00Z"), "new"))
+        .write("put in a node", |tx| tx.insert_node("web-1", "web", time("2026-03-01T00:00:00Z"), "new"))
         .await
         .unwrap();
-    assert_eq!(read_only(&path, "count the nodes", |view| Ok(view.nodes()?.len())).unwrap(), 1);
+    assert_eq!(read_only(&path, |view| Ok(view.nodes()?.len())).unwrap(), 1);
 }
 
 #[tokio::test]
 async fn work_that_fails_writes_nothing() {
     let (_dir, path) = database();
-    let store = Store::open(&path).unwrap();
+    let store = open(&path).unwrap();
     let failed = store.write("fail", |tx| {
-        tx.insert_node("web-1", time("2026-03-01T00:00:00Z"), "new")?;
+        tx.insert_node("web-1", "web", time("2026-03-01T00:00:00Z"), "new")?;
         Err::<(), _>(StoreError::Stopped { action: "fail" })
     });
     assert!(failed.await.is_err());
@@ -116,10 +130,10 @@ async fn work_that_fails_writes_nothing() {
 #[tokio::test]
 async fn reads_wait_for_those_of_their_own_handle_alone() {
     let (_dir, path) = database();
-    let store = Store::open(&path).unwrap();
-    let apart = store.reading_apart().unwrap();
+    let store = open(&path).unwrap();
+    let apart = store.reading_apart();
     let (release, held) = std::sync::mpsc::channel::<()>();
-    let held = std::sync::Arc::new(std::sync::Mutex::new(held));
+    let held = Arc::new(std::sync::Mutex::new(held));
     let (began, mut beginning) = mpsc::unbounded_channel();
     let slow: Vec<_> = (0..9)
         .map(|_| {
@@ -142,7 +156,7 @@ async fn reads_wait_for_those_of_their_own_handle_alone() {
     assert_eq!(count(apart.clone()).await.unwrap(), 0);
     assert!(beginning.try_recv().is_err());
     let at = time("2026-03-01T00:00:00Z");
-    store.write("put in a node", move |tx| tx.insert_node("web-1", at, "new")).await.unwrap();
+    store.write("put in a node", move |tx| tx.insert_node("web-1", "web", at, "new")).await.unwrap();
     assert_eq!(count(apart).await.unwrap(), 1);
     drop(release);
     for read in slow {
@@ -154,7 +168,7 @@ async fn reads_wait_for_those_of_their_own_handle_alone() {
 #[tokio::test]
 async fn refusals_of_one_code_count_together_for_a_day() {
     let (_dir, path) = database();
-    let store = Store::open(&path).unwrap();
+    let store = open(&path).unwrap();
     for (node, at, code, message) in [
         ("web-1", "2026-03-01T00:00:00Z", "malformed", "a"),
         ("web-1", "2026-03-01T00:00:01Z", "root-mismatch", "a"),
@@ -178,7 +192,7 @@ async fn refusals_of_one_code_count_together_for_a_day() {
 #[tokio::test]
 async fn of_each_node_the_newest_refusals_are_kept() {
     let (_dir, path) = database();
-    let store = Store::open(&path).unwrap();
+    let store = open(&path).unwrap();
     let begin = time("2026-03-01T00:00:00Z");
     let recording = store.write("record refusals", move |tx| {
         tx.insert_refusal("web-2", begin, "malformed", "of another")?;

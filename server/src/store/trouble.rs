@@ -1,7 +1,7 @@
 //! What went wrong with a node's reports: refusals, and breaks in its chain.
 
+use super::sql::{Row, SqlResult, params};
 use jiff::{SignedDuration, Timestamp};
-use rusqlite::{Row, params};
 
 use super::columns::Micros;
 use super::{StoreError, Tx, View};
@@ -32,7 +32,7 @@ pub(crate) struct ChainNoteRow {
 }
 
 impl RefusalRow {
-    pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+    pub(super) fn from_row(row: &Row<'_>) -> SqlResult<Self> {
         Ok(Self {
             node: row.get("node")?,
             first_at: row.get::<_, Micros>("first_at")?.0,
@@ -45,7 +45,7 @@ impl RefusalRow {
 }
 
 impl ChainNoteRow {
-    fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+    fn from_row(row: &Row<'_>) -> SqlResult<Self> {
         Ok(Self { at: row.get::<_, Micros>("at")?.0, sequence: row.get("sequence")?, note: row.get("note")? })
     }
 }
@@ -76,17 +76,22 @@ impl Tx<'_> {
         message: &str,
     ) -> Result<(), StoreError> {
         let action = "record a refusal";
-        // With another id it is the newest again, also where clocks were set back.
-        let sql = "UPDATE refusals SET id = (SELECT max(id) + 1 FROM refusals), count = count + 1, \
-             last_at = max(last_at, ?2), message = ?4 WHERE id = \
-             (SELECT max(id) FROM refusals WHERE node = ?1 AND code = ?3 AND first_at > ?5)";
-        let values = params![node, Micros(at), code, message, Micros(at - REFUSALS_COUNTED)];
-        if self.execute(action, sql, values)? > 0 {
+        // It goes to the end again, so that the newest are last also where clocks were set back.
+        let sql = "DELETE FROM refusals WHERE id = \
+             (SELECT max(id) FROM refusals WHERE node = ?1 AND code = ?2 AND first_at > ?3) \
+             RETURNING first_at, last_at, count";
+        let since = Micros(at - REFUSALS_COUNTED);
+        let same = self.row(action, sql, params![node, code, since], |row| {
+            Ok((row.get::<_, Micros>(0)?.0, row.get::<_, Micros>(1)?.0, row.get::<_, u64>(2)?))
+        })?;
+        let (first_at, last_at, count) = same.unwrap_or((at, at, 0));
+        let sql = "INSERT INTO refusals (node, first_at, last_at, count, code, message) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+        let values = params![node, Micros(first_at), Micros(last_at.max(at)), count + 1, code, message];
+        self.execute(action, sql, values)?;
+        if count > 0 {
             return Ok(());
         }
-        let sql = "INSERT INTO refusals (node, first_at, last_at, count, code, message) \
-             VALUES (?1, ?2, ?2, 1, ?3, ?4)";
-        self.execute(action, sql, params![node, Micros(at), code, message])?;
         let sql = "DELETE FROM refusals WHERE node = ?1 AND id <= \
              (SELECT id FROM refusals WHERE node = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)";
         self.execute("forget old refusals", sql, params![node, MAX_REFUSALS]).map(drop)

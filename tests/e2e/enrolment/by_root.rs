@@ -35,8 +35,11 @@ fn kept(place: &Place, root: &str) -> PathBuf {
 fn a_manifest_is_taken_once_by_its_root_and_believed_for_its_signatures() -> Result<()> {
     let place = Place::new(&["web-1"], AGENTS)?;
     let root = accepted(&place)?;
-    place.enrolled("web-1")?;
     configure(&place, &root)?;
+    let config = place.site.sandbox.path("web-1.toml");
+    let early = run(agent::command(&["status", "--config"])?.arg(config))?;
+    assert!(early.text().contains("`congruent enroll` enrols the node"), "{}{}", early.text(), early.stderr);
+    place.enrolled("web-1")?;
     let first = place.site.sweep("web-1")?;
     assert_eq!(first.code, Some(0), "{}", first.stderr);
     assert!(first.stderr.contains("took the manifest from the collector"), "{}", first.stderr);

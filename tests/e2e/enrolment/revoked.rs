@@ -31,7 +31,7 @@ fn who_is_revoked_is_out_at_the_next_request() -> Result<()> {
     });
     program::end(&mut agent);
     watched?;
-    assert_eq!(place.collector.get("/v1/nodes/web-1")?.status, 404);
+    assert_eq!(place.collector.json("/v1/nodes/web-1")?["enrolled"], false);
     let reports = count(&place.site, "SELECT count(*) FROM reports")?;
     let ended = place.site.sweep("web-1")?;
     check_refused(&ended, &["refuses this node", "was revoked", "stays spooled"]);

@@ -4,6 +4,8 @@
 mod at_once;
 mod groups;
 mod killed;
+mod mends;
+mod nodes;
 mod people;
 
 use std::path::PathBuf;

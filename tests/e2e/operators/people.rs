@@ -70,7 +70,7 @@ fn what_is_wrong_is_said_with_the_mend() -> Result<()> {
         (vec!["operator", "create", "eve", "--role", "viewer", "--reason", " "], "needs a reason"),
         (vec!["operator", "revoke", "config", "--reason", "x"], "`operator-token-file`"),
         (vec!["operator", "revoke", "no/body", "--reason", "x"], "there is no such operator"),
-        (vec!["group", "show", "none"], "there is no such group"),
+        (vec!["group", "show", "none"], "there is no group \"none\"; known are fleet"),
         (vec!["group", "edit", "fleet", "--drop", "blake3:0", "--reason", "x"], "does not accept blake3:0"),
         (vec!["manifest", "show", "blake3:0"], "is not a digest"),
         (vec!["manifest", "import", &there, "--reason", "x"], "not a congruent manifest"),

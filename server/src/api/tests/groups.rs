@@ -6,7 +6,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{Bench, with_collector, with_collector_at};
-use crate::testing::{StandingClock, manifest, manifest_until, root_of, time, tree};
+use crate::store::EnrolmentRow;
+use crate::testing::{StandingClock, enrolment, manifest, manifest_until, root_of, time, tree};
 
 const ADMIN: &str = "operator-token";
 
@@ -190,7 +191,9 @@ async fn groups_are_versioned_and_held_to_the_rules() {
             let (status, answer) = bench.put_group(ADMIN, "db", &wanted).await;
             assert_eq!((status, &answer["version"]), (200, &json!(version)), "{answer}");
         }
-        let (status, answer) = bench.put_group(ADMIN, "db", &trusting).await;
+        let (_, answer) = bench.put_group(ADMIN, "db", &trusting).await;
+        assert_eq!(answer["code"], "group-exists", "{answer}");
+        let (status, answer) = bench.put_group(ADMIN, "db", &with(trusting, "version", json!(1))).await;
         assert_eq!((status, &answer["code"]), (409, &json!("version-conflict")));
         assert!(answer["message"].as_str().unwrap().contains("is at version 2"), "{answer}");
         let history = bench.get("/v1/groups/db/history").await;
@@ -250,6 +253,56 @@ async fn whom_a_group_trusts_is_for_admins() {
         assert_eq!(refused["action"], "group-edited");
         let refused = audit["audit"].as_array().unwrap().iter().find(|row| row["action"] == "refused");
         assert_eq!(refused.map(|row| &row["count"]), Some(&json!(3)));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_group_is_deleted_once_nobody_needs_it_and_its_history_stays() {
+    with_collector(async |bench| {
+        let delete = async |name: &str| {
+            bench.send(ADMIN, Method::DELETE, &format!("/v1/groups/{name}"), &Value::Null).await
+        };
+        let (status, refusal) = delete("none").await;
+        assert_eq!((status, &refusal["message"]), (404, &json!("there is no group \"none\"; known are web")));
+        assert_eq!(delete("web").await.1["code"], json!("declared-in-configuration"));
+
+        assert_eq!(bench.put_group(ADMIN, "db", &group(0, &[])).await.0, 200);
+        let (status, refusal) = bench.put_group(ADMIN, "db", &group(0, &[])).await;
+        assert_eq!((status, &refusal["code"]), (409, &json!("group-exists")), "{refusal}");
+        let token = json!({ "group": "db" });
+        let (_, token) = bench.send(ADMIN, Method::POST, "/v1/tokens", &token).await;
+        let id = token["id"].as_str().unwrap();
+        let (status, refusal) = delete("db").await;
+        assert_eq!((status, &refusal["code"]), (409, &json!("group-in-use")), "{refusal}");
+        assert!(refusal["message"].as_str().unwrap().contains(id), "{refusal}");
+        let revoked = bench.send(ADMIN, Method::DELETE, &format!("/v1/tokens/{id}"), &Value::Null).await;
+        assert_eq!(revoked.0, 200);
+        bench.enrol(EnrolmentRow { group: "db".to_owned(), ..enrolment("db-1") }).await;
+        let (status, refusal) = delete("db").await;
+        assert!(status == 409 && refusal["message"].as_str().unwrap().contains("\"db-1\""), "{refusal}");
+        let forgotten = bench.send(ADMIN, Method::DELETE, "/v1/nodes/db-1?revoke=true", &Value::Null).await;
+        assert_eq!(forgotten.0, 200);
+
+        let (status, gone) = delete("db").await;
+        assert_eq!((status, &gone["version"]), (200, &json!(2)), "{gone}");
+        assert!(bench.api.config.groups.get("db").is_none());
+        assert_eq!(bench.get("/v1/groups").await["groups"].as_array().unwrap().len(), 1);
+        let (status, refusal) =
+            bench.send(ADMIN, Method::POST, "/v1/tokens", &json!({ "group": "db" })).await;
+        assert_eq!((status, &refusal["code"]), (400, &json!("group-unknown")), "{refusal}");
+        assert_eq!(bench.put_group(ADMIN, "db", &group(2, &[])).await.0, 404);
+        // Made again it goes on counting, so that no version is two.
+        let (status, again) = bench.put_group(ADMIN, "db", &group(0, &[])).await;
+        assert_eq!((status, &again["version"]), (200, &json!(3)), "{again}");
+        let history = bench.get("/v1/groups/db/history").await;
+        let told: Vec<_> =
+            history["versions"].as_array().unwrap().iter().map(|one| &one["deleted"]).collect();
+        assert_eq!(told, [&json!(false), &json!(true), &json!(false)]);
+        assert_eq!(
+            bench.audit().await[..2],
+            ["config group-created group db", "config group-deleted group db"]
+        );
     })
     .await;
 }

@@ -66,6 +66,8 @@ fn routes() -> Vec<(Method, &'static str, &'static str)> {
         (delete(), "/v1/manifests/x", "operator"),
         (post(), "/v1/operators", "admin"),
         (delete(), "/v1/operators/none", "admin"),
+        (delete(), "/v1/nodes/none", "operator"),
+        (delete(), "/v1/groups/none", "admin"),
     ]
 }
 

@@ -11,7 +11,7 @@ async fn enrol(bench: &Bench, node: &str) {
     let (config, at) = (Arc::clone(&bench.judge.config), row.enrolled_at);
     let enrolling = bench.judge.store.write("enrol", move |tx| {
         config.nodes.admit(Node::enrolled(&row));
-        tx.insert_node(&row.node, at, NEVER_REPORTED)?;
+        tx.insert_node(&row.node, &row.group, at, NEVER_REPORTED)?;
         tx.insert_enrolment(&row)
     });
     enrolling.await.unwrap();
@@ -83,10 +83,12 @@ async fn a_node_that_enrols_anew_inherits_nothing() {
     assert!(old.report_id.and(old.verified_report_id).and(old.decision_id).is_some(), "{old:?}");
     bench.clock.set("2026-03-01T08:00:00Z");
     let now = (bench.clock.clock())();
-    let anew = bench.judge.store.write("enrol", move |tx| tx.begin_node_anew("web-9", now, NEVER_REPORTED));
+    let anew =
+        bench.judge.store.write("enrol", move |tx| tx.begin_node_anew("web-9", "web", now, NEVER_REPORTED));
     anew.await.unwrap();
     let new = NodeRow {
         node: "web-9".to_owned(),
+        group: Some("web".to_owned()),
         generation: old.generation + 1,
         state: State::Unknown,
         note: Some(NEVER_REPORTED.to_owned()),
@@ -114,7 +116,7 @@ async fn a_sweep_of_the_machine_before_confirms_nothing() {
         config.nodes.revoke("web-9");
         retire(tx, "web-9", now)?;
         config.nodes.admit(Node::enrolled(&EnrolmentRow { id: "enr_anew".to_owned(), ..enrolment("web-9") }));
-        tx.begin_node_anew("web-9", now, NEVER_REPORTED)
+        tx.begin_node_anew("web-9", "web", now, NEVER_REPORTED)
     });
     anew.await.unwrap();
     for (sequence, expected) in [(1, "web-9 held"), (2, "web-9 proposed")] {

@@ -116,7 +116,7 @@ async fn a_restart_as_report_only_stops_an_order_that_is_due() {
     })
     .await;
     let read = || {
-        crate::store::read_only(&fixture.path("congruent.db"), "read the actions", |view| {
+        crate::store::read_only(&fixture.config().database, "read the actions", |view| {
             let row = view.newest_action("web-1")?.expect("it was ordered");
             ActionRecord::read(view, row)
         })

@@ -131,7 +131,7 @@ fn herd() -> Result<Figures> {
 fn many_nodes() -> Result<Figures> {
     tell("100,000 nodes, which takes some minutes");
     let fleet = Simulated::start_on(Settings::default(), Some(PINNED))?;
-    let path = format!("/v1/nodes?group={GROUP}&limit=100");
+    let path = format!("/v1/nodes?state=unknown&group={GROUP}&limit=100");
     let few = ["--nodes", "100000", "--connections", "100", "--rate", "100", "--duration", LENGTH];
     let outcome = fleet.measure("healthy", &[&few[..], &["--operator-asks", &path]].concat())?;
     tell(&outcome.to_string());

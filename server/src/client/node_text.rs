@@ -1,0 +1,229 @@
+//! A node, for people: what matters first. What comes from outside is escaped.
+
+use serde_json::Value;
+
+use super::output::cell;
+
+/// How many findings, and of each other kind of record, are shown.
+const FINDINGS: usize = 20;
+const RECENT: usize = 5;
+/// States of an action that is not over.
+const OPEN: [&str; 3] = ["held", "proposed", "dispatched"];
+
+/// A node, as the API gives it.
+pub(super) fn node(node: &Value) -> String {
+    let mut page = Page::default();
+    page.line("node", &cell(&node["id"]));
+    let note = node["note"].as_str().map(|_| format!(": {}", cell(&node["note"])));
+    let state = format!("{} since {}", cell(&node["state"]), cell(&node["since"]));
+    page.line("state", &(state + &note.unwrap_or_default()));
+    let (group, environment, mode) = (cell(&node["group"]), cell(&node["environment"]), cell(&node["mode"]));
+    page.line("group", &format!("{group}, environment {environment}, mode {mode}"));
+    page.line("last seen", &cell(&node["last_seen"]));
+    push_report(&mut page, node);
+    push_findings(&mut page, node);
+    push_decision(&mut page, node);
+    push_action(&mut page, node);
+    push_enrolment(&mut page, &node["enrolment"]);
+    push_history(&mut page, node);
+    page.0
+}
+
+/// Labelled lines.
+#[derive(Debug, Default)]
+struct Page(String);
+
+impl Page {
+    fn line(&mut self, label: &str, text: &str) {
+        self.0.push_str(&format!("{label:<12}  {text}\n"));
+    }
+}
+
+fn items(value: &Value) -> &[Value] {
+    value.as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+fn push_report(page: &mut Page, node: &Value) {
+    let (report, coverage) = (&node["report"], &node["coverage"]);
+    if report.is_null() {
+        page.line("last report", "none yet");
+    } else {
+        let (sequence, received) = (cell(&report["sequence"]), cell(&report["received_at"]));
+        page.line("last report", &format!("number {sequence}, {received}, boot {}", cell(&report["boot"])));
+    }
+    if !node["manifest"].is_null() {
+        let root = cell(&node["manifest"]["root"]);
+        page.line("manifest", &format!("{}, {root}", cell(&node["manifest"])));
+    }
+    if !node["protected"].is_null() {
+        let (entries, of) = (cell(&node["protected"]["entries"]), cell(&node["protected"]["of"]));
+        page.line("protected", &format!("{entries} of {of} entries"));
+    }
+    if !coverage.is_null() {
+        let hidden = items(&coverage["hidden"]).iter().filter_map(|gap| gap["entries"].as_u64()).sum::<u64>();
+        let count = |key: &str| items(&coverage[key]).len();
+        page.line(
+            "coverage",
+            &format!(
+                "a {} sweep saw {} entries, where {} were baked; {} unreadable, {} unstable, {hidden} hidden",
+                cell(&coverage["mode"]),
+                cell(&coverage["entries_seen"]),
+                cell(&coverage["entries_expected"]),
+                count("unreadable"),
+                count("unstable"),
+            ),
+        );
+    }
+    page.line(
+        "verified",
+        &format!("{} (the last full sweep that found it congruent)", cell(&node["verified_at"])),
+    );
+    if !node["first_values"].is_null() {
+        page.line("first values", &cell(&node["first_values"]));
+    }
+}
+
+fn push_findings(page: &mut Page, node: &Value) {
+    page.line("findings", &cell(&node["findings_total"]));
+    let findings = items(&node["findings"]);
+    for finding in findings.iter().take(FINDINGS) {
+        let fields = match items(&finding["fields"]) {
+            [] => String::new(),
+            _ => format!(" ({})", cell(&finding["fields"])),
+        };
+        page.line("", &format!("{} {}{fields}", cell(&finding["change"]), cell(&finding["path"])));
+    }
+    if findings.len() > FINDINGS {
+        page.line("", "… and more: --format json has them");
+    }
+}
+
+fn push_decision(page: &mut Page, node: &Value) {
+    if !node["policy_error"].is_null() {
+        page.line("decision", &format!("policy failed: {}", cell(&node["policy_error"])));
+    }
+    let decision = &node["decision"];
+    if decision.is_null() {
+        return;
+    }
+    let at = cell(&node["decision_record"]["at"]);
+    let (verdict, severity) = (cell(&decision["action"]), cell(&decision["severity"]));
+    page.line("decision", &format!("{verdict}, severity {severity}, {at}"));
+    for reason in items(&decision["reasons"]) {
+        page.line("", &cell(reason));
+    }
+    if !items(&decision["controls"]).is_empty() {
+        page.line("controls", &cell(&decision["controls"]));
+    }
+}
+
+fn push_action(page: &mut Page, node: &Value) {
+    let is_open = |action: &&Value| OPEN.iter().any(|state| action["state"] == *state);
+    match items(&node["actions"]).iter().find(is_open) {
+        None => page.line("open action", "none"),
+        Some(action) => {
+            let (what, id) = (cell(&action["action"]), cell(&action["id"]));
+            let (state, since) = (cell(&action["state"]), cell(&action["updated_at"]));
+            page.line("open action", &format!("{what}, {state} since {since}, {id}"));
+            page.line("", &cell(&action["reason"]));
+        }
+    }
+}
+
+fn push_enrolment(page: &mut Page, enrolment: &Value) {
+    if enrolment.is_null() {
+        return page.line("enrolment", "none");
+    }
+    let (id, since, by) =
+        (cell(&enrolment["id"]), cell(&enrolment["since"]), cell(&enrolment["admitted_by"]));
+    page.line("enrolment", &format!("{id} since {since}, by join token {by}"));
+    page.line("key", &cell(&enrolment["key"]));
+    if !enrolment["revoked_at"].is_null() {
+        let (at, by) = (cell(&enrolment["revoked_at"]), cell(&enrolment["revoked_by"]));
+        page.line("revoked", &format!("{at} by {by}: {}", cell(&enrolment["revoked_why"])));
+    }
+}
+
+/// What is out of order first, then how the state changed.
+fn push_history(page: &mut Page, node: &Value) {
+    for note in items(&node["chain"]).iter().take(RECENT) {
+        let (at, number) = (cell(&note["at"]), cell(&note["sequence"]));
+        page.line("chain", &format!("{at}, report {number}: {}", cell(&note["note"])));
+    }
+    for refusal in items(&node["refusals"]).iter().take(RECENT) {
+        let (count, code, at) = (cell(&refusal["count"]), cell(&refusal["code"]), cell(&refusal["last_at"]));
+        page.line("refused", &format!("{count} × {code}, last {at}: {}", cell(&refusal["message"])));
+    }
+    for (at, change) in items(&node["states"]).iter().take(RECENT).enumerate() {
+        let label = if at == 0 { "history" } else { "" };
+        page.line(label, &format!("{} {}", cell(&change["at"]), cell(&change["state"])));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::node;
+
+    #[test]
+    fn a_node_that_never_reported() {
+        let shown = node(&json!({
+            "id": "x\u{1b}[2J", "state": "unknown", "since": "2026-03-01T00:00:00Z",
+            "note": "it has never reported", "group": "web", "environment": "prod", "mode": "report-only",
+            "findings_total": 0,
+            "enrolment": {
+                "id": "enr_1", "since": "2026-03-01T00:00:00Z", "admitted_by": "jt_1", "key": "k",
+                "revoked_at": "2026-03-02T00:00:00Z", "revoked_by": "alice", "revoked_why": "a\nb",
+            },
+        }));
+        let expected = "\
+node          x\\x1b[2J
+state         unknown since 2026-03-01T00:00:00Z: it has never reported
+group         web, environment prod, mode report-only
+last seen     -
+last report   none yet
+verified      - (the last full sweep that found it congruent)
+findings      0
+open action   none
+enrolment     enr_1 since 2026-03-01T00:00:00Z, by join token jt_1
+key           k
+revoked       2026-03-02T00:00:00Z by alice: a\\x0ab
+";
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_node_is_seen() {
+        let shown = node(&json!({
+            "id": "web-1", "state": "divergent", "since": "t", "findings_total": 1,
+            "manifest": { "name": "web", "version": "1", "root": "r" },
+            "coverage": {
+                "mode": "full", "entries_seen": 17, "entries_expected": 16, "unreadable": [{}], "unstable": [],
+                "hidden": [{ "entries": 3 }],
+            },
+            "findings": [{ "change": "modified", "path": "/bin/tool", "fields": ["content"] }],
+            "decision": { "action": "replace", "severity": "high", "reasons": ["why"], "controls": ["C-1"] },
+            "decision_record": { "at": "t" },
+            "actions": [
+                { "id": "act_2", "state": "held", "action": "replace", "reason": "budget", "updated_at": "t" },
+                { "id": "act_1", "state": "verified" },
+            ],
+            "chain": [{ "at": "t", "sequence": 2, "note": "a gap" }],
+            "refusals": [{ "count": 3, "code": "malformed", "last_at": "t", "message": "m" }],
+            "states": [{ "at": "t", "state": "divergent" }, { "at": "s", "state": "unknown" }],
+        }));
+        for says in [
+            "manifest      web 1, r\n",
+            "a full sweep saw 17 entries, where 16 were baked; 1 unreadable, 0 unstable, 3 hidden",
+            "modified /bin/tool (content)",
+            "decision      replace, severity high, t\n              why\n",
+            "open action   replace, held since t, act_2\n              budget\n",
+            "chain         t, report 2: a gap",
+            "refused       3 × malformed, last t: m",
+            "history       t divergent\n              s unknown\n",
+        ] {
+            assert!(shown.contains(says), "{says:?} in {shown}");
+        }
+    }
+}
