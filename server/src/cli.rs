@@ -2,12 +2,14 @@
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 
+use crate::blobs::BlobSettings;
 use crate::config::Config;
 use crate::identity::AuthorityFiles;
 use crate::policy::Policy;
@@ -115,7 +117,8 @@ enum ReportFormat {
 }
 
 /// Checks a configuration, with every secret, key, manifest and policy that it
-/// names, and says what it comes to.
+/// names, sees that imported manifests can be read and others written, and says what
+/// it comes to.
 #[derive(Debug, Args)]
 struct CheckConfigArgs {
     /// The collector's configuration, in TOML.
@@ -242,9 +245,11 @@ fn run_report(args: &ReportArgs) -> anyhow::Result<()> {
 }
 
 fn run_check_config(args: &CheckConfigArgs) -> anyhow::Result<()> {
-    let config = Config::load(&args.config)?;
+    serve::install_crypto();
+    let config = Arc::new(Config::load(&args.config)?);
     let policy: Policy = serve::load_policy(&config)?;
-    groups::load(&stored_groups(&config)?, &config)?;
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
+    runtime.block_on(check_groups(&config))?;
     serve::check_authority(&config, clock::system()())?;
     say(&format!(
         "the configuration is valid: {} groups, {} webhooks, policy {}",
@@ -286,6 +291,17 @@ fn run_completions(args: &CompletionsArgs) -> anyhow::Result<()> {
 fn run_man(args: &ManArgs) -> anyhow::Result<()> {
     clap_mangen::generate_to(Cli::command(), &args.dir)
         .with_context(|| format!("cannot write the manual to {}", args.dir.display()))
+}
+
+/// Holds the groups of the store to their manifests, and sees that others can be
+/// imported. A directory that is not there yet is made when the collector starts.
+async fn check_groups(config: &Arc<Config>) -> anyhow::Result<()> {
+    let rows = stored_groups(config)?;
+    let is_to_be_made = matches!(&config.blobs, BlobSettings::Directory(folder) if !folder.exists());
+    if !is_to_be_made || !rows.is_empty() {
+        groups::load(&rows, config, &serve::open_blobs(config).await?).await?;
+    }
+    Ok(())
 }
 
 /// The groups in the store, as far as there is one yet.

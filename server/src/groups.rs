@@ -8,6 +8,7 @@
 
 mod delete;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use congruent_protocol::digest::Digest;
@@ -15,11 +16,11 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::blobs::{BlobError, BlobName, Blobs};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Group, GroupDescription, ManifestRef, Mode, TrustDescription};
 use crate::identity::{Author, Role};
 use crate::judge::{Signals, reconcile_group};
-use crate::manifests;
 use crate::policy::Policy;
 use crate::scope::Scope;
 use crate::store::{GroupRow, Store, StoreError, Tx, View};
@@ -84,6 +85,12 @@ pub(crate) enum EditError {
     Withdrawn(Digest),
     #[error("the group cannot be so")]
     Refused(#[source] ConfigError),
+    #[error("a manifest of the group {group:?} cannot be read")]
+    Blob {
+        group: String,
+        #[source]
+        source: BlobError,
+    },
     #[error("this needs the role {0}")]
     Role(Role),
     #[error("cannot use the store")]
@@ -109,6 +116,7 @@ fn no_such_group(name: &str, known: &[String]) -> String {
 pub(crate) struct GroupEditor {
     pub(crate) config: Arc<Config>,
     pub(crate) store: Store,
+    pub(crate) blobs: Blobs,
     pub(crate) clock: Clock,
     pub(crate) policy: Arc<Policy>,
     pub(crate) signals: Signals,
@@ -169,11 +177,7 @@ impl GroupEditor {
         (from, row): (u64, GroupRow),
         detail: Value,
     ) -> Result<GroupRow, EditError> {
-        let (config, building) = (Arc::clone(&self.config), row.clone());
-        // Reading manifests of megabytes would hold up other requests.
-        let built = tokio::task::spawn_blocking(move || build(&building, &config));
-        let group = built.await.map_err(|_| EditError::Failed)?.map_err(EditError::Refused)?;
-        let group = Arc::new(group);
+        let group = Arc::new(build(&row, &self.config, &self.blobs).await?);
         let (config, policy) = (Arc::clone(&self.config), Arc::clone(&self.policy));
         let (written, standing) = (row.clone(), Arc::clone(&group));
         let work = move |tx: &Tx<'_>| {
@@ -211,19 +215,30 @@ pub(crate) fn stored(view: &View<'_>) -> Result<Vec<GroupRow>, StoreError> {
 }
 
 /// At start: puts the groups of the store beside those of the configuration.
-pub(crate) fn load(rows: &[GroupRow], config: &Config) -> Result<(), ConfigError> {
+pub(crate) async fn load(rows: &[GroupRow], config: &Arc<Config>, blobs: &Blobs) -> Result<(), EditError> {
     for row in rows {
         if config.groups.get(&row.name).is_some() {
-            return Err(ConfigError::DeclaredTwice(row.name.clone()));
+            return Err(EditError::Refused(ConfigError::DeclaredTwice(row.name.clone())));
         }
-        config.groups.put(Arc::new(build(row, config)?));
+        config.groups.put(Arc::new(build(row, config, blobs).await?));
     }
     Ok(())
 }
 
-fn build(row: &GroupRow, config: &Config) -> Result<Group, ConfigError> {
-    let file_of = |digest: &Digest| manifests::path_of(&config.manifests, digest);
-    row.description.build((&row.name, row.version), &config.webhooks, file_of)
+async fn build(row: &GroupRow, config: &Arc<Config>, blobs: &Blobs) -> Result<Group, EditError> {
+    let mut files = BTreeMap::new();
+    for digest in row.description.files(&row.name).map_err(EditError::Refused)? {
+        let file = blobs.get(BlobName::manifest(digest)).await;
+        let failed = |source| EditError::Blob { group: row.name.clone(), source };
+        files.insert(digest, file.map_err(failed)?);
+    }
+    let (config, row) = (Arc::clone(config), row.clone());
+    // Reading manifests of megabytes would hold up other requests.
+    let building = tokio::task::spawn_blocking(move || {
+        let file_of = |digest: &Digest| Arc::clone(&files[digest]);
+        row.description.build((&row.name, row.version), &config.webhooks, file_of)
+    });
+    building.await.map_err(|_| EditError::Failed)?.map_err(EditError::Refused)
 }
 
 /// Finds the manifests of a request. What the group accepts already it has

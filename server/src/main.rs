@@ -3,6 +3,7 @@
 //! `main` only maps an outcome to an exit code: 0, or 2 for what went wrong.
 
 mod api;
+mod blobs;
 mod cli;
 mod client;
 mod clock;

@@ -1,8 +1,8 @@
 //! The running collector: puts the parts together, and takes them apart again.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,16 +15,16 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 
 use crate::api::Api;
+use crate::blobs::{BlobError, BlobName, Blobs};
 use crate::clock::Clock;
-use crate::config::{Config, ConfigError};
+use crate::config::Config;
 use crate::dispatch::{Outbox, WebhookDriver};
-use crate::groups::{self, GroupEditor};
+use crate::groups::{self, EditError, GroupEditor};
 use crate::identity::{Authority, AuthorityError, Enroller, JoinTokens, Tls, TlsError};
 use crate::ingest::{Arrived, Ingest};
 use crate::judge::{Judge, Signals, reconcile};
 use crate::listener::{Port, Room};
 use crate::liveness;
-use crate::manifests;
 use crate::operators::Operators;
 use crate::policy::{Policy, PolicyError};
 use crate::scope::Scope;
@@ -52,13 +52,9 @@ pub(crate) enum ServeError {
     #[error("cannot use the store")]
     Store(#[source] StoreError),
     #[error("the groups cannot be used")]
-    Groups(#[source] ConfigError),
-    #[error("cannot clear the folder of manifests {}", .folder.display())]
-    Manifests {
-        folder: PathBuf,
-        #[source]
-        source: std::io::Error,
-    },
+    Groups(#[source] EditError),
+    #[error("cannot use the place where manifests are kept")]
+    Blobs(#[source] BlobError),
     #[error("cannot make an HTTP client for webhooks")]
     Client(#[source] reqwest::Error),
     #[error("cannot wait for signals")]
@@ -126,7 +122,9 @@ impl Collector {
         let store = Store::open(&config.database).map_err(ServeError::Store)?;
         // Nodes never keep operators waiting for a read, nor operators them.
         let nodes_store = store.reading_apart();
-        load_groups(&store, &config).await?;
+        let blobs = open_blobs(&config).await?;
+        load_groups(&store, &config, &blobs).await?;
+        tell_missing(&store, &blobs).await?;
         let operators = store.read("read the operators", Operators::load).await.map_err(ServeError::Store)?;
         prepare(&store, &config, &policy, &clock).await.map_err(ServeError::Store)?;
         let authority = load_authority(&store, &config, &clock).await?;
@@ -176,6 +174,7 @@ impl Collector {
         let groups = GroupEditor {
             config: Arc::clone(&config),
             store: store.clone(),
+            blobs,
             clock: Arc::clone(&clock),
             policy,
             signals: signals.clone(),
@@ -239,15 +238,35 @@ impl Collector {
 }
 
 /// Puts the groups of the store beside those of the configuration.
-async fn load_groups(store: &Store, config: &Arc<Config>) -> Result<(), ServeError> {
-    let folder = &config.manifests;
-    let clear = |source| ServeError::Manifests { folder: folder.clone(), source };
-    manifests::clear_incoming(folder).map_err(clear)?;
+async fn load_groups(store: &Store, config: &Arc<Config>, blobs: &Blobs) -> Result<(), ServeError> {
     let rows = store.read("read the groups", groups::stored).await.map_err(ServeError::Store)?;
-    let loading = Arc::clone(config);
-    let loaded = tokio::task::spawn_blocking(move || groups::load(&rows, &loading));
-    let loaded = loaded.await.map_err(|_| ServeError::Ended)?;
-    loaded.map_err(ServeError::Groups)
+    groups::load(&rows, config, blobs).await.map_err(ServeError::Groups)
+}
+
+/// Says which manifests are on record and have no blob: none of a group, which would
+/// not have been loaded, but a group may be to accept them.
+async fn tell_missing(store: &Store, blobs: &Blobs) -> Result<(), ServeError> {
+    let known = store.read("read the manifests", |view| view.manifests(usize::MAX >> 1)).await;
+    let mut missing: BTreeMap<_, _> = known
+        .map_err(ServeError::Store)?
+        .into_iter()
+        .filter(|row| row.withdrawn_at.is_none())
+        .map(|row| (BlobName::manifest(row.digest), row.root))
+        .collect();
+    for name in blobs.list().await.map_err(ServeError::Blobs)? {
+        missing.remove(&name);
+    }
+    for (name, root) in missing {
+        warn!(%name, %root, "an imported manifest is missing; restore it from a backup, or import it again");
+    }
+    Ok(())
+}
+
+/// Where manifests are kept, which must take writes.
+pub(crate) async fn open_blobs(config: &Config) -> Result<Blobs, ServeError> {
+    let blobs = Blobs::open(&config.blobs).map_err(ServeError::Blobs)?;
+    blobs.probe().await.map_err(ServeError::Blobs)?;
+    Ok(blobs)
 }
 
 /// What must be so before the first request: what is configured is on record,

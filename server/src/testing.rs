@@ -348,7 +348,7 @@ pub(crate) fn fleet(
         trust: TrustDescription { keys: [("pub.pem".to_owned(), pem)].into(), config: None },
         webhook: Some("platform".to_owned()),
     };
-    let file_of = |_: &Digest| fixture.path("web.manifest");
+    let file_of = |_: &Digest| Arc::new(std::fs::File::open(fixture.path("web.manifest")).unwrap());
     Arc::new(description.build(("fleet", version), &config.webhooks, file_of).unwrap())
 }
 

@@ -5,6 +5,8 @@ mod agent_unit;
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
+mod bucket;
+#[cfg(test)]
 mod command_line;
 #[cfg(test)]
 mod contract_commands;

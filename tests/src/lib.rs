@@ -20,6 +20,7 @@ pub mod peer;
 pub mod program;
 pub mod proxy;
 pub mod receiver;
+pub mod s3;
 pub mod sandbox;
 pub mod scene;
 pub mod signature;

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use congruent_protocol::report::Refusal;
 use tracing::error;
 
+use crate::blobs::BlobError;
 use crate::identity::EnrolError;
 use crate::ingest::{Refused, chain_of, shorten};
 use crate::store::StoreError;
@@ -51,6 +52,18 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         error!("a request failed: {}", chain_of(&error));
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "store-unavailable", error.to_string())
+    }
+}
+
+impl From<BlobError> for Problem {
+    /// None of these is the caller's fault, nor a verdict. The log has the causes.
+    fn from(error: BlobError) -> Self {
+        error!("a blob cannot be had or kept: {}", chain_of(&error));
+        let code = match error {
+            BlobError::Missing { .. } | BlobError::Damaged { .. } => "manifest-unavailable",
+            _ => "store-unavailable",
+        };
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, code, shorten(&error.to_string()))
     }
 }
 

@@ -192,6 +192,7 @@ impl From<EditError> for Problem {
     fn from(error: EditError) -> Self {
         let (status, code) = match error {
             EditError::Store(error) => return error.into(),
+            EditError::Blob { source, .. } => return source.into(),
             EditError::Declared(_) => (StatusCode::CONFLICT, "declared-in-configuration"),
             EditError::Missing(_) | EditError::Unknown { .. } => (StatusCode::NOT_FOUND, "not-found"),
             EditError::Exists { .. } => (StatusCode::CONFLICT, "group-exists"),

@@ -9,7 +9,6 @@
 use std::fs::File;
 use std::future::poll_fn;
 use std::os::unix::fs::FileExt;
-use std::path::Path as FsPath;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,10 +32,11 @@ use super::Api;
 use super::answer::{API_SCHEMA, Problem};
 use super::auth::Sender;
 use super::list::{check_limit, check_query, cut};
+use crate::blobs::{BlobName, Blobs};
 use crate::groups::accepting;
 use crate::identity::Author;
 use crate::ingest::{chain_of, shorten};
-use crate::manifests::{ImportError, Incoming, MAX_MANIFEST_BYTES, Whole, path_of};
+use crate::manifests::{ImportError, Incoming, MAX_MANIFEST_BYTES, Whole};
 use crate::store::{ManifestRow, Tx};
 
 /// How long a manifest may take to arrive.
@@ -180,9 +180,9 @@ pub(super) async fn import(
     let Ok(_room) = api.imports.acquire().await else {
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the collector is stopping"));
     };
-    let folder = api.config.manifests.clone();
+    let blobs = api.groups.blobs.clone();
     let (send, pieces) = mpsc::channel(PIECES_WAITING);
-    let receiving = tokio::task::spawn_blocking(move || receive(&folder, &root, pieces));
+    let receiving = tokio::task::spawn_blocking(move || receive(&blobs, &root, pieces));
     let arrived = timeout(BODY_TIMEOUT, pass_on(body, send)).await;
     let whole = receiving.await.map_err(|_| failed())?;
     if !matches!(arrived, Ok(Some(()))) {
@@ -191,16 +191,16 @@ pub(super) async fn import(
     }
     let whole = whole?;
     let row = row(&whole, &author, (api.clock)());
-    tokio::task::spawn_blocking(move || whole.keep()).await.map_err(|_| failed())??;
     let digest = row.digest;
+    api.groups.blobs.put(BlobName::manifest(digest), whole.blob).await?;
     let importing = api.store.write("import a manifest", move |tx| record(tx, &author, &row));
     let status = if importing.await? { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(find(&api, &digest.to_string()).await?.show())))
 }
 
 /// Writes down what arrives, and checks it once it is whole.
-fn receive(folder: &FsPath, root: &Digest, mut pieces: mpsc::Receiver<Bytes>) -> Result<Whole, ImportError> {
-    let mut incoming = Incoming::begin(folder, MAX_MANIFEST_BYTES)?;
+fn receive(blobs: &Blobs, root: &Digest, mut pieces: mpsc::Receiver<Bytes>) -> Result<Whole, ImportError> {
+    let mut incoming = Incoming::begin(blobs, MAX_MANIFEST_BYTES)?;
     while let Some(piece) = pieces.blocking_recv() {
         incoming.take(&piece)?;
     }
@@ -228,12 +228,12 @@ async fn pass_on(mut body: Body, send: mpsc::Sender<Bytes>) -> Option<()> {
 fn row(whole: &Whole, author: &Author, now: Timestamp) -> ManifestRow {
     let predicate = whole.manifest.predicate();
     ManifestRow {
-        digest: whole.digest,
+        digest: whole.blob.digest,
         root: predicate.root,
         name: predicate.name.clone(),
         version: predicate.version.clone(),
         kind: predicate.kind,
-        bytes: whole.bytes,
+        bytes: whole.blob.bytes,
         entries: predicate.entries.count,
         claimed: whole.manifest.signed_by().claimed.clone(),
         baked_at: predicate.baked.at,
@@ -304,13 +304,8 @@ pub(super) async fn content(
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
     let Found { row, .. } = find(&api, &id).await?;
-    let path = path_of(&api.config.manifests, &row.digest);
-    let opened = tokio::task::spawn_blocking(move || File::open(path)).await.map_err(|_| failed())?;
-    let file = opened.map_err(|error| {
-        let message = format!("the file of the manifest cannot be opened, restore it from a backup: {error}");
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "manifest-unavailable", message)
-    })?;
-    stream_file(Arc::new(file), &row.digest.to_string()).await
+    let file = api.groups.blobs.get(BlobName::manifest(row.digest)).await?;
+    stream_file(file, &row.digest.to_string()).await
 }
 
 /// The file of a manifest that the group of the node accepts, byte for byte as it
@@ -366,7 +361,8 @@ fn failed() -> Problem {
 impl From<ImportError> for Problem {
     fn from(error: ImportError) -> Self {
         let (status, code) = match error {
-            ImportError::Keep { .. } => (StatusCode::SERVICE_UNAVAILABLE, "store-unavailable"),
+            ImportError::Keep(error) => return error.into(),
+            ImportError::Read(_) => (StatusCode::SERVICE_UNAVAILABLE, "store-unavailable"),
             ImportError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body-too-large"),
             ImportError::Manifest(_) => (StatusCode::UNPROCESSABLE_ENTITY, "manifest-refused"),
             ImportError::OtherRoot { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "root-mismatch"),

@@ -4,7 +4,6 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
-use std::path::Path;
 use std::sync::Arc;
 
 use congruent_protocol::contract::Contract;
@@ -18,6 +17,8 @@ use congruent_protocol::stack::{Stack, StackError, check_add_on};
 use congruent_protocol::trust::Trust;
 use congruent_protocol::verification::{ManifestId, Protected};
 use jiff::Timestamp;
+
+use super::group::ManifestSource;
 
 /// Why a manifest file is not accepted.
 #[derive(Debug, thiserror::Error)]
@@ -49,12 +50,15 @@ pub(crate) struct Accepted {
 }
 
 impl Verified {
-    /// Verifies the manifest at `path` as of `now`.
-    pub(super) fn open(path: &Path, trust: &Trust, now: Timestamp) -> Result<Self, AcceptError> {
-        let file = File::open(path).map_err(AcceptError::Open)?;
+    /// Verifies the manifest as of `now`.
+    pub(super) fn open(source: &ManifestSource, trust: &Trust, now: Timestamp) -> Result<Self, AcceptError> {
+        let file = match source {
+            ManifestSource::Path(path) => Arc::new(File::open(path).map_err(AcceptError::Open)?),
+            ManifestSource::Blob(file) => Arc::clone(file),
+        };
         let manifest =
             Manifest::verify(&mut FileView::new(&file), trust, now).map_err(AcceptError::Verify)?;
-        Ok(Self { manifest, file: Arc::new(file) })
+        Ok(Self { manifest, file })
     }
 
     /// Whether it may be given as an add-on.

@@ -3,7 +3,9 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
 
 use congruent_protocol::digest::Digest;
 use congruent_protocol::key::PublicKey;
@@ -11,7 +13,7 @@ use congruent_protocol::trust::{Trust, TrustError, TrustFile};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::group::{GroupParts, ManifestFile};
+use super::group::{GroupParts, ManifestFile, ManifestSource};
 use super::{ConfigError, Group, Mode, Webhook};
 
 /// How many manifests, and how many add-ons, a group of the store may accept:
@@ -66,14 +68,8 @@ pub(crate) struct TrustDescription {
 }
 
 impl GroupDescription {
-    /// Holds all of it to the rules. `file_of` finds the file of a manifest by its
-    /// digest.
-    pub(crate) fn build(
-        &self,
-        (name, version): (&str, u64),
-        webhooks: &BTreeMap<String, Webhook>,
-        file_of: impl Fn(&Digest) -> PathBuf,
-    ) -> Result<Group, ConfigError> {
+    /// The digests of the files that it is built from, unless they are too many.
+    pub(crate) fn files(&self, name: &str) -> Result<BTreeSet<Digest>, ConfigError> {
         for (what, count, limit) in [
             ("manifests", self.manifests.len(), MAX_MANIFESTS),
             ("add-ons", self.add_ons.len(), MAX_MANIFESTS),
@@ -83,9 +79,20 @@ impl GroupDescription {
                 return Err(ConfigError::TooMany { group: name.to_owned(), what, limit });
             }
         }
+        Ok(self.manifests.iter().chain(&self.add_ons).map(|of| of.digest).collect())
+    }
+
+    /// Holds all of it to the rules. `file_of` gives each of its `files`, held to its
+    /// digest.
+    pub(crate) fn build(
+        &self,
+        (name, version): (&str, u64),
+        webhooks: &BTreeMap<String, Webhook>,
+        file_of: impl Fn(&Digest) -> Arc<File>,
+    ) -> Result<Group, ConfigError> {
         let file = |of: &ManifestRef| ManifestFile {
             called: format!("the manifest {} {} with the root {}", of.name, of.version, of.root),
-            path: file_of(&of.digest),
+            file: ManifestSource::Blob(file_of(&of.digest)),
             as_of: of.accepted_at,
         };
         let parts = GroupParts {

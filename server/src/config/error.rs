@@ -111,6 +111,19 @@ pub(crate) enum ConfigError {
     DeclaredTwice(String),
     #[error("group {group:?} accepts over {limit} {what}; let it accept fewer")]
     TooMany { group: String, what: &'static str, limit: usize },
+    #[error("both `manifest-directory` and `[blobs]` say where imported manifests are kept; keep one")]
+    TwoPlaces,
+    #[error(
+        "`[blobs]` has one of `access-key-id` and `secret-access-key-file`; write both, or neither where this \
+         machine's role is to be used"
+    )]
+    HalfAKey,
+    #[error("cannot read the `ca-certificate` of `[blobs]`, {}", .path.display())]
+    BlobAuthority {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
     #[error("group {group:?} cannot accept {manifest}")]
     Manifest {
         group: String,

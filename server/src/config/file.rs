@@ -41,6 +41,8 @@ pub(super) struct ConfigFile {
     /// Where imported manifests are kept; `manifests` beside the database unless
     /// said otherwise.
     pub(super) manifest_directory: Option<PathBuf>,
+    /// The bucket that they are kept in instead.
+    pub(super) blobs: Option<BlobsTable>,
     /// The token of the operator `config`, who is an admin.
     pub(super) operator_token_file: PathBuf,
     /// After how long without a sign of life a node is silent, such as `"15m"`.
@@ -72,6 +74,28 @@ pub(super) struct CaTable {
     pub(super) certificate: PathBuf,
     /// In PKCS#8 PEM.
     pub(super) key: PathBuf,
+}
+
+/// `[blobs]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct BlobsTable {
+    /// Such as `s3://bucket/prefix`.
+    pub(super) url: String,
+    pub(super) region: Option<String>,
+    /// Where the store is, unless it is Amazon's.
+    pub(super) endpoint: Option<String>,
+    /// Whether the endpoint may be without TLS, and not on this machine.
+    pub(super) allow_http: Option<bool>,
+    /// What vouches for the endpoint beside the system's authorities, in PEM.
+    pub(super) ca_certificate: Option<PathBuf>,
+    /// Without it, the machine's role is used.
+    pub(super) access_key_id: Option<String>,
+    pub(super) secret_access_key_file: Option<PathBuf>,
+    /// Where copies are kept; `blob-cache` beside the database unless said otherwise.
+    pub(super) cache_directory: Option<PathBuf>,
+    /// How many bytes of copies; 4 GiB unless said otherwise.
+    pub(super) cache_bytes: Option<u64>,
 }
 
 /// `[[group]]`.

@@ -52,9 +52,18 @@ pub(super) struct GroupParts {
 #[derive(Debug, Clone)]
 pub(super) struct ManifestFile {
     pub(super) called: String,
-    pub(super) path: PathBuf,
+    pub(super) file: ManifestSource,
     /// When it must not have expired.
     pub(super) as_of: Timestamp,
+}
+
+/// Where a manifest is read from.
+#[derive(Debug, Clone)]
+pub(super) enum ManifestSource {
+    /// From a file of this machine.
+    Path(PathBuf),
+    /// From a blob that was held to its name.
+    Blob(Arc<File>),
 }
 
 /// A base, and the roots of the add-ons on it in their order. Two bases may have one
@@ -101,8 +110,9 @@ impl GroupParts {
             move |source| ConfigError::Manifest { group, manifest, source: Box::new(source) }
         };
         let open = |files: &[ManifestFile]| {
-            let open =
-                |file: &ManifestFile| Verified::open(&file.path, &trust, file.as_of).map_err(refused(file));
+            let open = |manifest: &ManifestFile| {
+                Verified::open(&manifest.file, &trust, manifest.as_of).map_err(refused(manifest))
+            };
             files.iter().map(open).collect::<Result<Vec<_>, _>>()
         };
         let (bases, given) = (open(&manifests)?, open(&add_ons)?);

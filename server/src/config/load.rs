@@ -11,9 +11,9 @@ use congruent_protocol::trust::{Trust, TrustError, TrustFile};
 use jiff::{SignedDuration, Timestamp};
 
 use super::file::{ConfigFile, GroupTable, WebhookTable};
-use super::group::{GroupParts, ManifestFile};
+use super::group::{GroupParts, ManifestFile, ManifestSource};
 use super::secrets::{TokenHash, WebhookSecret};
-use super::{Config, ConfigError, Group, Groups, MAX_NAME_CHARS, Nodes, Webhook, database, identity};
+use super::{Config, ConfigError, Group, Groups, MAX_NAME_CHARS, Nodes, Webhook, blobs, database, identity};
 use crate::dispatch::STANDARD_SCHEDULE;
 
 /// The range that makes sense: a small report is some KiB, and one of over a
@@ -34,6 +34,7 @@ pub(super) fn config(path: &Path) -> Result<Config, ConfigError> {
     let database = database::database(&file, &beside)?;
     let folder = database::folder(&file, &beside);
     let identity = identity::settings(&file, &folder, &beside)?;
+    let blobs = blobs::settings(&file, &folder, &beside)?;
     let webhooks = by_name("webhook", file.webhook, |table| table.name.clone(), |t| webhook(t, &beside))?;
     let groups = by_name("group", file.group, |table| table.name.clone(), |t| group(t, &webhooks, &beside))?;
     let operator = token("the operators' token", "operator-token-file", &beside(&file.operator_token_file))?;
@@ -50,7 +51,7 @@ pub(super) fn config(path: &Path) -> Result<Config, ConfigError> {
         max_body_bytes: max_body_bytes(file.max_body_bytes.unwrap_or(MAX_REPORT_BYTES))?,
         policy: file.policy.as_deref().map(beside),
         retry_schedule: retry_schedule(file.retry_schedule)?,
-        manifests: file.manifest_directory.as_deref().map_or_else(|| folder.join("manifests"), beside),
+        blobs,
         groups: Groups::declared(groups),
         nodes: Nodes::default(),
         webhooks,
@@ -159,7 +160,7 @@ fn group(
     let as_of = Timestamp::now();
     let file = |path: &PathBuf| {
         let path = beside(path);
-        ManifestFile { called: path.display().to_string(), path, as_of }
+        ManifestFile { called: path.display().to_string(), file: ManifestSource::Path(path), as_of }
     };
     let manifests = manifests.iter().map(file).collect();
     let add_ons = add_ons.iter().map(file).collect();

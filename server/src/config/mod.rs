@@ -2,6 +2,7 @@
 //! and manifest loaded. What cannot be used is refused here, not later.
 
 mod accepted;
+mod blobs;
 mod database;
 mod description;
 mod error;
@@ -35,6 +36,8 @@ pub(crate) use load::check_name;
 pub(crate) use nodes::{Node, Nodes, Standing};
 pub(crate) use secrets::{SecretError, TokenHash, WebhookSecret, read_secret};
 
+use crate::blobs::BlobSettings;
+
 /// The longest name of a node, group, environment or webhook.
 const MAX_NAME_CHARS: usize = 200;
 
@@ -63,8 +66,8 @@ pub(crate) struct Config {
     /// How long after the order, and then after each failed delivery, the next
     /// is tried.
     pub(crate) retry_schedule: Vec<Duration>,
-    /// The folder of the manifests that were imported.
-    pub(crate) manifests: PathBuf,
+    /// Where the manifests lie that were imported.
+    pub(crate) blobs: BlobSettings,
     /// As declared here and in the store; they change while the collector runs.
     pub(crate) groups: Groups,
     /// Those that are enrolled; they come and go while the collector runs.

@@ -1,3 +1,5 @@
+mod blobs;
+
 use super::*;
 use crate::store::Database;
 use crate::testing::{Fixture, manifest, manifest_of, server_toml, tree};
