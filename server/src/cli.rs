@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
@@ -16,7 +17,7 @@ use crate::report::{Edge, Period};
 use crate::serve::{self, Collector, StopSignals};
 use crate::store::{self, GroupRow, StoreError};
 use crate::telemetry::{self, LogFormat};
-use crate::{client, clock, groups, init, report, supervisor};
+use crate::{client, clock, groups, init, report, selftest, supervisor};
 
 /// Collects the reports of a fleet, asks policy what is to happen, and orders
 /// replacements.
@@ -33,6 +34,7 @@ enum Command {
     Serve(ServeArgs),
     Report(ReportArgs),
     CheckConfig(CheckConfigArgs),
+    Selftest(SelftestArgs),
     Operator(client::OperatorArgs),
     Audit(client::AuditArgs),
     Manifest(client::ManifestArgs),
@@ -128,6 +130,43 @@ struct CheckConfigArgs {
     config: PathBuf,
 }
 
+/// Says how many nodes this machine and its disk will carry.
+///
+/// A small simulated fleet reports for some seconds to a collector that is started for
+/// the purpose, on the loopback, with a database of its own in a folder beside yours,
+/// which is removed afterwards. Yours is never opened, and a collector that uses it may
+/// run meanwhile, though it takes its share of the machine.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("where").required(true).args(["config", "database"]))]
+#[command(after_help = "\
+Examples:
+  congruent-server selftest --config server.toml
+  congruent-server selftest --database /var/lib/congruent/congruent.db --seconds 30")]
+struct SelftestArgs {
+    /// The collector's configuration, which says where the database is and how often
+    /// nodes report.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where a database is or would be; nodes then send a heartbeat every minute and
+    /// are looked at whole every hour.
+    #[arg(long, value_name = "FILE")]
+    database: Option<PathBuf>,
+    /// How many seconds each kind of message is measured.
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=600))]
+    seconds: u64,
+    /// How the outcome is written.
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = SelftestFormat::Text)]
+    format: SelftestFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum SelftestFormat {
+    /// A sentence, and what it is drawn from.
+    Text,
+    /// One JSON document.
+    Json,
+}
+
 /// Writes what has a shell complete commands, flags and their values.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -158,6 +197,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Serve(args) => run_serve(&args),
         Command::Report(args) => run_report(&args),
         Command::CheckConfig(args) => run_check_config(&args),
+        Command::Selftest(args) => run_selftest(&args),
         Command::Operator(args) => client::operator(&args),
         Command::Audit(args) => client::audit(&args),
         Command::Manifest(args) => client::manifest(&args),
@@ -227,6 +267,29 @@ fn run_check_config(args: &CheckConfigArgs) -> anyhow::Result<()> {
         config.webhooks.len(),
         policy.digest()
     ))
+}
+
+fn run_selftest(args: &SelftestArgs) -> anyhow::Result<()> {
+    let length = Duration::from_secs(args.seconds);
+    let plan = match (&args.config, &args.database) {
+        (Some(config), _) => selftest::Plan::of(&Config::load(config)?, length)?,
+        (None, Some(database)) => selftest::Plan::beside(database, length),
+        (None, None) => anyhow::bail!("give --config or --database"),
+    };
+    telemetry::start_quiet();
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
+    let verdict = runtime.block_on(async {
+        let mut stop = StopSignals::take()?;
+        tokio::select! {
+            verdict = selftest::run(&plan) => Ok(verdict?),
+            // What was made is removed as well.
+            () = stop.next() => anyhow::bail!("stopped before it came to an end"),
+        }
+    })?;
+    match args.format {
+        SelftestFormat::Text => say(verdict.to_string().trim_end()),
+        SelftestFormat::Json => say(&serde_json::to_string_pretty(&verdict)?),
+    }
 }
 
 fn run_completions(args: &CompletionsArgs) -> anyhow::Result<()> {

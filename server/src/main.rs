@@ -25,6 +25,7 @@ mod policy;
 mod record;
 mod report;
 mod scope;
+mod selftest;
 mod serve;
 mod silence;
 mod store;

@@ -21,7 +21,16 @@ pub(crate) enum LogFormat {
 
 /// Begins to log. Without [`LOG_VARIABLE`], from `info` up.
 pub(crate) fn start(format: LogFormat) {
-    let filter = EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| EnvFilter::new("info"));
+    start_from("info", format);
+}
+
+/// Begins to log, for a command whose outcome is what counts: from `warn` up.
+pub(crate) fn start_quiet() {
+    start_from("warn", LogFormat::Text);
+}
+
+fn start_from(level: &str, format: LogFormat) {
+    let filter = EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| EnvFilter::new(level));
     let colours = format == LogFormat::Text && io::stderr().is_terminal();
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)

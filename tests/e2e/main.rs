@@ -25,6 +25,8 @@ mod faults;
 #[cfg(test)]
 mod filesystems;
 #[cfg(test)]
+mod fleet;
+#[cfg(test)]
 mod interchange;
 #[cfg(test)]
 mod killed;

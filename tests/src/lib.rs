@@ -24,6 +24,7 @@ pub mod s3;
 pub mod sandbox;
 pub mod scene;
 pub mod signature;
+pub mod simulated;
 pub mod site;
 pub mod stock;
 pub mod systemd;

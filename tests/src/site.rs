@@ -3,12 +3,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use anyhow::{Context, Result};
 use congruent_protocol::report::{REPORTS_PATH, Report};
 
-use crate::collector::Collector;
+use crate::collector::{self, Collector};
 use crate::enrolled::{self, Enrolled};
 use crate::http::Response;
 use crate::program::{Ended, run};
@@ -203,8 +204,16 @@ impl Site {
     /// # Errors
     /// When it does not come up.
     pub fn start(&self) -> Result<Collector> {
+        self.start_as(collector::command(&self.sandbox.path("server.toml"))?)
+    }
+
+    /// The same by a command that may say more of how it runs.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn start_as(&self, command: Command) -> Result<Collector> {
         let (config, log) = (self.sandbox.path("server.toml"), self.sandbox.path("server.log"));
-        let collector = Collector::start(&config, &log, &token("operator"))?;
+        let collector = Collector::start_as(command, &config, &log, &token("operator"))?;
         let url = collector.agents_url()?;
         let port = url.rsplit(':').next().and_then(|port| port.parse().ok());
         self.agents_port.store(port.with_context(|| format!("{url} has no port"))?, Ordering::Relaxed);
@@ -258,7 +267,7 @@ impl Site {
     ///
     /// # Errors
     /// When the binary is missing.
-    pub fn agent(&self, node: &str) -> Result<std::process::Command> {
+    pub fn agent(&self, node: &str) -> Result<Command> {
         let mut command = agent::command(&["agent", "--config"])?;
         command.arg(self.sandbox.path(format!("{node}.toml")));
         Ok(command)

@@ -1,6 +1,7 @@
 //! Bodies: compressed or not, never longer than they may be once decompressed, and
 //! never more of them at once than there is room for.
 
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io::{self, Write};
 use std::pin::Pin;
@@ -11,6 +12,7 @@ use axum::body::{Body, Bytes, HttpBody};
 use axum::http::{HeaderMap, HeaderValue, header};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
+use zstd::bulk::Decompressor;
 
 use crate::ingest::Refused;
 use crate::metrics;
@@ -23,6 +25,8 @@ const DROPPED_BYTES: usize = 256 << 20;
 /// The largest zstd window taken, as a power of two: what `zstd` itself uses at most
 /// without being asked for more.
 const ZSTD_WINDOW_LOG: u32 = 23;
+/// What zstd adds at most to a small body that it cannot make smaller.
+const FRAME_BYTES: usize = 64;
 /// What a permit stands for, in bytes.
 const PERMIT_BYTES: usize = 4096;
 
@@ -68,7 +72,7 @@ pub(super) async fn read(
     lane: &Lane,
 ) -> Result<Arrived, Refused> {
     let encoding = headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes);
-    let sink = Sink { bytes: Vec::new(), limit, lane: lane.clone(), room: Vec::new(), refused: None };
+    let sink = Sink::new(limit, lane);
     let decoder = match encoding {
         None | Some(b"identity") => Decoder::Plain(sink),
         Some(b"zstd") => Decoder::zstd(sink)?,
@@ -82,6 +86,48 @@ pub(super) async fn read(
         lane.metrics.refused.inc();
     }
     read
+}
+
+/// Reads a small body, as [`read`] does but whole before it is decompressed, in one
+/// step and into no more than may come of it: a stream's window takes megabytes, and
+/// making it longer than all else that is done for a sign of life.
+pub(super) async fn read_small(
+    headers: &HeaderMap,
+    body: Body,
+    limit: usize,
+    lane: &Lane,
+) -> Result<Arrived, Refused> {
+    if headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes) != Some(b"zstd") {
+        return read(headers, body, limit, lane).await;
+    }
+    let sink = Sink::new(limit + FRAME_BYTES, lane);
+    let reading = timeout(BODY_TIMEOUT, decode(body, Decoder::Plain(sink), &lane.metrics)).await;
+    let packed = reading.unwrap_or(Err(Refused::Cut)).map_err(|refused| match refused {
+        Refused::TooLarge { .. } => Refused::TooLarge { limit },
+        other => other,
+    })?;
+    match unpack(&packed.bytes, limit) {
+        Some(bytes) => Ok(Arrived { bytes, ..packed }),
+        // Why it cannot be, a stream tells.
+        None => {
+            let mut decoder = Decoder::zstd(Sink::new(limit, lane))?;
+            let _ = decoder.take(&packed.bytes.into());
+            decoder.finish()
+        }
+    }
+}
+
+/// Decompresses in one step; none where it is damaged, or longer than it may be.
+fn unpack(packed: &[u8], limit: usize) -> Option<Vec<u8>> {
+    thread_local! {
+        static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
+    }
+    DECOMPRESSOR.with_borrow_mut(|kept| {
+        if kept.is_none() {
+            *kept = Decompressor::new().ok();
+        }
+        kept.as_mut()?.decompress(packed, limit).ok()
+    })
 }
 
 async fn decode(mut body: Body, mut decoder: Decoder, metrics: &metrics::Lane) -> Result<Arrived, Refused> {
@@ -129,6 +175,10 @@ impl Write for Sink {
 }
 
 impl Sink {
+    fn new(limit: usize, lane: &Lane) -> Self {
+        Self { bytes: Vec::new(), limit, lane: lane.clone(), room: Vec::new(), refused: None }
+    }
+
     /// Why so many more bytes cannot be taken; takes the room for them otherwise.
     fn refusal_of(&mut self, more: usize) -> Option<Refused> {
         let length = self.bytes.len() + more;
@@ -197,10 +247,16 @@ mod tests {
             headers.insert(header::CONTENT_ENCODING, encoding.parse().unwrap());
         }
         let lane = Lane::with_room_for(1 << 20, metrics::Lane::default());
-        let read = read(&headers, Body::from(body), limit, &lane).await;
-        let length = read.map(|arrived| arrived.bytes.len()).map_err(|refused| refused.code());
+        let streamed = read(&headers, Body::from(body.clone()), limit, &lane).await;
+        let streamed = streamed.map(|arrived| arrived.bytes).map_err(|refused| refused.code());
         assert_eq!((lane.used_bytes(), lane.capacity_bytes()), (0, 1 << 20), "all room is given back");
-        length
+        if limit < 1 << 20 {
+            let whole = read_small(&headers, Body::from(body), limit, &lane).await;
+            let whole = whole.map(|arrived| arrived.bytes).map_err(|refused| refused.code());
+            assert_eq!(whole, streamed, "either way");
+            assert_eq!((lane.used_bytes(), lane.capacity_bytes()), (0, 1 << 20), "all room is given back");
+        }
+        streamed.map(|bytes| bytes.len())
     }
 
     #[tokio::test]

@@ -7,6 +7,7 @@ mod bake;
 mod cache;
 mod cgroup;
 mod cold;
+mod collector;
 mod false_findings;
 mod manifests;
 mod measure;
@@ -35,7 +36,7 @@ use section::Section;
 type Measure = fn(&Options) -> Result<Section>;
 
 /// What can be measured, in the order in which it is.
-const TABLES: [(&str, Measure); 9] = [
+const TABLES: [(&str, Measure); 10] = [
     ("verify", verify::section),
     ("bake", bake::section),
     ("quick", quick::section),
@@ -44,6 +45,7 @@ const TABLES: [(&str, Measure); 9] = [
     ("cache", cache::section),
     ("manifests", manifests::section),
     ("agent", agent::section),
+    ("collector", collector::section),
     ("false-findings", false_findings::section),
 ];
 

@@ -7,6 +7,7 @@
 #[derive(Debug, Clone, Copy)]
 enum Bound {
     AtMost(f64),
+    AtLeast(f64),
     Over(f64),
 }
 
@@ -19,6 +20,9 @@ enum Unit {
     Percent,
     /// Of so little that its fractions count.
     FinePercent,
+    PerSecond,
+    Milliseconds,
+    Count,
 }
 
 /// What is asked of one figure.
@@ -51,6 +55,30 @@ impl Target {
     pub(crate) const IDLE_MEMORY: Self = Self::at_most("idle agent, resident", 20.0, Unit::Megabytes);
     pub(crate) const IDLE_CPU: Self = Self::at_most("idle agent, CPU over a minute", 0.1, Unit::FinePercent);
 
+    pub(crate) const HEARTBEAT_CPU: Self =
+        Self::times("collector's CPU for a heartbeat against an empty handler's", 1.6);
+    pub(crate) const HEARTBEATS: Self =
+        Self::at_least("heartbeats over 2,000 kept connections, 10,000/s offered", 9_900.0, Unit::PerSecond);
+    pub(crate) const HEARTBEATS_P99: Self = Self::at_most("their p99", 50.0, Unit::Milliseconds);
+    pub(crate) const DRIFT_REPORTS: Self =
+        Self::at_least("drift reports of 10 findings, durable in SQLite", 1_500.0, Unit::PerSecond);
+    pub(crate) const DRIFT_P99: Self = Self::at_most("their p99", 250.0, Unit::Milliseconds);
+    pub(crate) const CLEAN_REPORTS: Self =
+        Self::at_least("clean-sweep reports, durable", 3_000.0, Unit::PerSecond);
+    pub(crate) const CONNECTED_MEMORY: Self = Self::megabytes("memory, 5,000 connections kept", 300.0);
+    pub(crate) const ENROLLED_MEMORY: Self = Self::megabytes("memory, 100,000 nodes enrolled", 300.0);
+    pub(crate) const HERD_LOST: Self =
+        Self::at_most("herd of 10,000: reports that were not acknowledged", 0.0, Unit::Count);
+    pub(crate) const HERD_PEAK: Self = Self::times("herd: peak of arrivals against their mean", 3.0);
+    pub(crate) const HERD_OPERATORS: Self =
+        Self::at_most("herd: an operator's slowest call", 1_000.0, Unit::Milliseconds);
+    pub(crate) const NODE_LIST: Self =
+        Self::at_most("node list of 100,000, filtered and paged, p99", 50.0, Unit::Milliseconds);
+
+    const fn at_least(what: &'static str, least: f64, unit: Unit) -> Self {
+        Self { what, bound: Bound::AtLeast(least), unit }
+    }
+
     const fn times(what: &'static str, most: f64) -> Self {
         Self::at_most(what, most, Unit::Times)
     }
@@ -74,6 +102,7 @@ impl Target {
     fn is_held_by(&self, shown: f64) -> bool {
         match self.bound {
             Bound::AtMost(most) => shown <= most,
+            Bound::AtLeast(least) => shown >= least,
             Bound::Over(least) => shown > least,
         }
     }
@@ -85,10 +114,14 @@ impl Target {
             Unit::Bytes => (1.0, 0, "bytes"),
             Unit::Percent => (10.0, 1, "%"),
             Unit::FinePercent => (1000.0, 3, "%"),
+            Unit::PerSecond => (1.0, 0, "/s"),
+            Unit::Milliseconds => (10.0, 1, "ms"),
+            Unit::Count => (1.0, 0, "reports"),
         };
         let shown = (measured * scale).round() / scale;
         let bound = match self.bound {
             Bound::AtMost(most) => format!("at most {most:.places$} {unit}"),
+            Bound::AtLeast(least) => format!("at least {least:.places$} {unit}"),
             Bound::Over(least) => format!("over {least:.places$} {unit}"),
         };
         let verdict = if self.is_held_by(shown) { "held" } else { "**missed**" };
@@ -119,6 +152,10 @@ mod tests {
             (Target::CACHE_BESIDE, 90.0, "over 90.0 % | 90.0 % | **missed** |\n"),
             (Target::REPORT, 1500.4, "at most 1500 bytes | 1500 bytes | held |\n"),
             (Target::IDLE_CPU, 0.1008, "at most 0.100 % | 0.101 % | **missed** |\n"),
+            (Target::CLEAN_REPORTS, 2999.4, "at least 3000 /s | 2999 /s | **missed** |\n"),
+            (Target::CLEAN_REPORTS, 3000.0, "at least 3000 /s | 3000 /s | held |\n"),
+            (Target::HERD_LOST, 1.0, "at most 0 reports | 1 reports | **missed** |\n"),
+            (Target::HEARTBEATS_P99, 49.96, "at most 50.0 ms | 50.0 ms | held |\n"),
             (Target::CACHE_BESIDE, 99.96, "over 90.0 % | 100.0 % | held |\n"),
         ] {
             let row = target.row(measured);

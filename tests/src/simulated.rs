@@ -1,0 +1,123 @@
+//! A simulated fleet at a real collector.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use congruent_fleet::Outcome;
+
+use crate::binaries;
+use crate::collector::{self, Collector};
+use crate::program::{run, succeed};
+use crate::site::{GROUP, Settings, Site};
+
+/// What the simulated image is called.
+const IMAGE: &str = "simulated";
+
+/// Which processor each side has for itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pinned {
+    /// The simulator's.
+    pub simulator: usize,
+    /// The collector's.
+    pub collector: usize,
+}
+
+/// A site without real nodes, whose group accepts two simulated releases.
+pub struct Simulated {
+    /// The installation.
+    pub site: Site,
+    /// Its collector.
+    pub collector: Collector,
+    pinned: Option<Pinned>,
+}
+
+impl Simulated {
+    /// Starts a collector with these settings, but for the manifests.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn start(settings: Settings) -> Result<Self> {
+        Self::start_on(settings, None)
+    }
+
+    /// The same, on a processor of its own.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn start_on(settings: Settings, pinned: Option<Pinned>) -> Result<Self> {
+        let site = Site::small(&[])?;
+        let simulator = binaries::path("fleet-simulator")?;
+        let words = ["manifest", "--name", IMAGE, "--group", GROUP, "--out"].map(PathBuf::from);
+        let files = [site.sandbox.folder().to_owned(), "--key".into(), site.keys.secret.clone()];
+        succeed(&simulator.to_string_lossy(), words.into_iter().chain(files))?;
+        let manifests = [1, 2].map(|release| format!("{IMAGE}-{release}.0.manifest")).to_vec();
+        let config = site.write_server(&Settings { manifests, ..settings })?;
+        let command = on(pinned.map(|pinned| pinned.collector), collector::command(&config)?);
+        let collector = site.start_as(command)?;
+        Ok(Self { site, collector, pinned })
+    }
+
+    /// `fleet-simulator run` of a scenario, with these arguments more; gives the outcome.
+    ///
+    /// # Errors
+    /// When it fails, or takes longer than a test may.
+    pub fn run(&self, scenario: &str, arguments: &[&str]) -> Result<Outcome> {
+        let ended = run(&mut self.command(&["run", scenario, "--format", "json"], arguments)?)?;
+        ensure!(ended.code == Some(0), "fleet-simulator failed: {}", ended.stderr);
+        serde_json::from_slice(&ended.stdout).with_context(|| ended.text())
+    }
+
+    /// The same, however long it takes, by nodes that stay enrolled from one run to the
+    /// next.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub fn measure(&self, scenario: &str, arguments: &[&str]) -> Result<Outcome> {
+        let mut command = self.command(&["run", scenario, "--format", "json"], arguments)?;
+        let ended = command.arg("--enrolments").arg(self.enrolments()).stdin(Stdio::null()).output();
+        let ended = ended.context("cannot start fleet-simulator")?;
+        let said = String::from_utf8_lossy(&ended.stderr);
+        ensure!(ended.status.success(), "fleet-simulator failed: {said}");
+        serde_json::from_slice(&ended.stdout).context("the outcome is not JSON")
+    }
+
+    /// Where the nodes that [`measure`](Self::measure) ran are kept.
+    pub fn enrolments(&self) -> PathBuf {
+        self.site.sandbox.path("enrolments")
+    }
+
+    /// Has them all report to another address than this collector's, or back to it.
+    ///
+    /// # Errors
+    /// When they cannot be changed.
+    pub fn redirect(&self, from: &str, to: &str) -> Result<()> {
+        let text = fs::read_to_string(self.enrolments()).context("no enrolments")?;
+        ensure!(text.contains(from), "no node reports to {from}");
+        fs::write(self.enrolments(), text.replace(from, to)).context("cannot write the enrolments")
+    }
+
+    fn command(&self, words: &[&str], arguments: &[&str]) -> Result<Command> {
+        let mut command = Command::new(binaries::path("fleet-simulator")?);
+        command.args(words).args(["--group", GROUP]);
+        command.args(["--server", self.collector.url()]).arg("--ca").arg(self.collector.authority());
+        command.arg("--operator-token-file").arg(self.site.sandbox.path("operator.token"));
+        for release in [1, 2] {
+            command.arg("--manifest").arg(self.site.sandbox.path(format!("{IMAGE}-{release}.0.manifest")));
+        }
+        if !arguments.contains(&"--collector-pid") {
+            command.args(["--collector-pid", &self.collector.process_id().to_string()]);
+        }
+        command.arg("--database").arg(self.site.database()).args(arguments);
+        Ok(on(self.pinned.map(|pinned| pinned.simulator), command))
+    }
+}
+
+/// The same command on one processor, where there is one for it.
+pub fn on(processor: Option<usize>, command: Command) -> Command {
+    let Some(processor) = processor else { return command };
+    let mut pinned = Command::new("taskset");
+    pinned.args(["-c", &processor.to_string()]).arg(command.get_program()).args(command.get_args());
+    pinned
+}
