@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use congruent_protocol::verification::State;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, watch};
 use tokio::time::MissedTickBehavior;
 use tracing::{Instrument, error, info, info_span};
@@ -44,6 +44,8 @@ use judgement::Judgement;
 const REPORTS_MISSED: i32 = 4;
 /// How often silence is looked for, at most and at least.
 const TICK: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+/// How often at least where other collectors take reports as well.
+const TICK_SHARED: Duration = Duration::from_secs(1);
 
 /// Judges nodes.
 pub(crate) struct Judge {
@@ -58,6 +60,8 @@ pub(crate) struct Judge {
     pub(crate) signals: Signals,
     /// What was heard since, beside reports.
     pub(crate) liveness: Arc<Liveness>,
+    /// How much later the store knows what other collectors heard.
+    pub(crate) lag: SignedDuration,
     pub(crate) metrics: Judging,
 }
 
@@ -80,7 +84,9 @@ impl Judge {
     /// Judges until the collector stops.
     pub(crate) async fn run(&self, mut stop: watch::Receiver<bool>) {
         let quarter: Duration = self.config.silent_after.unsigned_abs() / 4;
-        let mut ticks = tokio::time::interval(quarter.clamp(TICK.0, TICK.1));
+        // Nobody but the store tells of reports that others took.
+        let longest = if self.store.is_shared() { TICK_SHARED } else { TICK.1 };
+        let mut ticks = tokio::time::interval(quarter.clamp(TICK.0, longest));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut planned = false;
         loop {
@@ -163,6 +169,7 @@ impl Judge {
     pub(crate) async fn find_silent(&self) -> Result<(), StoreError> {
         let (config, now, ready) = (Arc::clone(&self.config), (self.clock)(), self.ready);
         let liveness = Arc::clone(&self.liveness);
+        let lag = self.lag;
         let reading = self.store.read("look for silent nodes", move |view| {
             let is_quiet = |node: &NodeRow| {
                 // A node that has just enrolled is given time for its first report.
@@ -170,7 +177,7 @@ impl Judge {
                 let quiet =
                     silent_for(now, known.heard_at(node.last_seen).max(liveness.last(&node.node)), ready);
                 let stale = silent_for(now, known.heard_at(node.reported_at), ready);
-                falls_silent(node.state, quiet, config.silent_after)
+                falls_silent(node.state, quiet, config.silent_after + lag)
                     || falls_silent(node.state, stale, config.silent_after * REPORTS_MISSED)
             };
             Ok(view.nodes()?.into_iter().filter(is_quiet).collect::<Vec<_>>())
