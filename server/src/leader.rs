@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -33,6 +34,8 @@ pub(crate) struct Leader {
     pub(crate) store: Store,
     /// Names this collector.
     pub(crate) holder: String,
+    /// 1 while it leads.
+    pub(crate) leading: Gauge,
 }
 
 /// Why a term ended.
@@ -49,6 +52,7 @@ impl Leader {
     pub(crate) async fn run(self, mut stop: watch::Receiver<bool>, begin: impl Fn(Term) -> JoinSet<()>) {
         while let Some(token) = self.campaign(&mut stop).await {
             info!(token, "this collector leads");
+            self.leading.set(1);
             let (end, over) = watch::channel(false);
             let mut parts = begin(Term { store: self.store.fenced(token), over });
             let why = tokio::select! {
@@ -56,6 +60,7 @@ impl Leader {
                 () = self.hold(token) => End::Lost,
                 _ = parts.join_next() => End::Part,
             };
+            self.leading.set(0);
             end.send_replace(true);
             let ending = timeout(ENDING, async { while parts.join_next().await.is_some() {} });
             if ending.await.is_err() {

@@ -213,7 +213,11 @@ impl Collector {
             liveness: Arc::clone(&arrived.liveness),
             metrics: metrics.clone(),
         };
-        let leader = Leader { store: store.clone(), holder: uuid::Uuid::new_v4().simple().to_string() };
+        let leader = Leader {
+            store: store.clone(),
+            holder: uuid::Uuid::new_v4().simple().to_string(),
+            leading: metrics.leading.clone(),
+        };
         let groups = GroupEditor {
             config: Arc::clone(&config),
             store: store.clone(),

@@ -62,3 +62,7 @@ impl Tx<'_> {
         self.generation()
     }
 }
+
+#[cfg(test)]
+#[path = "shared_tests.rs"]
+mod tests;

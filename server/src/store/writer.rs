@@ -219,6 +219,7 @@ impl Writer {
             match fault.error.condition() {
                 Condition::Conflict if conflicts < CONFLICTS => {
                     conflicts += 1;
+                    self.metrics.conflicts.inc();
                     std::thread::sleep(pause(conflicts));
                 }
                 Condition::Lost => {
