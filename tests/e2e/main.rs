@@ -35,6 +35,8 @@ mod lint;
 #[cfg(test)]
 mod mutation;
 #[cfg(test)]
+mod openapi;
+#[cfg(test)]
 mod operations;
 #[cfg(test)]
 mod operators;
