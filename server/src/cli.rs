@@ -17,7 +17,7 @@ use crate::report::{Edge, Period};
 use crate::serve::{self, Collector, StopSignals};
 use crate::store::{self, GroupRow, StoreError};
 use crate::telemetry::{self, LogFormat};
-use crate::{client, clock, groups, init, report, selftest, supervisor};
+use crate::{client, clock, groups, init, keeping, report, selftest, supervisor};
 
 /// Collects the reports of a fleet, asks policy what is to happen, and orders
 /// replacements.
@@ -35,6 +35,9 @@ enum Command {
     Report(ReportArgs),
     CheckConfig(CheckConfigArgs),
     Selftest(SelftestArgs),
+    Backup(keeping::BackupArgs),
+    Restore(keeping::RestoreArgs),
+    Store(keeping::StoreArgs),
     Operator(client::OperatorArgs),
     Audit(client::AuditArgs),
     Manifest(client::ManifestArgs),
@@ -198,6 +201,9 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Report(args) => run_report(&args),
         Command::CheckConfig(args) => run_check_config(&args),
         Command::Selftest(args) => run_selftest(&args),
+        Command::Backup(args) => keeping::backup(&args),
+        Command::Restore(args) => keeping::restore(&args),
+        Command::Store(args) => keeping::store(&args),
         Command::Operator(args) => client::operator(&args),
         Command::Audit(args) => client::audit(&args),
         Command::Manifest(args) => client::manifest(&args),
@@ -327,7 +333,7 @@ fn stored_groups(config: &Config) -> Result<Vec<GroupRow>, StoreError> {
 }
 
 /// Says a line to whoever waits for it, at once.
-fn say(line: &str) -> anyhow::Result<()> {
+pub(crate) fn say(line: &str) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     match writeln!(out, "{line}").and_then(|()| out.flush()) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),

@@ -15,6 +15,7 @@ mod identity;
 mod ingest;
 mod init;
 mod judge;
+mod keeping;
 mod listener;
 mod liveness;
 mod manifests;

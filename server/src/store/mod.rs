@@ -10,6 +10,7 @@
 mod actions;
 mod audit;
 mod columns;
+mod copy;
 mod database;
 mod decisions;
 mod enrolments;
@@ -29,6 +30,7 @@ mod reports;
 mod schema;
 mod sql;
 mod statement;
+mod tables;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -45,6 +47,7 @@ use tokio::sync::{mpsc, oneshot};
 pub(crate) use actions::{ActionFilter, ActionRow, NewAction, StepRow};
 pub(crate) use audit::AuditRow;
 pub(crate) use columns::PackedBytes;
+pub(crate) use copy::{CopyError, Progress, Source, TableProof, copy, known_version, make_current, save};
 pub(crate) use database::{AddressError, Database};
 pub(crate) use decisions::{DecisionRow, NewDecision};
 pub(crate) use enrolments::EnrolmentRow;

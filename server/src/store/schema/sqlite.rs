@@ -38,6 +38,11 @@ fn bring(connection: &mut Connection, version: i64, migration: &str) -> rusqlite
     transaction.commit()
 }
 
+pub(super) fn mark(connection: &Connection, version: i64) -> Result<(), StoreError> {
+    let marked = connection.pragma_update(None, "user_version", version);
+    marked.map_err(SqlError::Sqlite).map_err(to("mark the database"))
+}
+
 pub(super) fn check_ours(connection: &Connection, database: &Database) -> Result<(), StoreError> {
     let foreign = || StoreError::Foreign(database.to_string());
     let number = |sql| match connection.query_row(sql, [], |row| row.get::<_, i64>(0)) {
