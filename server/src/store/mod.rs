@@ -27,6 +27,8 @@ mod outbox;
 mod period;
 mod readers;
 mod reports;
+#[cfg(test)]
+mod rows;
 mod schema;
 mod sql;
 mod statement;

@@ -2,7 +2,7 @@ use std::path::Path;
 
 use super::super::sql::params;
 use super::super::tables::TABLES;
-use super::super::{Database, Store, read_only};
+use super::super::{Database, Store, read_only, rows};
 use super::*;
 use crate::testing::postgres;
 
@@ -12,53 +12,11 @@ fn file(dir: &Path, name: &str) -> Database {
     Database::Sqlite(dir.join(name))
 }
 
-/// A value for each column of a row, by the column's name and kind.
-fn value(column: &str, kind: &str, is_optional: bool, row: i64) -> String {
-    match (column, kind) {
-        // What refers to other rows does so to those of the same number.
-        ("action_id" | "token_id", _) => format!("'id-{row}'"),
-        ("late" | "conditional" | "judged" | "in_flight" | "is_reusable" | "is_deleted", _) => {
-            (row % 2).to_string()
-        }
-        _ if is_optional && row % 3 == 0 => "NULL".to_owned(),
-        // Ü sorts otherwise in a collation than by its bytes.
-        (_, "TEXT") => format!("'{column}-{}{row}'", if column == "node" && row % 7 == 0 { "Ü" } else { "" })
-            .replace("id-Ü", "id-"),
-        (_, "BLOB") => format!("x'00ff{row:08x}'"),
-        _ => row.to_string(),
-    }
-}
-
 /// Puts rows into every table of a file of SQLite.
 fn fill_every_table(database: &Database) {
     drop(Store::open(database).unwrap());
     let mut connection = rusqlite::Connection::open(database.file().unwrap()).unwrap();
-    let transaction = connection.transaction().unwrap();
-    for table in TABLES {
-        let kinds: Vec<(String, String, bool)> = transaction
-            .prepare(&format!(
-                "SELECT name, type, NOT \"notnull\" AND pk = 0 FROM pragma_table_info('{}')",
-                table.name
-            ))
-            .unwrap()
-            .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
-            .unwrap()
-            .collect::<Result<_, _>>()
-            .unwrap();
-        let rows = if matches!(table.name, "probe" | "shared") { 1 } else { ROWS };
-        for row in 1..=rows {
-            let values = kinds.iter().map(|(name, kind, optional)| value(name, kind, *optional, row));
-            let columns: Vec<_> = kinds.iter().map(|(name, ..)| name.as_str()).collect();
-            let sql = format!(
-                "INSERT OR REPLACE INTO {} ({}) VALUES ({})",
-                table.name,
-                columns.join(", "),
-                values.collect::<Vec<_>>().join(", ")
-            );
-            transaction.execute(&sql, []).unwrap_or_else(|error| panic!("{sql}: {error}"));
-        }
-    }
-    transaction.commit().unwrap();
+    rows::fill(&mut connection, ROWS);
 }
 
 fn copy_quietly(from: &Database, to: &Database, replace: bool) -> Result<Vec<TableProof>, CopyError> {

@@ -2,6 +2,8 @@
 
 mod postgres;
 mod sqlite;
+#[cfg(test)]
+mod tests;
 
 use super::sql::{Connection, params};
 use super::{Database, StoreError, View};

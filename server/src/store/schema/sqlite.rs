@@ -30,7 +30,7 @@ pub(super) fn migrate(connection: &mut Connection, database: &Database) -> Resul
     Ok(())
 }
 
-fn bring(connection: &mut Connection, version: i64, migration: &str) -> rusqlite::Result<()> {
+pub(super) fn bring(connection: &mut Connection, version: i64, migration: &str) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     transaction.execute_batch(migration)?;
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
