@@ -225,7 +225,8 @@ pub(crate) async fn load(rows: &[GroupRow], config: &Arc<Config>, blobs: &Blobs)
     Ok(())
 }
 
-async fn build(row: &GroupRow, config: &Arc<Config>, blobs: &Blobs) -> Result<Group, EditError> {
+/// A version of a group, with the manifests that it accepts.
+pub(crate) async fn build(row: &GroupRow, config: &Arc<Config>, blobs: &Blobs) -> Result<Group, EditError> {
     let mut files = BTreeMap::new();
     for digest in row.description.files(&row.name).map_err(EditError::Refused)? {
         let file = blobs.get(BlobName::manifest(digest)).await;

@@ -24,7 +24,7 @@ pub(crate) struct Liveness {
 /// How many boots of a node are kept in mind.
 const BOOTS: usize = 8;
 /// How often the store is told.
-const FLUSH_INTERVAL: Duration = Duration::from_secs(30);
+pub(crate) const FLUSH_INTERVAL: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
 struct Heard {

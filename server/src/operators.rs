@@ -9,18 +9,13 @@ use jiff::Timestamp;
 
 use crate::config::TokenHash;
 use crate::identity::{Lapsed, Operator};
-use crate::store::{OperatorRow, StoreError, View};
+use crate::store::OperatorRow;
 
 /// Every operator of the store, by the digest of the token.
+#[derive(Default)]
 pub(crate) struct Operators(RwLock<HashMap<TokenHash, OperatorRow>>);
 
 impl Operators {
-    /// Those that the store has.
-    pub(crate) fn load(view: &View<'_>) -> Result<Self, StoreError> {
-        let rows = view.operators()?.into_iter().map(|row| (row.token, row));
-        Ok(Self(RwLock::new(rows.collect())))
-    }
-
     /// Whose token it is, or was; none where it is nobody's.
     pub(crate) fn admit(&self, token: &TokenHash, now: Timestamp) -> Option<Result<Operator, Lapsed>> {
         let known = self.0.read().unwrap_or_else(PoisonError::into_inner).get(token).cloned();

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
@@ -18,17 +19,20 @@ use crate::api::Api;
 use crate::blobs::{BlobError, BlobName, Blobs};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::dispatch::{Outbox, WebhookDriver};
+use crate::dispatch::WebhookDriver;
+use crate::duties::Duties;
 use crate::groups::{self, EditError, GroupEditor};
 use crate::identity::{Authority, AuthorityError, Enroller, JoinTokens, Tls, TlsError};
 use crate::ingest::{Arrived, Ingest};
-use crate::judge::{Judge, Signals, reconcile};
+use crate::judge::{Signals, reconcile};
+use crate::leader::Leader;
 use crate::listener::{Port, Room};
 use crate::liveness;
 use crate::metrics::Metrics;
 use crate::operators::Operators;
 use crate::policy::{Policy, PolicyError};
 use crate::scope::Scope;
+use crate::sharing::{InMemory, watch_others};
 use crate::store::{EnrolmentRow, Store, StoreError};
 use crate::supervisor;
 
@@ -156,9 +160,23 @@ impl Collector {
         // Nodes never keep operators waiting for a read, nor operators them.
         let nodes_store = store.reading_apart();
         let blobs = open_blobs(&config).await?;
+        let (arrived, signals) = (Arc::<Arrived>::default(), Signals::default());
+        let operators = Arc::<Operators>::default();
+        if store.is_shared() {
+            let in_memory = InMemory {
+                config: Arc::clone(&config),
+                operators: Arc::clone(&operators),
+                liveness: Arc::clone(&arrived.liveness),
+                blobs: blobs.clone(),
+                signals: signals.clone(),
+                runtime: Handle::current(),
+            };
+            store.share(Box::new(in_memory)).await.map_err(ServeError::Store)?;
+        }
         load_groups(&store, &config, &blobs).await?;
         tell_missing(&store, &blobs).await?;
-        let operators = store.read("read the operators", Operators::load).await.map_err(ServeError::Store)?;
+        let known = store.read("read the operators", |view| view.operators()).await;
+        known.map_err(ServeError::Store)?.into_iter().for_each(|row| operators.put(row));
         prepare(&store, &config, &policy, &clock).await.map_err(ServeError::Store)?;
         let authority = load_authority(&store, &config, &clock).await?;
         let (listener, address) = bind("listen", config.listen).await?;
@@ -183,31 +201,23 @@ impl Collector {
             join: Box::new(JoinTokens { store: nodes_store.clone(), clock: Arc::clone(&clock) }),
             agents_url,
         });
-        let (ready, arrived) = (clock(), Arc::<Arrived>::default());
         let (draining, is_draining) = watch::channel(false);
         let (stop, stopping) = watch::channel(false);
         let phases = Phases { draining: is_draining.clone(), stop: stopping.clone() };
-        let signals = Signals::default();
-        let judge = Judge {
+        let duties = Duties {
             config: Arc::clone(&config),
-            store: store.clone(),
             policy: Arc::clone(&policy),
             clock: Arc::clone(&clock),
-            new_id: new_action_id,
-            ready,
+            driver,
             signals: signals.clone(),
             liveness: Arc::clone(&arrived.liveness),
-            metrics: metrics.judging.clone(),
+            metrics: metrics.clone(),
         };
-        let outbox = Arc::new(Outbox {
+        let leader = Leader {
             store: store.clone(),
-            driver,
-            schedule: config.retry_schedule.clone(),
-            clock: Arc::clone(&clock),
-            random,
-            signals: signals.clone(),
-            metrics: metrics.deliveries.clone(),
-        });
+            holder: uuid::Uuid::new_v4().simple().to_string(),
+            leading: metrics.leading.clone(),
+        };
         let groups = GroupEditor {
             config: Arc::clone(&config),
             store: store.clone(),
@@ -233,9 +243,8 @@ impl Collector {
         let port =
             Port { listener, tls: operators_tls, router, room: room.operators, metrics: operators_port };
         let mut parts = JoinSet::new();
-        let (judge_stop, outbox_stop) = (stopping.clone(), stopping.clone());
-        parts.spawn(async move { judge.run(judge_stop).await });
-        parts.spawn(async move { outbox.run(outbox_stop).await });
+        parts.spawn(leader.run(stopping.clone(), move |term| duties.begin(term)));
+        parts.spawn(watch_others(store.clone(), stopping.clone()));
         parts.spawn(flushing);
         parts.spawn(port.serve(phases.clone()));
         if let Some(((listener, _), tls)) = agents.zip(tls) {
@@ -346,7 +355,7 @@ pub(crate) async fn open_blobs(config: &Config) -> Result<Blobs, ServeError> {
 }
 
 /// What must be so before the first request: what is configured is on record,
-/// every node is known, and deliveries that were cut off are due again.
+/// and every node is known.
 async fn prepare(
     store: &Store,
     config: &Arc<Config>,
@@ -357,7 +366,6 @@ async fn prepare(
     let (scope, config, now) = (Scope::of(config, &config.groups.all(), policy), Arc::clone(config), clock());
     let preparing = store.write("prepare the store", move |tx| {
         tx.record_scope(now, &scope)?;
-        tx.resume_deliveries(now)?;
         reconcile(tx, &config, now)
     });
     preparing.await
@@ -397,7 +405,7 @@ async fn bind(key: &'static str, address: SocketAddr) -> Result<(TcpListener, So
     Ok((listener, bound))
 }
 
-fn new_action_id() -> String {
+pub(crate) fn new_action_id() -> String {
     format!("act_{}", uuid::Uuid::new_v4().simple())
 }
 

@@ -396,6 +396,33 @@ pub(crate) fn fail_commits(database: &Database, table: &str) {
     rusqlite::Connection::open(file).unwrap().execute_batch(&sql).unwrap();
 }
 
+/// Keeps all writes out, as another program may, until what it gives is dropped.
+pub(crate) fn hold_writes(database: &Database) -> std::sync::mpsc::Sender<()> {
+    let (database, (release, held)) = (database.clone(), std::sync::mpsc::channel());
+    let (holding, begun) = std::sync::mpsc::channel();
+    // It waits for the server, which no task may.
+    std::thread::spawn(move || {
+        let wait = || {
+            holding.send(()).unwrap();
+            let _ = held.recv();
+        };
+        match database.file() {
+            Some(file) => {
+                let other = rusqlite::Connection::open(file).unwrap();
+                other.execute_batch("BEGIN IMMEDIATE").unwrap();
+                wait();
+            }
+            None => {
+                let mut other = postgres::Client::connect(&database.to_string(), postgres::NoTls).unwrap();
+                other.batch_execute("BEGIN; LOCK TABLE probe IN ACCESS EXCLUSIVE MODE").unwrap();
+                wait();
+            }
+        }
+    });
+    begun.recv().unwrap();
+    release
+}
+
 fn fail_commits_of_server(database: &Database, table: &str) {
     let sql = format!(
         "CREATE TABLE parents (id BIGINT PRIMARY KEY);

@@ -73,7 +73,7 @@ pub(crate) struct Api {
     /// None where the collector takes no enrolments.
     enroller: Option<Enroller>,
     groups: GroupEditor,
-    operators: Operators,
+    operators: Arc<Operators>,
     /// For reports and their pages. Operators and heartbeats need no room in it.
     lane: Lane,
     /// For signs of life, which reports must not hold up.
@@ -94,7 +94,7 @@ impl Api {
     pub(crate) fn new(
         ingest: Ingest,
         groups: GroupEditor,
-        operators: Operators,
+        operators: Arc<Operators>,
         enroller: Option<Enroller>,
         budget: Arc<Notify>,
         draining: watch::Receiver<bool>,

@@ -46,6 +46,12 @@ impl Groups {
         Arc::make_mut(&mut now).insert(group.name.clone(), group);
     }
 
+    /// The names of those of the store.
+    pub(crate) fn stored(&self) -> BTreeSet<String> {
+        let of_store = |(name, group): (&String, &Arc<Group>)| group.version.is_some().then(|| name.clone());
+        self.all().iter().filter_map(of_store).collect()
+    }
+
     /// Takes out a group that was deleted.
     pub(crate) fn remove(&self, name: &str) {
         let mut now = self.now.write().unwrap_or_else(PoisonError::into_inner);

@@ -77,13 +77,19 @@ impl Node {
 impl Nodes {
     /// Adds what the store knows of enrolments.
     pub(crate) fn load(&self, enrolments: &[EnrolmentRow]) {
-        for row in enrolments {
-            if row.revoked_at.is_some() {
-                self.change().revoked_keys.insert(row.key.clone());
-            } else {
-                self.admit(Node::enrolled(row));
-            }
+        enrolments.iter().for_each(|row| self.apply(row));
+    }
+
+    /// Takes in an enrolment as the store has it now.
+    pub(crate) fn apply(&self, row: &EnrolmentRow) {
+        if row.revoked_at.is_none() {
+            return self.admit(Node::enrolled(row));
         }
+        let mut live = self.change();
+        if live.nodes.get(&row.node).is_some_and(|node| node.enrolment == row.id) {
+            live.nodes.remove(&row.node);
+        }
+        live.revoked_keys.insert(row.key.clone());
     }
 
     /// The node of this id.

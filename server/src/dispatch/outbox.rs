@@ -42,6 +42,9 @@ impl<D: Driver> Outbox<D> {
     /// Delivers until the collector stops, once all was planned anew.
     pub(crate) async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         let mut under_way = JoinSet::new();
+        if !self.resume(&mut stop).await {
+            return;
+        }
         // What was ordered under another configuration may no longer be called for.
         tokio::select! {
             () = stopped(&mut stop) => return,
@@ -65,6 +68,20 @@ impl<D: Driver> Outbox<D> {
         // What is not over by then is sent again after the next start, under
         // the same id.
         let _ = tokio::time::timeout(GRACE, async { while under_way.join_next().await.is_some() {} }).await;
+    }
+
+    /// Has what was under way when whoever did this before ended be due again; gives
+    /// whether it was done before the collector stops.
+    async fn resume(&self, stop: &mut watch::Receiver<bool>) -> bool {
+        loop {
+            let now = (self.clock)();
+            let resuming = self.store.write("resume deliveries", move |tx| tx.resume_deliveries(now));
+            let Err(failure) = resuming.await else { return true };
+            error!("cannot resume deliveries now, and will try again: {}", chain_of(&failure));
+            if tokio::time::timeout(LONGEST_SLEEP, stopped(stop)).await.is_ok() {
+                return false;
+            }
+        }
     }
 
     /// Begins what is due; gives how long nothing else will be.

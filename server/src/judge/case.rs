@@ -1,5 +1,7 @@
 //! A case: what policy is to be asked about, read from the store.
 
+use std::collections::BTreeSet;
+
 use congruent_protocol::digest::{Algorithm, Digest};
 use congruent_protocol::drift::Finding;
 use congruent_protocol::report::{Outcome, Report};
@@ -10,6 +12,9 @@ use crate::config::{Config, Group};
 use crate::ingest::not_accepted;
 use crate::policy::{InputParts, Policy, PolicyInput, ReportFacts, Subject};
 use crate::store::{NodeRow, ReportRow, StoreError, View};
+
+/// How many reports are judged together at most. Each may have megabytes.
+const AT_ONCE: usize = 32;
 
 /// What policy is to be asked about.
 #[derive(Debug)]
@@ -23,12 +28,25 @@ pub(super) struct Case {
 }
 
 impl Case {
-    /// The case of the first report that was not judged; none where all were.
-    pub(super) fn of_next_report(view: &View<'_>) -> Result<Option<Self>, StoreError> {
-        let Some(row) = view.next_unjudged_report()? else { return Ok(None) };
-        let Some(node) = view.node(&row.report.node)? else { return Ok(None) };
-        let body = view.report_body(row.id)?;
-        Ok(Some(Self { node, report: Some((row, body)), is_about_report: true }))
+    /// The cases of the first reports that were not judged, of each node its first; and
+    /// the nodes among them that are not known any more.
+    pub(super) fn of_next_reports(view: &View<'_>) -> Result<(Vec<Self>, BTreeSet<String>), StoreError> {
+        let (mut cases, mut seen, mut gone) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
+        for row in view.unjudged_reports(AT_ONCE)? {
+            if !seen.insert(row.report.node.clone()) {
+                continue;
+            }
+            match view.node(&row.report.node)? {
+                Some(node) => {
+                    let body = view.report_body(row.id)?;
+                    cases.push(Self { node, report: Some((row, body)), is_about_report: true });
+                }
+                None => {
+                    gone.insert(row.report.node);
+                }
+            }
+        }
+        Ok((cases, gone))
     }
 
     /// The case of a node as it stands; none where nothing can come of it:

@@ -18,10 +18,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use congruent_protocol::verification::State;
-use jiff::Timestamp;
+use futures_util::future::join_all;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, watch};
 use tokio::time::MissedTickBehavior;
-use tracing::{Instrument, error, info, info_span};
+use tracing::{Instrument, Span, error, info, info_span};
 
 use crate::clock::Clock;
 use crate::config::{Config, Mode};
@@ -44,6 +45,8 @@ use judgement::Judgement;
 const REPORTS_MISSED: i32 = 4;
 /// How often silence is looked for, at most and at least.
 const TICK: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+/// How often at least where other collectors take reports as well.
+const TICK_SHARED: Duration = Duration::from_secs(1);
 
 /// Judges nodes.
 pub(crate) struct Judge {
@@ -58,7 +61,27 @@ pub(crate) struct Judge {
     pub(crate) signals: Signals,
     /// What was heard since, beside reports.
     pub(crate) liveness: Arc<Liveness>,
+    /// How much later the store knows what other collectors heard.
+    pub(crate) lag: SignedDuration,
     pub(crate) metrics: Judging,
+}
+
+/// What policy said of a case, or why it was not asked.
+struct Reached {
+    node: String,
+    judgement: Result<Judgement, Reason>,
+    now: Timestamp,
+    begun: Stopwatch,
+    span: Span,
+}
+
+/// Why a node cannot be judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reason {
+    /// It is not enrolled any more, or its group is gone.
+    Unknown,
+    /// The evaluation panicked.
+    Panicked,
 }
 
 /// What wakes the tasks.
@@ -80,7 +103,9 @@ impl Judge {
     /// Judges until the collector stops.
     pub(crate) async fn run(&self, mut stop: watch::Receiver<bool>) {
         let quarter: Duration = self.config.silent_after.unsigned_abs() / 4;
-        let mut ticks = tokio::time::interval(quarter.clamp(TICK.0, TICK.1));
+        // Nobody but the store tells of reports that others took.
+        let longest = if self.store.is_shared() { TICK_SHARED } else { TICK.1 };
+        let mut ticks = tokio::time::interval(quarter.clamp(TICK.0, longest));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut planned = false;
         loop {
@@ -127,10 +152,20 @@ impl Judge {
 
     /// Judges every report that was not judged yet.
     pub(crate) async fn judge_reports(&self) -> Result<(), StoreError> {
-        while let Some(case) = self.store.read("read a report to judge", Case::of_next_report).await? {
-            self.judge(case).await?;
+        loop {
+            let (cases, gone) = self.store.read("read reports to judge", Case::of_next_reports).await?;
+            if cases.is_empty() && gone.is_empty() {
+                return Ok(());
+            }
+            for node in gone {
+                self.skip(&node, Reason::Unknown).await?;
+            }
+            // Policy is asked about all of them at once; what follows is written in the order
+            // in which they came, and committed together.
+            let reaching = join_all(cases.into_iter().map(|case| self.reach(case))).await;
+            let concluding = reaching.into_iter().map(|reached| self.conclude(reached));
+            join_all(concluding).await.into_iter().collect::<Result<(), _>>()?;
         }
-        Ok(())
     }
 
     /// Judges these nodes anew, as they stand.
@@ -163,6 +198,7 @@ impl Judge {
     pub(crate) async fn find_silent(&self) -> Result<(), StoreError> {
         let (config, now, ready) = (Arc::clone(&self.config), (self.clock)(), self.ready);
         let liveness = Arc::clone(&self.liveness);
+        let lag = self.lag;
         let reading = self.store.read("look for silent nodes", move |view| {
             let is_quiet = |node: &NodeRow| {
                 // A node that has just enrolled is given time for its first report.
@@ -170,7 +206,7 @@ impl Judge {
                 let quiet =
                     silent_for(now, known.heard_at(node.last_seen).max(liveness.last(&node.node)), ready);
                 let stale = silent_for(now, known.heard_at(node.reported_at), ready);
-                falls_silent(node.state, quiet, config.silent_after)
+                falls_silent(node.state, quiet, config.silent_after + lag)
                     || falls_silent(node.state, stale, config.silent_after * REPORTS_MISSED)
             };
             Ok(view.nodes()?.into_iter().filter(is_quiet).collect::<Vec<_>>())
@@ -199,12 +235,14 @@ impl Judge {
 
     /// Asks policy about a case, and records what follows.
     async fn judge(&self, case: Case) -> Result<(), StoreError> {
-        let span = info_span!("judgement", node = case.node.node, sequence = case.sequence());
-        self.try_judge(case).instrument(span).await
+        let reached = self.reach(case).await;
+        self.conclude(reached).await
     }
 
-    async fn try_judge(&self, case: Case) -> Result<(), StoreError> {
+    /// Asks policy about a case.
+    async fn reach(&self, case: Case) -> Reached {
         let begun = Stopwatch::start();
+        let span = info_span!("judgement", node = case.node.node, sequence = case.sequence());
         let node = case.node.node.clone();
         let (config, policy) = (Arc::clone(&self.config), Arc::clone(&self.policy));
         let (now, ready) = ((self.clock)(), self.ready);
@@ -215,10 +253,25 @@ impl Judge {
             let silence = silent_for(now, known.heard_at(case.node.last_seen), ready);
             Some(Judgement::reach(case, &group, &policy, silence))
         });
-        let Ok(Some(judgement)) = judging.await else {
-            // The node is not configured any more, or evaluation panicked.
-            let stopped = StoreError::Stopped { action: "judge a node" };
-            return self.skip(&node).await.map_err(|_| stopped);
+        let judgement = match judging.instrument(span.clone()).await {
+            Ok(Some(judgement)) => Ok(judgement),
+            Ok(None) => Err(Reason::Unknown),
+            Err(_) => Err(Reason::Panicked),
+        };
+        Reached { node, judgement, now, begun, span }
+    }
+
+    /// Records what follows from what policy said.
+    async fn conclude(&self, reached: Reached) -> Result<(), StoreError> {
+        let span = reached.span.clone();
+        self.try_conclude(reached).instrument(span).await
+    }
+
+    async fn try_conclude(&self, reached: Reached) -> Result<(), StoreError> {
+        let Reached { node, judgement, now, begun, .. } = reached;
+        let judgement = match judgement {
+            Ok(judgement) => judgement,
+            Err(why) => return self.skip(&node, why).await,
         };
         let (config, new_id) = (Arc::clone(&self.config), self.new_id);
         let concluding = self.store.write("record a judgement", move |tx| {
@@ -241,14 +294,21 @@ impl Judge {
 
     /// Marks the reports of a node that cannot be judged, so that they do not
     /// hold up those of others, and holds its order.
-    async fn skip(&self, node: &str) -> Result<(), StoreError> {
-        let (id, now) = (node.to_owned(), (self.clock)());
-        error!("cannot judge the node: it is not configured, or evaluation panicked");
+    async fn skip(&self, node: &str, why: Reason) -> Result<(), StoreError> {
+        let (id, now, config) = (node.to_owned(), (self.clock)(), Arc::clone(&self.config));
         let skipping = self.store.write("skip a node's reports", move |tx| {
+            // Another collector may have enrolled it a moment ago.
+            if why == Reason::Unknown && config.group_of(&id).is_some() && tx.node(&id)?.is_some() {
+                return Ok(false);
+            }
             tx.skip_reports(&id)?;
-            act::hold_order(tx, &id, "the node cannot be judged", now)
+            act::hold_order(tx, &id, "the node cannot be judged", now)?;
+            Ok(true)
         });
-        skipping.await
+        if skipping.await? {
+            error!(node, ?why, "cannot judge the node");
+        }
+        Ok(())
     }
 }
 

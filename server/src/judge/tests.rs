@@ -84,6 +84,7 @@ impl Bench {
             ready,
             signals: Signals::default(),
             liveness: Arc::default(),
+            lag: SignedDuration::ZERO,
         };
         let ingest = Ingest {
             config,

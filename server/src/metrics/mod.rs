@@ -43,6 +43,8 @@ pub(crate) struct Metrics {
     pub(crate) enrolments: Enrolments,
     pub(crate) liveness: Liveness,
     pub(crate) store: Store,
+    /// Whether this collector does the leader's work.
+    pub(crate) leading: Gauge,
 }
 
 /// Signs of life.
@@ -128,6 +130,8 @@ pub(crate) struct Store {
     /// From when a read was asked for to its answer.
     pub(crate) reads: Durations,
     pub(crate) failed: Counter,
+    /// Transactions that met those of other collectors, and were run again.
+    pub(crate) conflicts: Counter,
 }
 
 impl Metrics {
@@ -208,7 +212,7 @@ impl Metrics {
     }
 
     fn register_store(&self, all: &mut Registry) {
-        let Store { transactions, writes, reads, failed } = &self.store;
+        let Store { transactions, writes, reads, failed, conflicts } = &self.store;
         let help = "How long transactions that write took, their commit included";
         all.register_with_unit("store_transaction_duration", help, Unit::Seconds, transactions.clone());
         let help = "How many writes were committed in one transaction";
@@ -216,6 +220,9 @@ impl Metrics {
         let help = "How long reads took, the wait for a connection included";
         all.register_with_unit("store_read_duration", help, Unit::Seconds, reads.clone());
         all.register("store_writes_failed", "Writes that failed", failed.clone());
+        let help = "Transactions that met those of other collectors, and were run again";
+        all.register("store_conflicts", help, conflicts.clone());
+        all.register("leading", "1 where this collector leads, else 0", self.leading.clone());
     }
 }
 

@@ -34,6 +34,12 @@ impl EnrolmentRow {
         view.rows("read the enrolments", sql, params![], Self::from_row)
     }
 
+    /// The enrolments that were made or revoked after a generation.
+    pub(super) fn changed_after(view: &View<'_>, generation: i64) -> Result<Vec<Self>, StoreError> {
+        let sql = "SELECT * FROM enrolments WHERE generation > ?1 ORDER BY generation";
+        view.rows("read the enrolments of others", sql, params![generation], Self::from_row)
+    }
+
     /// Whether any node ever enrolled.
     pub(crate) fn is_any(view: &View<'_>) -> Result<bool, StoreError> {
         let sql = "SELECT EXISTS (SELECT 1 FROM enrolments)";
@@ -92,7 +98,7 @@ impl Tx<'_> {
     /// Enrols a key.
     pub(crate) fn insert_enrolment(&self, row: &EnrolmentRow) -> Result<(), StoreError> {
         let sql = "INSERT INTO enrolments (id, node, group_name, key, public_key, seal_key, enrolled_at, \
-             admitted_by, agent_version) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+             admitted_by, agent_version, generation) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
         let values = params![
             row.id,
             row.node,
@@ -103,6 +109,7 @@ impl Tx<'_> {
             Micros(row.enrolled_at),
             row.admitted_by,
             row.agent_version,
+            self.next_generation()?,
         ];
         self.execute("enrol a node", sql, values).map(drop)
     }
@@ -115,8 +122,9 @@ impl Tx<'_> {
         by: &str,
         why: &str,
     ) -> Result<bool, StoreError> {
-        let sql = "UPDATE enrolments SET revoked_at = ?2, revoked_by = ?3, revoked_why = ?4 \
+        let sql = "UPDATE enrolments SET revoked_at = ?2, revoked_by = ?3, revoked_why = ?4, generation = ?5 \
              WHERE node = ?1 AND revoked_at IS NULL";
-        Ok(self.execute("revoke an enrolment", sql, params![node, Micros(at), by, why])? > 0)
+        let values = params![node, Micros(at), by, why, self.next_generation()?];
+        Ok(self.execute("revoke an enrolment", sql, values)? > 0)
     }
 }

@@ -83,6 +83,14 @@ pub(crate) enum StoreError {
     NoSet(Digest),
     #[error("a first value in the database is not usable")]
     Ledger(#[source] LedgerError),
+    /// Another collector took the lead in between.
+    #[error("another collector leads now")]
+    Fenced,
+    /// What others changed is not in memory yet.
+    #[error("what other collectors changed is not taken in yet")]
+    Stale,
+    #[error("cannot take in what other collectors changed")]
+    Sharing(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Of the others in a batch that failed as a whole.
     #[error("{0}")]
     Together(String),

@@ -75,6 +75,7 @@ impl Tx<'_> {
             Json(&row.description),
             row.is_deleted,
         ];
+        self.next_generation()?;
         self.execute("put in a group's version", sql, values).map(drop)
     }
 }

@@ -19,6 +19,7 @@ mod finding_sets;
 mod first_values;
 mod groups;
 mod join_tokens;
+mod lease;
 mod manifests;
 mod node_list;
 mod nodes;
@@ -30,6 +31,7 @@ mod reports;
 #[cfg(test)]
 mod rows;
 mod schema;
+mod shared;
 mod sql;
 mod statement;
 mod tables;
@@ -42,7 +44,8 @@ mod writer;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -56,6 +59,7 @@ pub(crate) use enrolments::EnrolmentRow;
 pub(crate) use error::StoreError;
 pub(crate) use groups::GroupRow;
 pub(crate) use join_tokens::{JoinTokenRow, JoinUses};
+pub(crate) use lease::LeaseRow;
 pub(crate) use manifests::ManifestRow;
 pub(crate) use node_list::{ListedNode, NamePattern, NodeFilter};
 pub(crate) use nodes::{NodeRow, StateRow};
@@ -63,6 +67,7 @@ pub(crate) use operators::OperatorRow;
 pub(crate) use outbox::{DeliveryRow, DueDelivery};
 pub(crate) use period::SweepTimes;
 pub(crate) use reports::{NewReport, ReportRow};
+pub(crate) use shared::{Changes, Sharing};
 pub(crate) use tally::Tally;
 pub(crate) use trouble::{ChainNoteRow, RefusalRow};
 
@@ -80,7 +85,19 @@ const WRITES_WAITING: usize = 1024;
 pub(crate) struct Store {
     writes: mpsc::Sender<Box<dyn Job>>,
     readers: Readers,
+    memory: Arc<Memory>,
+    /// The leader's token, where nobody else is to write by this handle.
+    fence: Option<i64>,
     metrics: metrics::Store,
+}
+
+/// What is known of the changes that others make.
+#[derive(Default)]
+struct Memory {
+    /// The generation that is in memory.
+    known: AtomicI64,
+    /// What takes others' changes in.
+    sharing: OnceLock<Box<dyn Sharing>>,
 }
 
 impl Store {
@@ -93,10 +110,11 @@ impl Store {
         let (answer, opened) = std::sync::mpsc::channel();
         let failed = |source| StoreError::Thread { source };
         let metrics = metrics::Store::default();
-        let counted = metrics.clone();
+        let (counted, memory) = (metrics.clone(), Arc::<Memory>::default());
+        let known = Arc::clone(&memory);
         std::thread::Builder::new()
             .name("store".to_owned())
-            .spawn(move || match Writer::open(database, counted) {
+            .spawn(move || match Writer::open(database, known, counted) {
                 Ok(writer) => {
                     let _ = answer.send(Ok(()));
                     writer.run(inbox);
@@ -107,13 +125,43 @@ impl Store {
             })
             .map_err(failed)?;
         opened.recv().map_err(|_| StoreError::Stopped { action: "open it" })??;
-        Ok(Self { writes, readers, metrics })
+        Ok(Self { writes, readers, memory, fence: None, metrics })
     }
 
     /// A handle whose reads do not wait for those of other handles. Writes are in one
     /// order with all others.
     pub(crate) fn reading_apart(&self) -> Self {
         Self { readers: self.readers.apart(), ..self.clone() }
+    }
+
+    /// A handle whose writes fail once another collector leads than the holder of `token`.
+    pub(crate) fn fenced(&self, token: i64) -> Self {
+        Self { fence: Some(token), ..self.clone() }
+    }
+
+    /// Whether other collectors may use it at the same time.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.readers.database().is_shared()
+    }
+
+    /// From now on what others change is taken in, before the next write and by
+    /// [`Store::take_in_others`]; from what memory was loaded from after this was called.
+    pub(crate) async fn share(&self, sharing: Box<dyn Sharing>) -> Result<(), StoreError> {
+        let generation = self.read("look for changes of others", |view| view.generation()).await?;
+        self.memory.known.store(generation, Ordering::Release);
+        // Only a second call can fail, and then it is set.
+        let _ = self.memory.sharing.set(sharing);
+        Ok(())
+    }
+
+    /// Takes in what others changed, where they did.
+    pub(crate) async fn take_in_others(&self) -> Result<(), StoreError> {
+        let generation = self.read("look for changes of others", |view| view.generation()).await?;
+        if generation == self.memory.known.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        // Whatever is written looks first.
+        self.write("take in what others changed", |_| Ok(())).await
     }
 
     /// What this store counts and measures.
@@ -128,7 +176,7 @@ impl Store {
         T: Send + 'static,
         F: Fn(&Tx<'_>) -> Result<T, StoreError> + Send + 'static,
     {
-        self.send(action, |answer| Work::new(work, None::<fn(&T)>, answer)).await
+        self.send(action, |answer| Work::new(work, None::<fn(&T)>, self.fence, answer)).await
     }
 
     /// As [`Store::write`]; and `then`, once that is committed and before the
@@ -144,7 +192,7 @@ impl Store {
         F: Fn(&Tx<'_>) -> Result<T, StoreError> + Send + 'static,
         G: FnOnce(&T) + Send + 'static,
     {
-        self.send(action, |answer| Work::new(work, Some(then), answer)).await
+        self.send(action, |answer| Work::new(work, Some(then), self.fence, answer)).await
     }
 
     async fn send<T, J: Job + 'static>(

@@ -83,12 +83,14 @@ impl Tx<'_> {
             row.created_by,
             row.expires_at.map(Micros)
         ];
+        self.next_generation()?;
         self.execute("put in an operator", sql, values).map(drop)
     }
 
     /// Ends an operator's token.
     pub(crate) fn revoke_operator(&self, name: &str, at: Timestamp, by: &str) -> Result<(), StoreError> {
         let sql = "UPDATE operators SET revoked_at = ?2, revoked_by = ?3 WHERE name = ?1";
+        self.next_generation()?;
         self.execute("revoke an operator", sql, params![name, Micros(at), by]).map(drop)
     }
 }

@@ -29,6 +29,11 @@ impl Readers {
         Self { database, idle: Arc::default(), room: Arc::new(Semaphore::new(READS_AT_ONCE)) }
     }
 
+    /// What they are connections to.
+    pub(super) fn database(&self) -> &Database {
+        &self.database
+    }
+
     /// Other connections to the same database.
     pub(super) fn apart(&self) -> Self {
         Self::new(Arc::clone(&self.database))

@@ -126,10 +126,10 @@ impl View<'_> {
         self.row("look for a report", &select("id = ?1"), params![id], ReportRow::from_row)
     }
 
-    /// The first report that policy was not asked about yet.
-    pub(crate) fn next_unjudged_report(&self) -> Result<Option<ReportRow>, StoreError> {
-        let sql = select("NOT judged ORDER BY id LIMIT 1");
-        self.row("look for unjudged reports", &sql, params![], ReportRow::from_row)
+    /// The first reports that policy was not asked about yet.
+    pub(crate) fn unjudged_reports(&self, limit: usize) -> Result<Vec<ReportRow>, StoreError> {
+        let sql = select("NOT judged ORDER BY id LIMIT ?1");
+        self.rows("look for unjudged reports", &sql, params![limit], ReportRow::from_row)
     }
 
     /// Which of a node's chains has this id.

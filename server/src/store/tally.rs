@@ -34,9 +34,9 @@ impl View<'_> {
         // Those that are over only become more, and would have to be looked through.
         let actions = "SELECT state, count(*) FROM actions \
              WHERE state IN ('held', 'proposed', 'dispatched') GROUP BY state";
-        let unjudged = "SELECT count(*) FROM reports WHERE judged = 0";
+        let unjudged = "SELECT count(*) FROM reports WHERE NOT judged";
         let due = "SELECT count(*) FROM outbox JOIN actions ON actions.id = action_id \
-             WHERE state = 'proposed' AND in_flight = 0 AND next_attempt_at <= ?1";
+             WHERE state = 'proposed' AND NOT in_flight AND next_attempt_at <= ?1";
         let due = self.row("count due orders", due, params![Micros(now)], |row| row.get(0))?;
         Ok(Tally {
             nodes: self.by_state("count nodes", nodes, STATES)?,

@@ -9,6 +9,7 @@
 
 use std::fs::File;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
@@ -18,7 +19,7 @@ use crate::metrics::{self, Stopwatch};
 
 use super::error::to;
 use super::sql::{Condition, Connection, Next, Purpose, SqlResult, params};
-use super::{Database, Sqlite, StoreError, Tx, View, lock, schema};
+use super::{Changes, Database, Memory, Sqlite, StoreError, Tx, View, lock, schema, view};
 
 /// Writes that are committed together at most.
 const BATCH: usize = 1000;
@@ -45,6 +46,8 @@ pub(super) trait Job: Send {
 pub(super) struct Work<T, F, G> {
     work: F,
     then: Option<G>,
+    /// The leader's token that it is written by.
+    fence: Option<i64>,
     value: Option<T>,
     answer: oneshot::Sender<Result<T, StoreError>>,
 }
@@ -53,6 +56,7 @@ pub(super) struct Work<T, F, G> {
 pub(super) struct Writer {
     database: Arc<Database>,
     connection: Connection,
+    memory: Arc<Memory>,
     /// Counts batches, where the database is shared.
     batch: i64,
     /// Names this collector in the database.
@@ -82,8 +86,13 @@ struct Fault {
 }
 
 impl<T, F, G> Work<T, F, G> {
-    pub(super) fn new(work: F, then: Option<G>, answer: oneshot::Sender<Result<T, StoreError>>) -> Self {
-        Self { work, then, value: None, answer }
+    pub(super) fn new(
+        work: F,
+        then: Option<G>,
+        fence: Option<i64>,
+        answer: oneshot::Sender<Result<T, StoreError>>,
+    ) -> Self {
+        Self { work, then, fence, value: None, answer }
     }
 }
 
@@ -94,6 +103,9 @@ where
     G: FnOnce(&T) + Send,
 {
     fn run(&mut self, tx: &Tx<'_>) -> Result<(), StoreError> {
+        if let Some(token) = self.fence {
+            tx.check_lease(token)?;
+        }
         self.value = Some((self.work)(tx)?);
         Ok(())
     }
@@ -103,7 +115,7 @@ where
     }
 
     fn committed(self: Box<Self>) {
-        let Self { work, then, value, answer } = *self;
+        let Self { work, then, value, answer, .. } = *self;
         let Some(value) = value else { return };
         // Whoever waits may want back what the work holds.
         drop(work);
@@ -121,7 +133,11 @@ where
 
 impl Writer {
     /// Opens the database to write, and brings it up to date.
-    pub(super) fn open(database: Arc<Database>, metrics: metrics::Store) -> Result<Self, StoreError> {
+    pub(super) fn open(
+        database: Arc<Database>,
+        memory: Arc<Memory>,
+        metrics: metrics::Store,
+    ) -> Result<Self, StoreError> {
         let mut held = None;
         let mut connection = match &*database {
             Database::Sqlite(path) => {
@@ -137,7 +153,7 @@ impl Writer {
         }
         schema::migrate(&mut connection, &database)?;
         let id = uuid::Uuid::new_v4().simple().to_string();
-        Ok(Self { database, connection, batch: 0, id, away_since: None, metrics, _lock: held })
+        Ok(Self { database, connection, memory, batch: 0, id, away_since: None, metrics, _lock: held })
     }
 
     /// Writes until the last handle has gone, or the disk fails.
@@ -196,9 +212,14 @@ impl Writer {
                 }
                 Err(fault) => fault,
             };
+            if matches!(fault.error, StoreError::Stale) {
+                self.take_in()?;
+                continue;
+            }
             match fault.error.condition() {
                 Condition::Conflict if conflicts < CONFLICTS => {
                     conflicts += 1;
+                    self.metrics.conflicts.inc();
                     std::thread::sleep(pause(conflicts));
                 }
                 Condition::Lost => {
@@ -214,21 +235,46 @@ impl Writer {
     }
 
     fn try_commit(&self, batch: &mut [Box<dyn Job>]) -> Result<(), Fault> {
-        let before = |error| Fault { error, at_commit: false };
-        let mut is_at_commit = false;
+        let mut at_commit = false;
+        let is_shared = self.database.is_shared() && self.memory.sharing.get().is_some();
         let work = || {
             let tx = Tx(View(&self.connection));
+            let known = self.memory.known.load(Ordering::Acquire);
+            if is_shared && tx.generation()? != known {
+                return Err(StoreError::Stale);
+            }
             for job in batch {
                 job.run(&tx)?;
             }
+            let mut generation = known;
             if self.database.is_shared() {
                 self.sign().map_err(to("number a batch"))?;
+                generation = tx.generation()?;
             }
-            is_at_commit = true;
-            Ok(())
+            at_commit = true;
+            Ok(generation)
         };
-        let done = self.connection.transact(Purpose::Write, work, to("commit"));
-        done.map_err(|error| Fault { at_commit: is_at_commit, ..before(error) })
+        match self.connection.transact(Purpose::Write, work, to("commit")) {
+            Ok(generation) => {
+                if is_shared {
+                    // What it changed of that, it sets in memory itself.
+                    self.memory.known.store(generation, Ordering::Release);
+                }
+                Ok(())
+            }
+            Err(error) => Err(Fault { error, at_commit }),
+        }
+    }
+
+    /// Takes into memory what others changed. Not within a transaction: it may take a while.
+    fn take_in(&self) -> Result<(), StoreError> {
+        let Some(sharing) = self.memory.sharing.get() else { return Ok(()) };
+        let known = self.memory.known.load(Ordering::Acquire);
+        let changes = view(&self.connection, "read what others changed", |view| Changes::after(view, known))?;
+        let generation = changes.generation;
+        sharing.take_in(changes).map_err(StoreError::Sharing)?;
+        self.memory.known.store(generation, Ordering::Release);
+        Ok(())
     }
 
     /// Notes the batch's number beside what it writes.

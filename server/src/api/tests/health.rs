@@ -2,6 +2,8 @@
 
 use futures_util::future::join_all;
 
+use crate::testing::hold_writes;
+
 use super::*;
 
 /// The value of a series, as `/metrics` tells it.
@@ -23,8 +25,7 @@ async fn readiness_names_what_does_not_hold_and_comes_back() {
         assert_eq!((&ready["status"], &write(&ready)["ok"]), (&"ready".into(), &true.into()));
         assert_eq!(ready["checks"].as_array().unwrap().len(), 6, "{ready}");
         // Another program keeps the database to itself.
-        let other = rusqlite::Connection::open(bench._fixture.path("congruent.db")).unwrap();
-        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let held = hold_writes(&bench.api.config.database);
         let unready = wait_for("it to be unready", || async {
             let (status, body) = bench.ask(Method::GET, "/readyz", None, vec![]).await;
             (status == 503).then(|| serde_json::from_str::<Value>(&body).unwrap())
@@ -34,7 +35,7 @@ async fn readiness_names_what_does_not_hold_and_comes_back() {
         assert!(unready["message"].as_str().unwrap().starts_with("store-write-milliseconds: "), "{unready}");
         assert_eq!(told(&bench, "congruent_ready{check=\"store-write-milliseconds\"}").await, 0.0);
         assert_eq!(bench.get("/healthz").await["status"], "ok", "the process answers");
-        other.execute_batch("ROLLBACK").unwrap();
+        drop(held);
         wait_for("it to be ready again", || async {
             let (status, _) = bench.ask(Method::GET, "/readyz", None, vec![]).await;
             (status == 200).then_some(())
