@@ -26,7 +26,7 @@ use progress::Meter;
 /// copy is checked before the folder has its name.
 ///
 /// What it does NOT have, and what you keep elsewhere: the configuration, the authority's
-/// key (`ca-key.pem` or your own), operators' and webhooks' secrets, and manifests and keys
+/// key (`ca.key` or your own), operators' and webhooks' secrets, and manifests and keys
 /// that the configuration names. It has what seals nodes' reports: keep it as secret as the
 /// database.
 #[derive(Debug, Args)]
