@@ -20,8 +20,7 @@ fn made(path: &Path, version: i64) -> rusqlite::Connection {
     connection
 }
 
-/// All that the tables of `connection` hold in their columns, as text; of `others` those
-/// columns that it has as well.
+/// What the tables hold in these columns, as text.
 fn held(connection: &rusqlite::Connection, columns: &[(&str, Vec<String>)]) -> Vec<(String, Vec<String>)> {
     let of = |(table, columns): &(&str, Vec<String>)| {
         let texts: Vec<_> = columns.iter().map(|column| format!("quote({column})")).collect();
