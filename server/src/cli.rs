@@ -17,7 +17,7 @@ use crate::report::{Edge, Period};
 use crate::serve::{self, Collector, StopSignals};
 use crate::store::{self, GroupRow, StoreError};
 use crate::telemetry::{self, LogFormat};
-use crate::{api, client, clock, groups, init, report, selftest, supervisor};
+use crate::{api, client, clock, groups, init, keeping, report, selftest, supervisor};
 
 /// Collects the reports of a fleet, asks policy what is to happen, and orders
 /// replacements.
@@ -36,6 +36,9 @@ enum Command {
     CheckConfig(CheckConfigArgs),
     Selftest(SelftestArgs),
     Openapi(OpenapiArgs),
+    Backup(keeping::BackupArgs),
+    Restore(keeping::RestoreArgs),
+    Store(keeping::StoreArgs),
     Operator(client::OperatorArgs),
     Audit(client::AuditArgs),
     Manifest(client::ManifestArgs),
@@ -219,6 +222,9 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::CheckConfig(args) => run_check_config(&args),
         Command::Selftest(args) => run_selftest(&args),
         Command::Openapi(args) => run_openapi(&args),
+        Command::Backup(args) => keeping::backup(&args),
+        Command::Restore(args) => keeping::restore(&args),
+        Command::Store(args) => keeping::store(&args),
         Command::Operator(args) => client::operator(&args),
         Command::Audit(args) => client::audit(&args),
         Command::Manifest(args) => client::manifest(&args),
@@ -355,7 +361,7 @@ fn stored_groups(config: &Config) -> Result<Vec<GroupRow>, StoreError> {
 }
 
 /// Says a line to whoever waits for it, at once.
-fn say(line: &str) -> anyhow::Result<()> {
+pub(crate) fn say(line: &str) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     match writeln!(out, "{line}").and_then(|()| out.flush()) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),

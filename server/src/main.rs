@@ -16,6 +16,7 @@ mod identity;
 mod ingest;
 mod init;
 mod judge;
+mod keeping;
 mod leader;
 mod listener;
 mod liveness;

@@ -59,6 +59,22 @@ impl Simulated {
         Ok(Self { site, collector, pinned })
     }
 
+    /// Stops the collector, does something meanwhile, and starts it with these settings.
+    /// Nodes find it where it was.
+    ///
+    /// # Errors
+    /// When it does not end or come up again.
+    pub fn restarted(self, settings: Settings, meanwhile: impl FnOnce(&Site) -> Result<()>) -> Result<Self> {
+        let Self { site, collector, pinned } = self;
+        collector.stop()?;
+        meanwhile(&site)?;
+        let manifests = [1, 2].map(|release| format!("{IMAGE}-{release}.0.manifest")).to_vec();
+        let config = site.write_server(&Settings { manifests, ..settings })?;
+        let command = on(pinned.map(|pinned| pinned.collector), collector::command(&config)?);
+        let collector = site.start_as(command)?;
+        Ok(Self { site, collector, pinned })
+    }
+
     /// `fleet-simulator run` of a scenario, with these arguments more; gives the outcome.
     ///
     /// # Errors

@@ -26,7 +26,7 @@ impl BlobName {
     }
 
     /// Reads a name as it is written, and no other spelling of it.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let digest = text.strip_suffix(MANIFEST)?.replacen('-', ":", 1).parse().ok()?;
         let name = Self::manifest(digest);
         (name.to_string() == text).then_some(name)

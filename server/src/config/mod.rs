@@ -112,6 +112,24 @@ impl Config {
         database::database(&file, &|relative| load::beside(path, relative))
     }
 
+    /// Where the configuration at `path` has the store and the blobs. Loads no
+    /// secrets but those that reach them.
+    pub(crate) fn places_of(path: &Path) -> Result<(Database, BlobSettings), ConfigError> {
+        let file = file::ConfigFile::read(path)?;
+        let beside = |relative: &Path| load::beside(path, relative);
+        let blobs = blobs::settings(&file, &database::folder(&file, &beside), &beside)?;
+        Ok((database::database(&file, &beside)?, blobs))
+    }
+
+    /// The database at an address, or in a file, that stands in no configuration.
+    pub(crate) fn database_at(
+        stated: &str,
+        password: Option<&Path>,
+        authority: Option<&Path>,
+    ) -> Result<Database, ConfigError> {
+        database::at(stated, password, authority, &|path| path.to_owned())
+    }
+
     /// How the collector of the configuration at `path` is reached. Loads no
     /// secrets.
     pub(crate) fn client_defaults(path: &Path) -> Result<ClientDefaults, ConfigError> {

@@ -52,6 +52,11 @@ pub(crate) enum StoreError {
          start `congruent-server serve` once to bring it up to date"
     )]
     Older { database: String, found: i64, known: i64 },
+    #[error(
+        "a copy into the database {0} was begun and not finished: run `congruent-server store copy` with \
+         --replace-unfinished, or give `database` another one"
+    )]
+    Unfinished(String),
     #[error("the database {} is not a regular file; give `database` the path of one", .0.display())]
     NotAFile(PathBuf),
     #[error("{0} is not a database of congruent-server; give `database` another one")]

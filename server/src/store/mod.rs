@@ -10,6 +10,7 @@
 mod actions;
 mod audit;
 mod columns;
+mod copy;
 mod database;
 mod decisions;
 mod enrolments;
@@ -27,10 +28,13 @@ mod outbox;
 mod period;
 mod readers;
 mod reports;
+#[cfg(test)]
+mod rows;
 mod schema;
 mod shared;
 mod sql;
 mod statement;
+mod tables;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -48,6 +52,7 @@ use tokio::sync::{mpsc, oneshot};
 pub(crate) use actions::{ActionFilter, ActionRow, NewAction, StepRow};
 pub(crate) use audit::AuditRow;
 pub(crate) use columns::PackedBytes;
+pub(crate) use copy::{CopyError, Progress, Source, TableProof, copy, known_version, make_current, save};
 pub(crate) use database::{AddressError, Database};
 pub(crate) use decisions::{DecisionRow, NewDecision};
 pub(crate) use enrolments::EnrolmentRow;

@@ -3,6 +3,7 @@
 
 mod herd;
 mod replaced;
+mod restored;
 mod scenarios;
 mod selftest;
 

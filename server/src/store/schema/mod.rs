@@ -2,6 +2,8 @@
 
 mod postgres;
 mod sqlite;
+#[cfg(test)]
+mod tests;
 
 use super::sql::{Connection, params};
 use super::{Database, StoreError, View};
@@ -43,7 +45,30 @@ pub(super) fn check(connection: &mut Connection, database: &Database) -> Result<
     Ok(())
 }
 
+/// Marks a database that others are copied into as unfinished, or as whole. Programs that
+/// know no such mark do not use it either: to them it has tables and no version.
+pub(super) fn mark(connection: &mut Connection, is_whole: bool) -> Result<(), StoreError> {
+    let version = if is_whole { VERSION } else { -VERSION };
+    match connection {
+        Connection::Sqlite(sqlite) => sqlite::mark(sqlite.connection(), version),
+        Connection::Postgres(_) => postgres::mark(connection, version),
+    }
+}
+
+/// Whether a copy into the database was begun and not finished, and by this program's
+/// version where it was.
+pub(super) fn unfinished(connection: &mut Connection) -> Result<Option<bool>, StoreError> {
+    let found = match connection {
+        Connection::Sqlite(sqlite) => sqlite::version(sqlite.connection())?,
+        Connection::Postgres(_) => postgres::version(connection)?,
+    };
+    Ok((found < 0).then_some(found == -VERSION))
+}
+
 fn check_not_newer(found: i64, database: &Database) -> Result<(), StoreError> {
+    if found < 0 {
+        return Err(StoreError::Unfinished(database.to_string()));
+    }
     if found > VERSION {
         return Err(StoreError::Newer { database: database.to_string(), found, known: VERSION });
     }

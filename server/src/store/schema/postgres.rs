@@ -54,6 +54,11 @@ fn try_migrate(connection: &Connection, database: &Database) -> Result<(), Store
     Ok(())
 }
 
+pub(super) fn mark(connection: &Connection, version: i64) -> Result<(), StoreError> {
+    let sql = format!("UPDATE {VERSIONS} SET version = ?1 WHERE id = 1");
+    connection.execute(&sql, params![version]).map(drop).map_err(to("mark the database"))
+}
+
 pub(super) fn check_ours(connection: &Connection, database: &Database) -> Result<(), StoreError> {
     let ours = has_table(connection, VERSIONS).map_err(to("look whose it is"))?;
     let others = !ours && has_table(connection, "nodes").map_err(to("look whose it is"))?;

@@ -30,12 +30,17 @@ pub(super) fn migrate(connection: &mut Connection, database: &Database) -> Resul
     Ok(())
 }
 
-fn bring(connection: &mut Connection, version: i64, migration: &str) -> rusqlite::Result<()> {
+pub(super) fn bring(connection: &mut Connection, version: i64, migration: &str) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     transaction.execute_batch(migration)?;
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", version)?;
     transaction.commit()
+}
+
+pub(super) fn mark(connection: &Connection, version: i64) -> Result<(), StoreError> {
+    let marked = connection.pragma_update(None, "user_version", version);
+    marked.map_err(SqlError::Sqlite).map_err(to("mark the database"))
 }
 
 pub(super) fn check_ours(connection: &Connection, database: &Database) -> Result<(), StoreError> {

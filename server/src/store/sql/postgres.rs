@@ -134,6 +134,8 @@ impl ToSql for Value<'_> {
         match (self, kind) {
             (Self::Null, _) => Ok(IsNull::Yes),
             (Self::Bool(value), &Type::BOOL) => value.to_sql(kind, out),
+            // As it is copied from SQLite, which has no booleans.
+            (Self::Integer(number @ 0..=1), &Type::BOOL) => (*number == 1).to_sql(kind, out),
             (Self::Integer(number), &Type::INT8) => number.to_sql(kind, out),
             (Self::Integer(number), &Type::INT4) => i32::try_from(*number)?.to_sql(kind, out),
             (Self::Text(text), &(Type::TEXT | Type::VARCHAR)) if text.contains('\0') => {

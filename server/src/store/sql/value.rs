@@ -218,6 +218,19 @@ impl FromColumn for String {
     }
 }
 
+impl FromColumn for Value<'static> {
+    /// Whatever it is.
+    fn from_column(value: ValueRef<'_>) -> Result<Self, Unfit> {
+        Ok(match value {
+            ValueRef::Null => Self::Null,
+            ValueRef::Bool(value) => Self::Bool(value),
+            ValueRef::Integer(number) => Self::Integer(number),
+            ValueRef::Text(text) => Self::Text(Cow::Owned(text.to_owned())),
+            ValueRef::Blob(bytes) => Self::Blob(Cow::Owned(bytes.to_vec())),
+        })
+    }
+}
+
 impl FromColumn for Vec<u8> {
     fn from_column(value: ValueRef<'_>) -> Result<Self, Unfit> {
         value.as_blob().map(<[u8]>::to_vec)

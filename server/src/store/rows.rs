@@ -1,0 +1,51 @@
+//! For tests: rows in every table that a file of SQLite has, whatever its version.
+
+use super::tables::TABLES;
+
+/// Puts `rows` rows into every table.
+pub(super) fn fill(connection: &mut rusqlite::Connection, rows: i64) {
+    let transaction = connection.transaction().unwrap();
+    for table in TABLES {
+        let kinds = columns(&transaction, table.name);
+        let rows = if matches!(table.name, "probe" | "shared") { 1 } else { rows };
+        for row in (1..=rows).filter(|_| !kinds.is_empty()) {
+            let values = kinds.iter().map(|(name, kind, optional)| value(name, kind, *optional, row));
+            let columns: Vec<_> = kinds.iter().map(|(name, ..)| name.as_str()).collect();
+            let sql = format!(
+                "INSERT OR REPLACE INTO {} ({}) VALUES ({})",
+                table.name,
+                columns.join(", "),
+                values.collect::<Vec<_>>().join(", ")
+            );
+            transaction.execute(&sql, []).unwrap_or_else(|error| panic!("{sql}: {error}"));
+        }
+    }
+    transaction.commit().unwrap();
+}
+
+/// Of each column of a table its name, its kind, and whether it may be null.
+pub(super) fn columns(connection: &rusqlite::Connection, table: &str) -> Vec<(String, String, bool)> {
+    let sql = format!("SELECT name, type, NOT \"notnull\" AND pk = 0 FROM pragma_table_info('{table}')");
+    let mut statement = connection.prepare(&sql).unwrap();
+    let read = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
+    read.collect::<Result<_, _>>().unwrap()
+}
+
+/// A value for a column, by its name and kind.
+fn value(column: &str, kind: &str, is_optional: bool, row: i64) -> String {
+    match (column, kind) {
+        // What refers to other rows does so to those of the same number.
+        ("action_id" | "token_id", _) => format!("'id-{row}'"),
+        ("late" | "conditional" | "judged" | "in_flight" | "is_reusable" | "is_deleted", _) => {
+            (row % 2).to_string()
+        }
+        _ if is_optional && row % 3 == 0 => "NULL".to_owned(),
+        ("state", _) => "'congruent'".to_owned(),
+        ("verdict", _) => "'none'".to_owned(),
+        // Sorts otherwise in most collations than by its bytes.
+        ("node", _) if row % 7 == 0 => format!("'node-Ü{row}'"),
+        (_, "TEXT") => format!("'{column}-{row}'"),
+        (_, "BLOB") => format!("x'00ff{row:08x}'"),
+        _ => row.to_string(),
+    }
+}

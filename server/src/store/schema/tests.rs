@@ -1,0 +1,108 @@
+//! Every version, with rows in every table that it has, becomes the current one; also when
+//! that was cut off.
+
+use std::path::Path;
+
+use super::super::tables::TABLES;
+use super::super::{Database, Store, read_only, rows};
+use super::*;
+use crate::testing::postgres;
+
+const ROWS: i64 = 9;
+
+/// A file of this version, with rows in every table.
+fn made(path: &Path, version: i64) -> rusqlite::Connection {
+    let mut connection = rusqlite::Connection::open(path).unwrap();
+    for (number, migration) in sqlite::MIGRATIONS.into_iter().filter(|(number, _)| *number <= version) {
+        sqlite::bring(&mut connection, number, migration).unwrap();
+    }
+    rows::fill(&mut connection, ROWS);
+    connection
+}
+
+/// What the tables hold in these columns, as text.
+fn held(connection: &rusqlite::Connection, columns: &[(&str, Vec<String>)]) -> Vec<(String, Vec<String>)> {
+    let of = |(table, columns): &(&str, Vec<String>)| {
+        let texts: Vec<_> = columns.iter().map(|column| format!("quote({column})")).collect();
+        let sql = format!("SELECT {} FROM {table} ORDER BY 1", texts.join(" || ', ' || "));
+        let mut statement = connection.prepare(&sql).unwrap();
+        let rows = statement.query_map([], |row| row.get(0)).unwrap();
+        ((*table).to_owned(), rows.collect::<Result<_, _>>().unwrap())
+    };
+    columns.iter().map(of).collect()
+}
+
+fn columns(connection: &rusqlite::Connection) -> Vec<(&'static str, Vec<String>)> {
+    let of = |table: &'static str| {
+        let columns = rows::columns(connection, table);
+        (table, columns.into_iter().map(|(name, ..)| name).collect::<Vec<_>>())
+    };
+    TABLES.iter().map(|table| of(table.name)).filter(|(_, columns)| !columns.is_empty()).collect()
+}
+
+#[test]
+fn every_version_becomes_the_current_one_with_all_that_it_held() {
+    for version in 1..VERSION {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("congruent.db");
+        let connection = made(&path, version);
+        let columns = columns(&connection);
+        let before = held(&connection, &columns);
+        assert!(before.len() >= 13, "version {version} has {} tables", before.len());
+        drop(connection);
+        let database = Database::Sqlite(path.clone());
+        drop(Store::open(&database).unwrap());
+        let after = held(&rusqlite::Connection::open(&path).unwrap(), &columns);
+        assert_eq!(before, after, "from version {version}");
+        let nodes = read_only(&database, "read the nodes", |view| view.nodes()).unwrap();
+        assert_eq!(nodes.len() as i64, ROWS, "from version {version}");
+    }
+}
+
+#[test]
+fn a_migration_that_is_cut_off_leaves_the_version_before_it_and_is_made_up_for() {
+    for (version, migration) in sqlite::MIGRATIONS.into_iter().skip(1) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("congruent.db");
+        let mut connection = made(&path, version - 1);
+        let columns = columns(&connection);
+        let before = held(&connection, &columns);
+        // A statement that fails after all others, and a process that ends before the commit.
+        let failing = format!("{migration}; SELECT nothing FROM nowhere;");
+        sqlite::bring(&mut connection, version, &failing).unwrap_err();
+        connection.execute_batch(&format!("BEGIN IMMEDIATE; {migration}")).unwrap();
+        drop(connection);
+        let connection = rusqlite::Connection::open(&path).unwrap();
+        assert_eq!(sqlite::version(&connection).unwrap(), version - 1);
+        assert_eq!(held(&connection, &columns), before, "cut off before version {version}");
+        drop(connection);
+        drop(Store::open(&Database::Sqlite(path.clone())).unwrap());
+        let connection = rusqlite::Connection::open(&path).unwrap();
+        assert_eq!(sqlite::version(&connection).unwrap(), VERSION);
+        assert_eq!(held(&connection, &columns), before, "after version {version}");
+    }
+}
+
+#[test]
+fn on_postgresql_a_migration_that_is_cut_off_leaves_nothing_and_is_made_up_for() {
+    let database = postgres();
+    let Database::Postgres(server) = &database else { panic!("{database} is no PostgreSQL") };
+    let connection = Connection::Postgres(Box::new(server.connect(None).unwrap()));
+    for (version, migration) in postgres::MIGRATIONS {
+        let failing = format!("{migration}; SELECT nothing FROM nowhere");
+        let cut_off = connection.transact(
+            super::super::sql::Purpose::Write,
+            || connection.batch(&failing),
+            |error| error,
+        );
+        cut_off.unwrap_err();
+        // And a connection that is lost before the commit.
+        let lost = Connection::Postgres(Box::new(server.connect(None).unwrap()));
+        lost.batch(&format!("BEGIN; {migration}; SELECT 1")).unwrap();
+        drop(lost);
+        assert!(postgres::version(&connection).unwrap() < version);
+        postgres::migrate(&connection, &database).unwrap();
+        assert_eq!(postgres::version(&connection).unwrap(), VERSION);
+    }
+    drop(Store::open(&database).unwrap());
+}
