@@ -53,6 +53,8 @@ mod reports;
 #[cfg(test)]
 mod second_reader;
 #[cfg(test)]
+mod store_faults;
+#[cfg(test)]
 mod sweeps;
 #[cfg(test)]
 mod three_users;
