@@ -7,6 +7,8 @@ mod bad_input;
 #[cfg(test)]
 mod bucket;
 #[cfg(test)]
+mod cluster;
+#[cfg(test)]
 mod command_line;
 #[cfg(test)]
 mod contract_commands;

@@ -6,6 +6,7 @@
 
 pub mod agent;
 pub mod binaries;
+pub mod cluster;
 pub mod collector;
 pub mod commit_proxy;
 pub mod curl;
