@@ -7,7 +7,7 @@ use congruent_tests::site::{Settings, Site};
 use congruent_tests::wait::wait_for;
 use rusqlite::{Connection, OpenFlags};
 
-use super::{PASSING, REPORTS};
+use super::REPORTS;
 
 /// What the log keeps once it was larger: `journal_size_limit`.
 const KEPT: u64 = 16 << 20;
@@ -24,7 +24,7 @@ fn a_reader_that_stays_holds_nobody_up_and_the_log_shrinks_when_it_goes() -> Res
     let mut reader = Connection::open_with_flags(site.database(), OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     let pinned = reader.transaction()?;
     let _: i64 = pinned.query_row(REPORTS, [], |row| row.get(0))?;
-    let load = fleet.begin("drifting", &["--nodes", "16", "--findings", "60", "--duration", "20s"])?;
+    let load = fleet.begin("drifting", &["--nodes", "16", "--findings", "60", "--duration", "90s"])?;
     wait_for("the log to be longer than it may stay", PATIENCE, || {
         Ok((log_bytes(site)? > KEPT).then_some(()))
     })?;
@@ -33,16 +33,10 @@ fn a_reader_that_stays_holds_nobody_up_and_the_log_shrinks_when_it_goes() -> Res
     drop(pinned);
     wait_for("the log to be cut", PATIENCE, || Ok((log_bytes(site)? <= KEPT).then_some(())))?;
     let kept = log_bytes(site)?;
-    let outcome = load.end()?;
-    ensure!(outcome.reports.acknowledged == outcome.reports.made, "{outcome}");
-    ensure!(site.count(REPORTS)? == i64::try_from(outcome.reports.made)?, "{outcome}");
-    ensure!(
-        outcome
-            .kinds
-            .values()
-            .flat_map(|kind| kind.trouble.keys())
-            .all(|word| PASSING.contains(&word.as_str()))
-    );
+    drop(load);
+    ensure!(site.count(REPORTS)? > meanwhile, "it went on");
+    let broken = "SELECT count(*) FROM (SELECT node FROM reports GROUP BY node HAVING count(*) <> max(sequence)) AS broken";
+    ensure!(site.count(broken)? == 0 && site.count("SELECT count(*) FROM refusals")? == 0);
     println!(
         "SQLite read all the while: {meanwhile} reports taken meanwhile, the log grew to {longest} bytes, and was cut to \
          {kept} once the reader had gone"
