@@ -15,6 +15,7 @@ pub const ORDER_FINDINGS: usize = 100;
 
 /// The order to replace or quarantine a node. The body of the webhook.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Order {
     /// [`ORDER_SCHEMA`].
     pub schema_version: u32,
@@ -49,6 +50,7 @@ pub struct Order {
 
 /// Where an action is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum ActionState {
     /// Decided, not ordered; the action says why.

@@ -14,6 +14,7 @@ use crate::path::{TreePath, WireBytes, escape};
 
 /// One difference, with what was expected and what was observed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Finding {
     /// Where, from the image's root.
     #[serde(flatten)]
@@ -38,6 +39,7 @@ pub struct Finding {
 
 /// What a finding is a difference from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum HeldTo {
     /// What was baked.
@@ -56,6 +58,7 @@ impl HeldTo {
 
 /// In what way a path differs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Change {
     /// There, but not baked.
@@ -156,6 +159,7 @@ impl<'de> Deserialize<'de> for Field {
 
 /// The attributes of an entry, as JSON has them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Attributes {
     /// What it is.
     pub kind: Kind,
@@ -188,6 +192,7 @@ pub struct Attributes {
     pub xattrs: Vec<WireXattr>,
     /// Last modification. Compared only where the contract is strict about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = DateTime))]
     pub modified_at: Option<Time>,
     /// The same as seconds since 1970 and nine digits of nanoseconds, where RFC
     /// 3339 has no such year.
@@ -206,6 +211,7 @@ pub struct Attributes {
 
 /// An extended attribute in JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct WireXattr {
     /// Its name, escaped where it is not plain.
     pub name: String,

@@ -46,8 +46,10 @@ pub mod code {
 
 /// What a node sends to join.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct EnrollRequest {
     /// [`ENROLMENT_SCHEMA`].
+    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 1))]
     pub schema_version: u32,
     /// Why it may join.
     #[serde(flatten)]
@@ -64,6 +66,7 @@ pub struct EnrollRequest {
 
 /// Why a node may join. Each kind is a member of its own in the request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Evidence {
     /// A join token.
@@ -72,6 +75,7 @@ pub enum Evidence {
 
 /// What a node gets when it has joined.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Enrolled {
     /// [`ENROLMENT_SCHEMA`].
     pub schema_version: u32,
@@ -92,8 +96,10 @@ pub struct Enrolled {
 
 /// What a node sends to renew its certificate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RenewRequest {
     /// [`ENROLMENT_SCHEMA`].
+    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 1))]
     pub schema_version: u32,
     /// A certificate signing request of the same key, DER in base64.
     pub csr: String,
@@ -101,6 +107,7 @@ pub struct RenewRequest {
 
 /// What a node gets when its certificate was renewed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Renewed {
     /// [`ENROLMENT_SCHEMA`].
     pub schema_version: u32,
@@ -111,6 +118,7 @@ pub struct Renewed {
 
 /// A certificate, and what goes with it. Times are the collector's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Issued {
     /// The certificate, in PEM.
     pub certificate: String,
@@ -128,6 +136,7 @@ pub struct Issued {
 
 /// Text that is never shown.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(transparent)]
 pub struct Secret(String);
 

@@ -24,6 +24,7 @@ pub const MAX_LEDGER_BYTES: usize = 256 << 20;
 
 /// A value that appeared after the bake.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct FirstValue {
     /// Where.
     #[serde(flatten)]
@@ -86,15 +87,17 @@ pub enum LedgerError {
 }
 
 #[derive(Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
-struct WireLedger {
+pub(crate) struct WireLedger {
     schema_version: u32,
     root: Digest,
     first_values: Vec<WireValue>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct WireValue {
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub(crate) struct WireValue {
     #[serde(flatten)]
     value: FirstValue,
     recorded_at: Timestamp,

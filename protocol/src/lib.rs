@@ -16,6 +16,8 @@ pub mod key;
 pub mod ledger;
 pub mod manifest;
 pub mod normalise;
+#[cfg(feature = "openapi")]
+mod openapi;
 pub mod path;
 pub mod promise;
 pub mod recompute;

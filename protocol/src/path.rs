@@ -289,7 +289,8 @@ impl WireBytes {
 
 /// The two JSON members of a path; flattened into what carries one.
 #[derive(Serialize, Deserialize)]
-struct WirePath {
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub(crate) struct WirePath {
     path: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     path_bytes: Option<String>,

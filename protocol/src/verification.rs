@@ -16,6 +16,7 @@ pub const VERIFICATION_SCHEMA: u32 = 1;
 
 /// Of a subject: never only good or bad.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum State {
     /// Exactly what was baked, and all of it was seen.
@@ -116,6 +117,7 @@ impl<F> Verification<F> {
 /// How much of a tree a contract protects: what is held to the stack in every
 /// attribute, where no mount hides it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Protected {
     /// Entries that are protected.
     pub entries: u64,
@@ -138,6 +140,7 @@ impl Protected {
 
 /// Which manifest a subject was held to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ManifestId {
     /// The image's name.
     pub name: String,
@@ -152,6 +155,7 @@ pub struct ManifestId {
 
 /// What a sweep verified, and what it could not.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Coverage {
     /// How contents were verified.
     pub mode: SweepMode,
@@ -205,6 +209,7 @@ fn is_zero(count: &u64) -> bool {
 
 /// How many files were read past the page cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct DirectReads {
     /// Files that were read.
     pub files: u64,
@@ -215,6 +220,7 @@ pub struct DirectReads {
 
 /// How a sweep verified contents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum SweepMode {
     /// Every file was read.
@@ -235,6 +241,7 @@ impl SweepMode {
 
 /// A path that could not be verified; for a directory, with all beneath it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Gap {
     /// Where.
     #[serde(flatten)]
@@ -245,6 +252,7 @@ pub struct Gap {
 
 /// A place where a mount hides what was baked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Hidden {
     /// The mount point.
     #[serde(flatten)]
@@ -255,6 +263,7 @@ pub struct Hidden {
 
 /// A place outside the tree.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Reserved {
     /// Where.
     #[serde(flatten)]
@@ -265,6 +274,7 @@ pub struct Reserved {
 
 /// Something that a foreign spec says and that was not checked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Unchecked {
     /// The keyword or place, escaped.
     pub what: String,
@@ -278,6 +288,7 @@ pub struct Unchecked {
 
 /// A mount beneath the root.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Mount {
     /// The mount point.
     #[serde(flatten)]
@@ -292,6 +303,7 @@ pub struct Mount {
 
 /// How a mount was treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum MountTreatment {
     /// Named, and swept.

@@ -17,7 +17,7 @@ use crate::report::{Edge, Period};
 use crate::serve::{self, Collector, StopSignals};
 use crate::store::{self, GroupRow, StoreError};
 use crate::telemetry::{self, LogFormat};
-use crate::{client, clock, groups, init, report, selftest, supervisor};
+use crate::{api, client, clock, groups, init, report, selftest, supervisor};
 
 /// Collects the reports of a fleet, asks policy what is to happen, and orders
 /// replacements.
@@ -35,6 +35,7 @@ enum Command {
     Report(ReportArgs),
     CheckConfig(CheckConfigArgs),
     Selftest(SelftestArgs),
+    Openapi(OpenapiArgs),
     Operator(client::OperatorArgs),
     Audit(client::AuditArgs),
     Manifest(client::ManifestArgs),
@@ -190,6 +191,25 @@ struct ManArgs {
     dir: PathBuf,
 }
 
+/// Prints the description of the API, in OpenAPI 3.1, of which clients are made.
+///
+/// It needs no configuration. A running collector serves the same, without a token:
+/// `GET /v1/openapi.json` and `GET /v1/openapi-agents.json`.
+#[derive(Debug, Args)]
+struct OpenapiArgs {
+    /// Which port is described.
+    #[arg(long, value_name = "PORT", value_enum, default_value_t = ApiPort::Operators)]
+    api: ApiPort,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ApiPort {
+    /// That of operators, where nodes enrol as well.
+    Operators,
+    /// That of enrolled nodes.
+    Agents,
+}
+
 /// Runs the command that was asked for.
 pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
@@ -198,6 +218,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Report(args) => run_report(&args),
         Command::CheckConfig(args) => run_check_config(&args),
         Command::Selftest(args) => run_selftest(&args),
+        Command::Openapi(args) => run_openapi(&args),
         Command::Operator(args) => client::operator(&args),
         Command::Audit(args) => client::audit(&args),
         Command::Manifest(args) => client::manifest(&args),
@@ -312,6 +333,13 @@ async fn check_groups(config: &Arc<Config>) -> anyhow::Result<()> {
         groups::load(&rows, config, &serve::open_blobs(config).await?).await?;
     }
     Ok(())
+}
+
+fn run_openapi(args: &OpenapiArgs) -> anyhow::Result<()> {
+    say(match args.api {
+        ApiPort::Operators => api::operators_json(),
+        ApiPort::Agents => api::agents_json(),
+    })
 }
 
 /// The groups in the store, as far as there is one yet.

@@ -15,6 +15,7 @@ use congruent_protocol::digest::Digest;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use crate::blobs::{BlobError, BlobName, Blobs};
 use crate::clock::Clock;
@@ -26,7 +27,7 @@ use crate::scope::Scope;
 use crate::store::{GroupRow, Store, StoreError, Tx, View};
 
 /// What a group is to be.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct GroupRequest {
     /// The version that this was made from, so that nobody overwrites what they

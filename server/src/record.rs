@@ -7,6 +7,7 @@ use congruent_protocol::verification::{ManifestId, State, SweepMode};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use crate::identity::Role;
 use crate::store::{
@@ -15,7 +16,7 @@ use crate::store::{
 };
 
 /// What policy said, or how it failed.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct DecisionRecord {
     pub(crate) id: i64,
     pub(crate) at: Timestamp,
@@ -57,7 +58,7 @@ impl From<DecisionRow> for DecisionRecord {
 }
 
 /// An action and its life.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct ActionRecord {
     pub(crate) id: String,
     pub(crate) node: String,
@@ -74,7 +75,8 @@ pub(crate) struct ActionRecord {
 }
 
 /// A step in an action's life.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = ActionStep)]
 pub(crate) struct Step {
     pub(crate) at: Timestamp,
     pub(crate) state: ActionState,
@@ -82,7 +84,7 @@ pub(crate) struct Step {
 }
 
 /// A try to deliver an order.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct Delivery {
     pub(crate) attempt: u32,
     pub(crate) at: Timestamp,
@@ -111,7 +113,7 @@ impl ActionRecord {
 }
 
 /// A report, without findings, coverage and facts.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct ReportRecord {
     pub(crate) sequence: u64,
     /// Which of the node's chains of reports it belongs to.
@@ -155,7 +157,7 @@ impl From<ReportRow> for ReportRecord {
 }
 
 /// A change of a node's state.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct Transition {
     pub(crate) at: Timestamp,
     pub(crate) state: State,
@@ -169,7 +171,7 @@ impl From<StateRow> for Transition {
 }
 
 /// Equal refusals in a row.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct RefusalRecord {
     pub(crate) node: String,
     pub(crate) first_at: Timestamp,
@@ -187,7 +189,7 @@ impl From<RefusalRow> for RefusalRecord {
 }
 
 /// Where a node's chain of reports does not hold.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct ChainNote {
     pub(crate) at: Timestamp,
     pub(crate) sequence: u64,
@@ -201,7 +203,7 @@ impl From<ChainNoteRow> for ChainNote {
 }
 
 /// A change, or a call that was refused for want of a role.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct AuditRecord {
     pub(crate) id: i64,
     pub(crate) at: Timestamp,

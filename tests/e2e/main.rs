@@ -37,6 +37,8 @@ mod lint;
 #[cfg(test)]
 mod mutation;
 #[cfg(test)]
+mod openapi;
+#[cfg(test)]
 mod operations;
 #[cfg(test)]
 mod operators;

@@ -36,6 +36,21 @@ pub fn module(name: &str) -> Result<Command> {
     Ok(command)
 }
 
+/// A program that `make setup` installed with the peers; ready for arguments.
+///
+/// # Errors
+/// When it is missing.
+pub fn program(name: &str) -> Result<Command> {
+    let program = python()?.with_file_name(name);
+    ensure!(program.is_file(), "{} is missing; run: make setup", program.display());
+    Ok(Command::new(program))
+}
+
+/// A file in `peers/`.
+pub fn file(name: &str) -> PathBuf {
+    folder().join(name)
+}
+
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("peers")
 }

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::io::{ErrorKind, Read};
 use std::process::{Child, Command, Stdio};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
@@ -32,6 +33,14 @@ impl Ended {
 /// # Errors
 /// When it cannot be started, or does not end.
 pub fn run(command: &mut Command) -> Result<Ended> {
+    run_within(command, PATIENCE)
+}
+
+/// Runs `command` as [`run`] does, where it has more to do.
+///
+/// # Errors
+/// When it cannot be started, or does not end before the deadline.
+pub fn run_within(command: &mut Command, deadline: Duration) -> Result<Ended> {
     let name = command.get_program().to_string_lossy().into_owned();
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = wait_for(&format!("{name} to be free"), PATIENCE, || match command.spawn() {
@@ -41,7 +50,7 @@ pub fn run(command: &mut Command) -> Result<Ended> {
     })?;
     let stdout = drain(child.stdout.take());
     let stderr = drain(child.stderr.take());
-    let ended = wait_for(&format!("{name} to end"), PATIENCE, || Ok(child.try_wait()?));
+    let ended = wait_for(&format!("{name} to end"), deadline, || Ok(child.try_wait()?));
     if ended.is_err() {
         end(&mut child);
     }

@@ -11,6 +11,7 @@ pub const CAPABILITY: &[u8] = b"security.capability";
 
 /// How a path may change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Class {
     /// Not at all.
@@ -85,6 +86,7 @@ impl fmt::Display for Class {
 
 /// What a rule can forbid, whatever its class allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Forbidden {
     /// A regular file with any execute bit or with `security.capability`.

@@ -114,6 +114,7 @@ pub struct Predicate {
 
 /// What part of a stack a manifest is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum ManifestKind {
     /// A whole image, with the contract.

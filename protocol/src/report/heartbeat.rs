@@ -15,6 +15,7 @@ pub const CLOCK_PATH: &str = "/v1/clock";
 
 /// A sign of life.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Heartbeat {
     /// The kernel's boot id.
     pub boot: String,
@@ -28,6 +29,7 @@ pub struct Heartbeat {
 
 /// The answer to a heartbeat.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct HeartbeatAnswer {
     /// What the node is to do from now on.
     pub advice: Advice,
@@ -36,6 +38,7 @@ pub struct HeartbeatAnswer {
 /// What the collector tells a node. Whatever is missing is as the node's own
 /// configuration has it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Advice {
     /// The collector's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -57,6 +60,7 @@ pub struct Advice {
 /// What the collector takes at most. Bytes are counted as they are once
 /// decompressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Limits {
     /// The bytes of a report or a page.
     pub body_bytes: u64,

@@ -167,6 +167,7 @@ pub fn findings_digest(findings: &[Finding]) -> Digest {
 
 /// The collector's answer to a report that is now durable.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Acknowledgement {
     /// [`REPORT_SCHEMA`].
     pub schema_version: u32,
@@ -188,6 +189,7 @@ pub struct Acknowledgement {
 
 /// The collector's answer to what it refuses.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Refusal {
     /// A word for programs, such as `root-mismatch`.
     pub code: String,
@@ -200,6 +202,7 @@ pub struct Refusal {
 
 /// Inventory facts, as far as the host has them.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Facts {
     /// The host's name.
     pub host_name: Option<String>,
@@ -233,6 +236,7 @@ pub struct Facts {
 
 /// A mounted disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Disk {
     /// The device.
     pub name: String,
@@ -248,6 +252,7 @@ pub struct Disk {
 
 /// A network interface.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Network {
     /// Its name.
     pub name: String,

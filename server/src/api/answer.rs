@@ -48,7 +48,12 @@ impl Problem {
 /// Takes a body of JSON, or says what is wrong with it.
 pub(super) fn body<T>(body: Result<Json<T>, JsonRejection>) -> Result<T, Problem> {
     let refuse = |rejection: JsonRejection| {
-        Problem::new(rejection.status(), "bad-body", shorten(&rejection.body_text()))
+        // 422 is for what is of the right shape.
+        let status = match rejection.status() {
+            StatusCode::UNPROCESSABLE_ENTITY => StatusCode::BAD_REQUEST,
+            other => other,
+        };
+        Problem::new(status, "bad-body", shorten(&rejection.body_text()))
     };
     body.map(|Json(value)| value).map_err(refuse)
 }

@@ -10,6 +10,12 @@ use super::Api;
 use super::answer::Problem;
 use crate::cmdb;
 
+/// What a CMDB may know of each node
+///
+/// One line of JSON for each, as the schema `CmdbItem` says.
+#[utoipa::path(get, path = "/v1/cmdb/items", operation_id = "list_cmdb_items", tag = "cmdb",
+    responses((status = 200, description = "One `CmdbItem` a line.", body = String,
+        content_type = "application/x-ndjson")))]
 pub(super) async fn items(State(api): State<Arc<Api>>) -> Result<impl IntoResponse, Problem> {
     let config = Arc::clone(&api.config);
     let lines = api.store.read("read the items for a CMDB", move |view| cmdb::ndjson(view, &config)).await?;

@@ -5,31 +5,38 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use serde::Serialize;
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use super::Api;
 use super::answer::{API_SCHEMA, Problem};
 use super::list::{ListQuery, cut};
+use super::refusals::{BadRequest, NotFound};
+use super::segment::Segment;
 use crate::record::DecisionRecord;
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct Decisions {
     schema_version: u32,
     decisions: Vec<DecisionRecord>,
     truncated: bool,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct OneDecision {
     schema_version: u32,
     #[serde(flatten)]
     decision: DecisionRecord,
     /// Byte for byte what policy was asked.
+    #[schema(value_type = Object)]
     input: Box<RawValue>,
 }
 
+/// What policy said, the newest first
+#[utoipa::path(get, path = "/v1/decisions", operation_id = "list_decisions", tag = "decisions", params(ListQuery),
+    responses((status = 200, description = "The decisions.", body = Decisions), BadRequest))]
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
     query: Result<Query<ListQuery>, QueryRejection>,
@@ -43,9 +50,13 @@ pub(super) async fn list(
     Ok(Json(Decisions { schema_version: API_SCHEMA, decisions, truncated }))
 }
 
+/// A decision and what policy was asked
+#[utoipa::path(get, path = "/v1/decisions/{id}", operation_id = "show_decision", tag = "decisions",
+    params(("id" = i64, Path, description = "The decision.", minimum = 1)),
+    responses((status = 200, description = "The decision.", body = OneDecision), NotFound))]
 pub(super) async fn one(
     State(api): State<Arc<Api>>,
-    Path(id): Path<String>,
+    Segment(id): Segment,
 ) -> Result<Json<OneDecision>, Problem> {
     let id: i64 = id.parse().map_err(|_| Problem::not_found("decision"))?;
     let reading =

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
-use congruent_protocol::enrolment::{EnrollRequest, Enrolled, MAX_ENROLMENT_BYTES, RenewRequest, Renewed};
+use congruent_protocol::enrolment::{
+    ENROLL_PATH, EnrollRequest, Enrolled, MAX_ENROLMENT_BYTES, RENEW_PATH, RenewRequest, Renewed,
+};
 use jiff::Timestamp;
 use prometheus_client::metrics::counter::Counter;
 use serde::Serialize;
@@ -15,10 +17,16 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::time::timeout;
 use tracing::warn;
+use utoipa::ToSchema;
 
 use super::Api;
 use super::answer::{API_SCHEMA, Problem};
 use super::auth::Sender;
+use super::description::Reason;
+use super::refusals::{
+    BadRequest, Conflict, Failed, Forbidden, NotFound, Timeout, TooLarge, TooMany, Unavailable, Unfit,
+};
+use super::segment::Segment;
 use crate::identity::{Author, EnrolError, Enroller, Peer};
 use crate::judge::retire;
 use crate::listener::Connection;
@@ -28,7 +36,12 @@ use crate::store::Tx;
 /// How long a small body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Takes a node in.
+/// Takes a node in
+///
+/// Needs no operator: what lets the node in is the evidence in the request.
+#[utoipa::path(post, path = ENROLL_PATH, operation_id = "enroll", tag = "enrolment", request_body = EnrollRequest,
+    responses((status = 200, description = "The node is enrolled.", body = Enrolled), BadRequest, Forbidden, NotFound,
+        Timeout, Conflict, TooLarge, Unfit, TooMany, Failed, Unavailable))]
 pub(super) async fn take(
     State(api): State<Arc<Api>>,
     Extension(connection): Extension<Connection>,
@@ -41,7 +54,12 @@ pub(super) async fn take(
     Ok(Json(counted_as(&counted.enrolled, counted, enrolled)?))
 }
 
-/// Gives a node its next certificate.
+/// Gives a node its next certificate
+///
+/// A certificate that is over serves for this as well, for some time.
+#[utoipa::path(post, path = RENEW_PATH, operation_id = "renew", tag = "enrolment", request_body = RenewRequest,
+    responses((status = 200, description = "The next certificate.", body = Renewed), BadRequest, NotFound, Timeout,
+        TooLarge, Unfit, Failed, Unavailable))]
 pub(super) async fn renew(
     State(api): State<Arc<Api>>,
     Extension(peer): Extension<Arc<Peer>>,
@@ -69,18 +87,22 @@ fn counted_as<T>(
     outcome
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RevokedNode)]
 pub(super) struct Revoked {
     schema_version: u32,
     node: String,
     revoked_at: Timestamp,
 }
 
-/// Ends a node's enrolment, from its next request on.
+/// Ends a node's enrolment, from its next request on
+#[utoipa::path(post, path = "/v1/nodes/{id}/revoke", operation_id = "revoke_node", tag = "nodes",
+    params(("id" = String, Path, description = "The node."), Reason),
+    responses((status = 200, description = "The node's enrolment is revoked.", body = Revoked), NotFound))]
 pub(super) async fn revoke(
     State(api): State<Arc<Api>>,
     author: Author,
-    Path(id): Path<String>,
+    Segment(id): Segment,
 ) -> Result<Json<Revoked>, Problem> {
     let now = (api.clock)();
     let (config, node, revoked) = (Arc::clone(&api.config), id.clone(), id.clone());

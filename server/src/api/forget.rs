@@ -5,31 +5,37 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tracing::warn;
+use utoipa::ToSchema;
 
 use super::Api;
 use super::answer::{API_SCHEMA, Problem};
+use super::description::Reason;
 use super::list::check_query;
 use super::node::unknown;
+use super::refusals::{Conflict, NotFound};
+use super::segment::Segment;
 use crate::identity::Author;
 use crate::judge::retire;
 use crate::store::{StoreError, Tx};
 
 /// How a node is to be forgotten.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct ForgetQuery {
     /// Also one that is enrolled; its enrolment is revoked with it.
     #[serde(default)]
     revoke: bool,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ForgottenNode)]
 pub(super) struct Forgotten {
     schema_version: u32,
     node: String,
@@ -49,13 +55,18 @@ enum Outcome {
     },
 }
 
-/// Forgets a node. A machine that is left out of every list, and may still report, would
-/// be watched by nobody: so one that is enrolled is forgotten only by who says that it is
-/// to be revoked as well.
+/// Forgets a node that is gone for good
+///
+/// A machine that is left out of every list, and may still report, would be watched by
+/// nobody: so one that is enrolled is forgotten only by who says that it is to be
+/// revoked as well. Its reports, the decisions about it and the audit stay.
+#[utoipa::path(delete, path = "/v1/nodes/{id}", operation_id = "forget_node", tag = "nodes",
+    params(("id" = String, Path, description = "The node."), ForgetQuery, Reason),
+    responses((status = 200, description = "It is forgotten.", body = Forgotten), NotFound, Conflict))]
 pub(super) async fn forget(
     State(api): State<Arc<Api>>,
     author: Author,
-    Path(id): Path<String>,
+    Segment(id): Segment,
     query: Result<Query<ForgetQuery>, QueryRejection>,
 ) -> Result<Json<Forgotten>, Problem> {
     let ForgetQuery { revoke } = check_query(query)?;

@@ -5,30 +5,34 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use congruent_protocol::digest::Digest;
 use congruent_protocol::verification::ManifestId;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::Api;
 use super::answer::{API_SCHEMA, Problem, body};
 use super::auth::refuse;
-use super::list::{check_limit, check_query, cut};
+use super::description::Reason;
+use super::list::{DEFAULT_LIMIT, check_limit, check_query, cut};
+use super::refusals::{Conflict, Failed, NotFound, OtherMediaType, TooLarge, Unfit};
+use super::segment::Segment;
 use crate::config::{Config, Group, GroupDescription, ManifestRef, Mode, TrustDescription};
 use crate::groups::{EditError, GroupRequest, stored};
 use crate::identity::Author;
 use crate::ingest::{chain_of, shorten};
 use crate::store::GroupRow;
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct Groups {
     schema_version: u32,
     groups: Vec<GroupRecord>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct OneGroup {
     schema_version: u32,
     #[serde(flatten)]
@@ -36,7 +40,7 @@ pub(super) struct OneGroup {
 }
 
 /// A group as it stands.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct GroupRecord {
     name: String,
     /// `configuration` or `store`.
@@ -58,7 +62,7 @@ struct GroupRecord {
 }
 
 /// A manifest that a group accepts.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct AcceptedRecord {
     name: String,
     version: String,
@@ -123,6 +127,9 @@ fn nodes_in(group: &str, config: &Config) -> usize {
     config.nodes.all().iter().filter(|node| node.group == group).count()
 }
 
+/// The groups, in the order of their names
+#[utoipa::path(get, path = "/v1/groups", operation_id = "list_groups", tag = "groups",
+    responses((status = 200, description = "The groups.", body = Groups)))]
 pub(super) async fn list(State(api): State<Arc<Api>>) -> Result<Json<Groups>, Problem> {
     let rows = api.store.read("read the groups", stored).await?;
     let all = api.config.groups.all();
@@ -134,9 +141,12 @@ pub(super) async fn list(State(api): State<Arc<Api>>) -> Result<Json<Groups>, Pr
     Ok(Json(Groups { schema_version: API_SCHEMA, groups }))
 }
 
+/// A group as it stands
+#[utoipa::path(get, path = "/v1/groups/{name}", operation_id = "show_group", tag = "groups", params(("name" = String, Path, description = "The group.")),
+    responses((status = 200, description = "The group.", body = OneGroup), NotFound))]
 pub(super) async fn one(
     State(api): State<Arc<Api>>,
-    Path(name): Path<String>,
+    Segment(name): Segment,
 ) -> Result<Json<OneGroup>, Problem> {
     let declared = api.config.groups.get(&name).filter(|group| group.version.is_none());
     let group = match declared {
@@ -150,10 +160,17 @@ pub(super) async fn one(
     Ok(Json(OneGroup { schema_version: API_SCHEMA, group }))
 }
 
+/// Makes a group what the request says, or makes a new one
+///
+/// A new group, and a change of environment, trust or webhook, needs the role `admin`.
+#[utoipa::path(put, path = "/v1/groups/{name}", operation_id = "put_group", tag = "groups",
+    params(("name" = String, Path, description = "The group."), Reason), request_body = GroupRequest,
+    responses((status = 200, description = "The group as it stands now.", body = OneGroup), NotFound, Conflict,
+        TooLarge, OtherMediaType, Unfit, Failed))]
 pub(super) async fn put(
     State(api): State<Arc<Api>>,
     author: Author,
-    Path(name): Path<String>,
+    Segment(name): Segment,
     request: Result<Json<GroupRequest>, JsonRejection>,
 ) -> Result<Json<OneGroup>, Problem> {
     let request = body(request)?;
@@ -170,7 +187,8 @@ pub(super) async fn put(
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = DeletedGroup)]
 pub(super) struct Deleted {
     schema_version: u32,
     name: String,
@@ -178,11 +196,16 @@ pub(super) struct Deleted {
     deleted_at: Timestamp,
 }
 
-/// Deletes a group that nobody needs any more; its history stays.
+/// Deletes a group that nobody needs any more
+///
+/// Its history stays.
+#[utoipa::path(delete, path = "/v1/groups/{name}", operation_id = "delete_group", tag = "groups",
+    params(("name" = String, Path, description = "The group."), Reason),
+    responses((status = 200, description = "It is deleted.", body = Deleted), NotFound, Conflict, Failed))]
 pub(super) async fn delete(
     State(api): State<Arc<Api>>,
     author: Author,
-    Path(name): Path<String>,
+    Segment(name): Segment,
 ) -> Result<Json<Deleted>, Problem> {
     let GroupRow { name, version, at, .. } = api.groups.delete(author, name).await?;
     Ok(Json(Deleted { schema_version: API_SCHEMA, name, version, deleted_at: at }))
@@ -212,13 +235,17 @@ impl From<EditError> for Problem {
 }
 
 /// What of a history is asked for.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct HistoryQuery {
+    /// How many at most.
+    #[param(minimum = 1, maximum = 1000, default = json!(DEFAULT_LIMIT))]
     limit: Option<usize>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = GroupHistory)]
 pub(super) struct History {
     schema_version: u32,
     name: String,
@@ -227,7 +254,7 @@ pub(super) struct History {
 }
 
 /// A version of a group, and who made it so and why.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct VersionRecord {
     version: u64,
     /// Whether it ended the group, which was last as it says.
@@ -239,10 +266,13 @@ struct VersionRecord {
     description: GroupDescription,
 }
 
-/// The newest versions of a group, the newest first.
+/// The newest versions of a group, the newest first
+#[utoipa::path(get, path = "/v1/groups/{name}/history", operation_id = "list_group_versions", tag = "groups",
+    params(("name" = String, Path, description = "The group."), HistoryQuery),
+    responses((status = 200, description = "The versions.", body = History), NotFound, Conflict))]
 pub(super) async fn history(
     State(api): State<Arc<Api>>,
-    Path(name): Path<String>,
+    Segment(name): Segment,
     query: Result<Query<HistoryQuery>, QueryRejection>,
 ) -> Result<Json<History>, Problem> {
     let limit = check_limit(check_query(query)?.limit)?;

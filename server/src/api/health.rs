@@ -7,13 +7,13 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use super::Api;
 use super::readiness::Check;
 
 /// Whether the collector is ready, and what was looked at.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Ready {
     /// `ready` or `not-ready`.
     status: &'static str,
@@ -26,10 +26,24 @@ pub(super) struct Ready {
     checks: Vec<Check>,
 }
 
-pub(super) async fn healthz() -> Json<Value> {
-    Json(json!({ "status": "ok" }))
+/// The process runs.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Health {
+    /// `ok`.
+    status: &'static str,
 }
 
+/// Whether the process runs
+#[utoipa::path(get, path = "/healthz", operation_id = "healthz", tag = "health",
+    responses((status = 200, description = "The process runs.", body = Health)))]
+pub(super) async fn healthz() -> Json<Health> {
+    Json(Health { status: "ok" })
+}
+
+/// Whether requests had better come here, and what was looked at
+#[utoipa::path(get, path = "/readyz", operation_id = "readyz", tag = "health", responses(
+    (status = 200, description = "It takes requests.", body = Ready),
+    (status = 503, description = "It takes none for now: one of the checks does not hold.", body = Ready)))]
 pub(super) async fn readyz(State(api): State<Arc<Api>>) -> Response {
     let ready = Ready::of(api.readiness.checks().await);
     let status = if ready.code.is_some() { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };

@@ -4,12 +4,17 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, header};
+use axum::response::IntoResponse;
 use axum::{Extension, Json};
-use congruent_protocol::report::{Advice, Heartbeat, HeartbeatAnswer, Limits};
+use congruent_protocol::ledger::Ledger;
+use congruent_protocol::report::{
+    Advice, CLOCK_PATH, HEARTBEAT_PATH, Heartbeat, HeartbeatAnswer, LEDGER_PATH, Limits,
+};
 
 use super::answer::Problem;
 use super::auth::Sender;
+use super::refusals::{BadRequest, Failed, NotFound, Timeout, TooLarge, TooMany, Unavailable, Unfit};
 use super::{Api, body};
 use crate::config::Node;
 use crate::ingest::Refused;
@@ -17,7 +22,12 @@ use crate::ingest::Refused;
 /// The longest sign of life, in bytes.
 const MAX_HEARTBEAT_BYTES: usize = 4096;
 
-/// Takes a sign of life. It writes nothing.
+/// Takes a sign of life
+///
+/// It writes nothing.
+#[utoipa::path(post, path = HEARTBEAT_PATH, operation_id = "give_sign_of_life", tag = "reports", request_body = Heartbeat,
+    responses((status = 200, description = "What the node is to do.", body = HeartbeatAnswer), BadRequest, Timeout,
+        TooLarge, Unfit, TooMany, Failed))]
 pub(super) async fn take(
     State(api): State<Arc<Api>>,
     Extension(Sender(node)): Extension<Sender>,
@@ -42,22 +52,26 @@ async fn hear(api: &Api, node: &Node, headers: &HeaderMap, body: Body) -> Result
     Ok(())
 }
 
-/// Tells a node the time, whose own is wrong.
+/// Tells a node the time, whose own is wrong
+#[utoipa::path(get, path = CLOCK_PATH, operation_id = "get_time", tag = "reports",
+    responses((status = 200, description = "The time.", body = HeartbeatAnswer)))]
 pub(super) async fn clock(State(api): State<Arc<Api>>) -> Json<HeartbeatAnswer> {
     Json(HeartbeatAnswer { advice: Advice { time: Some((api.clock)()), ..Advice::default() } })
 }
 
-/// Gives a node its ledger, as it runs now.
+/// Gives a node its ledger, as it runs now
+#[utoipa::path(get, path = LEDGER_PATH, operation_id = "get_ledger", tag = "reports",
+    responses((status = 200, description = "The ledger.", body = Ledger), NotFound, Unavailable))]
 pub(super) async fn ledger(
     State(api): State<Arc<Api>>,
     Extension(Sender(node)): Extension<Sender>,
-) -> Result<Vec<u8>, Problem> {
+) -> Result<impl IntoResponse, Problem> {
     let reading = api.ingest.store.read("read a ledger", move |view| {
         let Some(root) = view.root_of(&node.id)? else { return Ok(None) };
         view.ledger(&node.enrolment, root, u64::MAX >> 1).map(Some)
     });
     let ledger = reading.await?.ok_or_else(|| Problem::not_found("ledger of this node"))?;
-    Ok(ledger.to_json())
+    Ok(([(header::CONTENT_TYPE, "application/json")], ledger.to_json()))
 }
 
 impl Api {

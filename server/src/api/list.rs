@@ -8,14 +8,17 @@ use serde::Deserialize;
 use super::answer::Problem;
 
 /// How many items a list has, unless said otherwise.
-const DEFAULT_LIMIT: usize = 100;
+pub(super) const DEFAULT_LIMIT: usize = 100;
 /// How many it has at most.
 const MAX_LIMIT: usize = 1000;
 
 /// What a list is asked for.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct ListQuery {
+    /// How many at most.
+    #[param(minimum = 1, maximum = 1000, default = json!(DEFAULT_LIMIT))]
     limit: Option<usize>,
     /// Only of this node.
     pub(super) node: Option<String>,

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
@@ -27,11 +27,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
+use utoipa::ToSchema;
 
 use super::Api;
 use super::answer::{API_SCHEMA, Problem};
 use super::auth::Sender;
-use super::list::{check_limit, check_query, cut};
+use super::description::Reason;
+use super::list::{DEFAULT_LIMIT, check_limit, check_query, cut};
+use super::refusals::{BadRequest, Conflict, Failed, NotFound, Timeout, TooLarge, Unfit};
+use super::segment::Segment;
 use crate::blobs::{BlobName, Blobs};
 use crate::groups::accepting;
 use crate::identity::Author;
@@ -51,14 +55,14 @@ const PIECES_WAITING: usize = 8;
 /// How much of a file is read at once.
 const PIECE_BYTES: usize = 256 << 10;
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct Manifests {
     schema_version: u32,
     manifests: Vec<ManifestRecord>,
     truncated: bool,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct OneManifest {
     schema_version: u32,
     #[serde(flatten)]
@@ -68,7 +72,7 @@ pub(super) struct OneManifest {
 }
 
 /// An imported manifest.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct ManifestRecord {
     root: Digest,
     /// Of the file.
@@ -110,12 +114,18 @@ impl From<ManifestRow> for ManifestRecord {
 }
 
 /// What of the manifests is asked for.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct ManifestsQuery {
+    /// How many at most.
+    #[param(minimum = 1, maximum = 1000, default = json!(DEFAULT_LIMIT))]
     limit: Option<usize>,
 }
 
+/// The manifests that were imported, the newest first
+#[utoipa::path(get, path = "/v1/manifests", operation_id = "list_manifests", tag = "manifests", params(ManifestsQuery),
+    responses((status = 200, description = "The manifests.", body = Manifests), BadRequest))]
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
     query: Result<Query<ManifestsQuery>, QueryRejection>,
@@ -127,9 +137,13 @@ pub(super) async fn list(
     Ok(Json(Manifests { schema_version: API_SCHEMA, manifests, truncated }))
 }
 
+/// A manifest
+#[utoipa::path(get, path = "/v1/manifests/{root}", operation_id = "show_manifest", tag = "manifests",
+    params(("root" = String, Path, description = "The manifest's root, or its file's digest.", pattern = "^(blake3|sha256):[0-9a-f]{64}$")),
+    responses((status = 200, description = "The manifest.", body = OneManifest), NotFound))]
 pub(super) async fn one(
     State(api): State<Arc<Api>>,
-    Path(id): Path<String>,
+    Segment(id): Segment,
 ) -> Result<Json<OneManifest>, Problem> {
     Ok(Json(find(&api, &id).await?.show()))
 }
@@ -169,11 +183,18 @@ fn parse(id: &str) -> Result<Digest, Problem> {
     if digest.is_keyed() { Err(refuse(&"a root is no keyed digest")) } else { Ok(digest) }
 }
 
-/// Imports a manifest. Twice is as once; one that was withdrawn stands again.
+/// Imports a manifest
+///
+/// Twice is as once; one that was withdrawn stands again.
+#[utoipa::path(put, path = "/v1/manifests/{root}", operation_id = "import_manifest", tag = "manifests",
+    params(("root" = String, Path, description = "The manifest's root.", pattern = "^(blake3|sha256):[0-9a-f]{64}$"), Reason),
+    request_body(content = [u8], content_type = "application/octet-stream", description = "The file."),
+    responses((status = 200, description = "It was imported before.", body = OneManifest),
+        (status = 201, description = "It is imported.", body = OneManifest), Timeout, TooLarge, Unfit, Failed))]
 pub(super) async fn import(
     State(api): State<Arc<Api>>,
     author: Author,
-    Path(root): Path<String>,
+    Segment(root): Segment,
     body: Body,
 ) -> Result<(StatusCode, Json<OneManifest>), Problem> {
     let root = parse(&root)?;
@@ -263,12 +284,16 @@ fn record(tx: &Tx<'_>, author: &Author, row: &ManifestRow) -> Result<bool, crate
     Ok(true)
 }
 
-/// Withdraws a manifest: no group may accept it from then on. Its file stays, as
-/// evidence. Twice is as once.
+/// Withdraws a manifest
+///
+/// No group may accept it from then on. Its file stays, as evidence. Twice is as once.
+#[utoipa::path(delete, path = "/v1/manifests/{root}", operation_id = "withdraw_manifest", tag = "manifests",
+    params(("root" = String, Path, description = "The manifest's root, or its file's digest.", pattern = "^(blake3|sha256):[0-9a-f]{64}$"), Reason),
+    responses((status = 200, description = "It is withdrawn.", body = OneManifest), NotFound, Conflict))]
 pub(super) async fn withdraw(
     State(api): State<Arc<Api>>,
     author: Author,
-    Path(id): Path<String>,
+    Segment(id): Segment,
 ) -> Result<Json<OneManifest>, Problem> {
     let Found { row, others } = find(&api, &id).await?;
     let others_stand = others.iter().any(|other| other.withdrawn_at.is_none());
@@ -299,21 +324,28 @@ fn object(row: &ManifestRow) -> String {
 }
 
 /// The file, byte for byte.
-pub(super) async fn content(
-    State(api): State<Arc<Api>>,
-    Path(id): Path<String>,
-) -> Result<Response, Problem> {
+#[utoipa::path(get, path = "/v1/manifests/{root}/content", operation_id = "get_manifest_content", tag = "manifests",
+    params(("root" = String, Path, description = "The manifest's root, or its file's digest.", pattern = "^(blake3|sha256):[0-9a-f]{64}$")),
+    responses((status = 200, description = "The file, byte for byte.", body = [u8],
+        content_type = "application/octet-stream", headers(("ETag" = String))), NotFound, Failed))]
+pub(super) async fn content(State(api): State<Arc<Api>>, Segment(id): Segment) -> Result<Response, Problem> {
     let Found { row, .. } = find(&api, &id).await?;
     let file = api.groups.blobs.get(BlobName::manifest(row.digest)).await?;
     stream_file(file, &row.digest.to_string()).await
 }
 
-/// The file of a manifest that the group of the node accepts, byte for byte as it
-/// was verified. Nodes get no others: a manifest says much of an image.
+/// The file of a manifest that the group of the node accepts
+///
+/// Byte for byte as it was verified. Nodes get no others: a manifest says much of an
+/// image.
+#[utoipa::path(get, path = "/v1/manifests/{root}/content", operation_id = "get_accepted_manifest", tag = "manifests",
+    params(("root" = String, Path, description = "The manifest's root.", pattern = "^(blake3|sha256):[0-9a-f]{64}$")),
+    responses((status = 200, description = "The file, byte for byte.", body = [u8],
+        content_type = "application/octet-stream", headers(("ETag" = String))), NotFound, Failed))]
 pub(super) async fn content_for_node(
     State(api): State<Arc<Api>>,
     Extension(Sender(node)): Extension<Sender>,
-    Path(root): Path<String>,
+    Segment(root): Segment,
 ) -> Result<Response, Problem> {
     let root = parse(&root)?;
     let file = api.config.group_of(&node.id).and_then(|group| group.file_of(&root)).ok_or_else(|| {

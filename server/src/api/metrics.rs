@@ -14,6 +14,7 @@ use tracing::warn;
 
 use super::Api;
 use super::answer::Problem;
+use super::refusals::Failed;
 use crate::ingest::chain_of;
 use crate::metrics::{Format, GaugeByWord, Metrics, Told, UNMATCHED};
 use crate::store::Tally;
@@ -36,6 +37,13 @@ impl Scrapes {
     }
 }
 
+/// How the collector does, for Prometheus
+///
+/// In its own form, or in OpenMetrics where `Accept` asks for it. No node, group or path
+/// is named.
+#[utoipa::path(get, path = "/metrics", operation_id = "metrics", tag = "health",
+    responses((status = 200, description = "The metrics.", content(
+        (String = "text/plain"), (String = "application/openmetrics-text"))), Failed))]
 pub(super) async fn metrics(State(api): State<Arc<Api>>, headers: HeaderMap) -> Result<Response, Problem> {
     let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
     let format = Format::of_accept(accept.unwrap_or_default());

@@ -1,5 +1,5 @@
 //! HTTP: nodes join and report, operators read and change. One file per resource,
-//! one router for each port.
+//! one router for each port; `routes` has both, and `description` what is said of them.
 //!
 //! Errors are [`Refusal`](congruent_protocol::report::Refusal) JSON, also for
 //! routes and methods that do not exist. Who asks is known before a body is read.
@@ -11,6 +11,7 @@ mod auth;
 mod body;
 mod cmdb;
 mod decisions;
+mod description;
 mod drained;
 mod enroll;
 mod forget;
@@ -24,7 +25,10 @@ mod node;
 mod nodes;
 mod operators;
 mod readiness;
+mod refusals;
 mod reports;
+mod routes;
+mod segment;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -35,15 +39,12 @@ use std::sync::{Arc, Mutex};
 use axum::Router;
 use axum::http::StatusCode;
 use axum::middleware;
-use axum::routing::{delete, get, post, put};
-use congruent_protocol::enrolment::{ENROLL_PATH, RENEW_PATH};
-use congruent_protocol::report::{CLOCK_PATH, HEARTBEAT_PATH, LEDGER_PATH, PAGES_PATH, REPORTS_PATH};
 use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::groups::GroupEditor;
-use crate::identity::{Enroller, Role};
+use crate::identity::Enroller;
 use crate::ingest::Ingest;
 use crate::metrics::Told;
 use crate::operators::Operators;
@@ -52,6 +53,9 @@ use answer::Problem;
 use body::Lane;
 use metrics::Scrapes;
 use readiness::Readiness;
+use routes::Certificate;
+
+pub(crate) use description::{agents_json, operators_json};
 
 /// The bytes of reports and pages that are read and checked at once, beside the
 /// largest one. Each takes its length several times over in memory.
@@ -126,65 +130,24 @@ impl Api {
 
     /// Every route for operators, and for nodes that are not enrolled.
     pub(crate) fn router(self: &Arc<Self>) -> Router {
-        let needs = |role| middleware::from_fn_with_state((Arc::clone(self), role), auth::require);
-        let viewers = Router::new()
-            .route("/v1/nodes", get(nodes::list))
-            .route("/v1/nodes/{id}", get(node::one))
-            .route("/v1/decisions", get(decisions::list))
-            .route("/v1/decisions/{id}", get(decisions::one))
-            .route("/v1/actions", get(actions::list))
-            .route("/v1/actions/{id}", get(actions::one))
-            .route("/v1/cmdb/items", get(cmdb::items))
-            .route("/v1/groups", get(groups::list))
-            .route("/v1/groups/{name}", get(groups::one))
-            .route("/v1/groups/{name}/history", get(groups::history))
-            .route("/v1/manifests", get(manifests::list))
-            .route("/v1/manifests/{root}", get(manifests::one))
-            .route("/v1/manifests/{root}/content", get(manifests::content))
-            .route("/v1/operators", get(operators::list))
-            .route("/v1/tokens", get(tokens::list))
-            .route("/v1/audit", get(audit::list))
-            .route_layer(needs(Role::Viewer));
-        let operators = Router::new()
-            .route("/v1/groups/{name}", put(groups::put))
-            .route("/v1/manifests/{root}", put(manifests::import).delete(manifests::withdraw))
-            .route("/v1/nodes/{id}", delete(forget::forget))
-            .route("/v1/nodes/{id}/revoke", post(enroll::revoke))
-            .route("/v1/tokens", post(tokens::create))
-            .route("/v1/tokens/{id}", delete(tokens::revoke))
-            .route_layer(needs(Role::Operator));
-        let admins = Router::new()
-            .route("/v1/operators", post(operators::create))
-            .route("/v1/operators/{name}", delete(operators::revoke))
-            .route("/v1/groups/{name}", delete(groups::delete))
-            .route_layer(needs(Role::Admin));
-        let routes = Router::new()
-            .merge(viewers)
-            .merge(operators)
-            .merge(admins)
-            .route(ENROLL_PATH, post(enroll::take))
-            .route("/healthz", get(health::healthz))
-            .route("/readyz", get(health::readyz))
-            .route("/metrics", get(metrics::metrics));
-        self.with_fallbacks(routes).with_state(Arc::clone(self))
+        let guarded = routes::operators(|role, routes| {
+            routes.route_layer(middleware::from_fn_with_state((Arc::clone(self), role), auth::require))
+        });
+        self.with_fallbacks(guarded.into()).with_state(Arc::clone(self))
     }
 
     /// Every route for enrolled nodes.
     pub(crate) fn agents_router(self: &Arc<Self>) -> Router {
-        let current = Router::new()
-            .route(REPORTS_PATH, post(reports::take))
-            .route(&format!("{PAGES_PATH}/{{name}}"), put(reports::take_page))
-            .route(HEARTBEAT_PATH, post(heartbeats::take))
-            .route(LEDGER_PATH, get(heartbeats::ledger))
-            .route("/v1/manifests/{root}/content", get(manifests::content_for_node))
-            .route_layer(middleware::from_fn_with_state(Arc::clone(self), auth::require_current));
-        // What an expired certificate serves for as well.
-        let enrolled = Router::new()
-            .merge(current)
-            .route(RENEW_PATH, post(enroll::renew))
-            .route(CLOCK_PATH, get(heartbeats::clock))
-            .route_layer(middleware::from_fn_with_state(Arc::clone(self), auth::require_enrolled));
-        self.with_fallbacks(enrolled).with_state(Arc::clone(self))
+        let api = || Arc::clone(self);
+        let guarded = routes::agents(|certificate, routes| match certificate {
+            Certificate::Current => {
+                routes.route_layer(middleware::from_fn_with_state(api(), auth::require_current))
+            }
+            Certificate::Enrolled => {
+                routes.route_layer(middleware::from_fn_with_state(api(), auth::require_enrolled))
+            }
+        });
+        self.with_fallbacks(guarded.into()).with_state(api())
     }
 
     /// How many connections a port has room for, to be told with the rest.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use congruent_protocol::decision::Decision;
 use congruent_protocol::drift::Finding;
@@ -11,11 +11,14 @@ use congruent_protocol::report::{Facts, Outcome, Report};
 use congruent_protocol::verification::Coverage;
 use jiff::Timestamp;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Api;
 use super::answer::{API_SCHEMA, Problem};
 use super::list::cut;
 use super::nodes::NodeSummary;
+use super::refusals::NotFound;
+use super::segment::Segment;
 use crate::config::Config;
 use crate::liveness::Liveness;
 use crate::record::{ActionRecord, ChainNote, DecisionRecord, RefusalRecord, ReportRecord, Transition};
@@ -27,7 +30,7 @@ const RECENT: usize = 20;
 const FINDINGS_SHOWN: usize = 1000;
 
 /// A node and all that is known of it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct OneNode {
     schema_version: u32,
     #[serde(flatten)]
@@ -54,7 +57,7 @@ pub(super) struct OneNode {
 }
 
 /// What makes a node one that has enrolled.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct EnrolmentRecord {
     id: String,
     /// Its key's fingerprint.
@@ -75,10 +78,11 @@ impl From<EnrolmentRow> for EnrolmentRecord {
     }
 }
 
-pub(super) async fn one(
-    State(api): State<Arc<Api>>,
-    Path(id): Path<String>,
-) -> Result<Json<OneNode>, Problem> {
+/// A node and all that is known of it
+#[utoipa::path(get, path = "/v1/nodes/{id}", operation_id = "show_node", tag = "nodes",
+    params(("id" = String, Path, description = "The node.")),
+    responses((status = 200, description = "The node.", body = OneNode), NotFound))]
+pub(super) async fn one(State(api): State<Arc<Api>>, Segment(id): Segment) -> Result<Json<OneNode>, Problem> {
     let (config, liveness) = (Arc::clone(&api.config), Arc::clone(&api.ingest.arrived.liveness));
     let node = id.clone();
     let reading = api.store.read("read a node", move |view| detail(view, &config, &liveness, &node));

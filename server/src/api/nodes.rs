@@ -9,10 +9,12 @@ use congruent_protocol::decision::{Severity, Verdict};
 use congruent_protocol::verification::{ManifestId, Protected, State as NodeState};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::Api;
 use super::answer::{API_SCHEMA, Problem};
-use super::list::{check_limit, check_query, cut, refuse};
+use super::list::{DEFAULT_LIMIT, check_limit, check_query, cut, refuse};
+use super::refusals::BadRequest;
 use crate::config::{Accepted, Config, Group, Mode};
 use crate::liveness::Liveness;
 use crate::store::{ListedNode, NamePattern, NodeFilter, StoreError, View};
@@ -21,23 +23,32 @@ use crate::store::{ListedNode, NamePattern, NodeFilter, StoreError, View};
 const MAX_TEXT_BYTES: usize = 800;
 
 /// Which nodes are asked for: those to which all of it applies.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct NodesQuery {
+    /// How many at most.
+    #[param(minimum = 1, maximum = 1000, default = json!(DEFAULT_LIMIT))]
     limit: Option<usize>,
     /// Only what follows this name: `next` of the page before.
     after: Option<String>,
     /// Only the node of this name.
     node: Option<String>,
+    /// Only of this group.
     group: Option<String>,
+    /// Only those in this state.
+    #[param(inline)]
     state: Option<NodeState>,
     /// What the decision that stands asks for.
+    #[param(inline)]
     verdict: Option<Verdict>,
     /// How the name begins.
     prefix: Option<String>,
     /// What the name is like, such as `web-*`; without `*` and `?`, a part of it.
     name: Option<String>,
-    /// Only those that nothing was heard of for so long, such as `10m`.
+    /// Only those that nothing was heard of for so long, such as `10m`. What the
+    /// pattern does not show, such as `1h 30m`, is taken too.
+    #[param(value_type = Option<String>, pattern = "^([1-9][0-9]{0,2}h|[1-9][0-9]{0,4}m|[1-9][0-9]{0,6}s)$")]
     silent_for: Option<SignedDuration>,
     /// Those whose enrolment was revoked, instead of those that are enrolled.
     #[serde(default)]
@@ -45,7 +56,7 @@ pub(super) struct NodesQuery {
 }
 
 /// A page of nodes, in the order of their names.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct Nodes {
     schema_version: u32,
     nodes: Vec<NodeSummary>,
@@ -57,7 +68,7 @@ pub(super) struct Nodes {
 }
 
 /// How many nodes there are in each state.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, ToSchema)]
 struct Totals {
     all: u64,
     congruent: u64,
@@ -68,7 +79,7 @@ struct Totals {
 }
 
 /// A node at a glance.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct NodeSummary {
     id: String,
     /// Whether it may report; false where its enrolment was revoked.
@@ -95,6 +106,9 @@ pub(super) struct NodeSummary {
     policy_error: Option<String>,
 }
 
+/// The nodes, filtered and in the order of their names
+#[utoipa::path(get, path = "/v1/nodes", operation_id = "list_nodes", tag = "nodes", params(NodesQuery),
+    responses((status = 200, description = "A page of the nodes.", body = Nodes), BadRequest))]
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
     query: Result<Query<NodesQuery>, QueryRejection>,

@@ -3,36 +3,41 @@
 use std::sync::Arc;
 
 use axum::Json;
+use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use utoipa::ToSchema;
 
 use super::Api;
 use super::answer::{API_SCHEMA, Problem, body};
+use super::description::Reason;
+use super::refusals::{Conflict, NotFound, OtherMediaType, TooLarge, Unfit};
+use super::segment::Segment;
 use crate::config::{TokenHash, check_name};
 use crate::identity::{Author, CONFIGURED, Role, new_token};
 use crate::store::{OperatorRow, Tx};
 
 /// An operator to be.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NewOperator {
+    #[schema(min_length = 1, max_length = 200, pattern = r"^[^/\u0000-\u001f\u007f-\u009f]+$")]
     name: String,
     role: Role,
     /// From when on the token lets nobody in; never, unless said otherwise.
     expires_at: Option<Timestamp>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct Operators {
     schema_version: u32,
     operators: Vec<OperatorRecord>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct OneOperator {
     schema_version: u32,
     #[serde(flatten)]
@@ -44,7 +49,7 @@ pub(super) struct OneOperator {
 
 /// An operator, as JSON has it. Times and names are null for the one that the
 /// configuration names.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct OperatorRecord {
     name: String,
     role: Role,
@@ -84,6 +89,9 @@ impl From<OperatorRow> for OperatorRecord {
     }
 }
 
+/// The operators that there are and were
+#[utoipa::path(get, path = "/v1/operators", operation_id = "list_operators", tag = "operators",
+    responses((status = 200, description = "The operators.", body = Operators)))]
 pub(super) async fn list(State(api): State<Arc<Api>>) -> Result<Json<Operators>, Problem> {
     let reading = api.store.read("read the operators", |view| {
         let stored = view.operators()?.into_iter().map(OperatorRecord::from);
@@ -93,13 +101,18 @@ pub(super) async fn list(State(api): State<Arc<Api>>) -> Result<Json<Operators>,
     Ok(Json(Operators { schema_version: API_SCHEMA, operators }))
 }
 
+/// Makes an operator, and gives the token once
+#[utoipa::path(post, path = "/v1/operators", operation_id = "create_operator", tag = "operators", params(Reason),
+    request_body = NewOperator,
+    responses((status = 201, description = "The operator, with the token, which is never shown again.",
+        body = OneOperator), Conflict, TooLarge, OtherMediaType, Unfit))]
 pub(super) async fn create(
     State(api): State<Arc<Api>>,
     author: Author,
     new: Result<Json<NewOperator>, JsonRejection>,
 ) -> Result<(StatusCode, Json<OneOperator>), Problem> {
     let NewOperator { name, role, expires_at } = body(new)?;
-    let bad = |message: String| Problem::new(StatusCode::BAD_REQUEST, "bad-request", message);
+    let bad = |message: String| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "operator-refused", message);
     let name = check_name("operator", name).map_err(|error| bad(error.to_string()))?;
     let now = (api.clock)();
     if let Some(past) = expires_at.filter(|at| *at <= now) {
@@ -148,10 +161,13 @@ pub(super) async fn create(
 }
 
 /// Revokes an operator's token, from the next request on. Twice is as once.
+#[utoipa::path(delete, path = "/v1/operators/{name}", operation_id = "revoke_operator", tag = "operators",
+    params(("name" = String, Path, description = "The operator."), Reason),
+    responses((status = 200, description = "The operator is revoked.", body = OneOperator), NotFound, Conflict))]
 pub(super) async fn revoke(
     State(api): State<Arc<Api>>,
     author: Author,
-    Path(name): Path<String>,
+    Segment(name): Segment,
 ) -> Result<Json<OneOperator>, Problem> {
     if name == CONFIGURED {
         return Err(declared());

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use tokio::sync::{Mutex, watch};
 use tokio::time::timeout;
+use utoipa::ToSchema;
 
 use super::body::Lane;
 use crate::clock::Clock;
@@ -32,7 +33,7 @@ pub(super) struct Readiness {
 }
 
 /// One thing that must hold.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub(super) struct Check {
     pub(super) name: &'static str,
     pub(super) ok: bool,

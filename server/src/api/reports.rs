@@ -3,18 +3,27 @@
 use std::sync::{Arc, PoisonError};
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::{Extension, Json};
-use congruent_protocol::report::Acknowledgement;
+use congruent_protocol::report::{Acknowledgement, PAGES_PATH, REPORTS_PATH};
 
 use super::answer::Problem;
 use super::auth::Sender;
+use super::refusals::{
+    BadRequest, Conflict, Failed, NotFound, Timeout, TooLarge, TooMany, Unavailable, Unfit,
+};
+use super::segment::Segment;
 use super::{Api, body};
 use crate::ingest::{LATE, Refused};
 use crate::metrics::count;
 
-/// Takes a report: who sends it, then its body, then what it says.
+/// Takes a report
+#[utoipa::path(post, path = REPORTS_PATH, operation_id = "send_report", tag = "reports",
+    request_body(content = String, content_type = "application/json",
+        description = "Signed and sealed, as protocol/REPORTS.md says; `Content-Encoding: zstd` is taken."),
+    responses((status = 200, description = "The report is durable.", body = Acknowledgement), BadRequest, Timeout,
+        Conflict, TooLarge, Unfit, TooMany, Failed, Unavailable))]
 pub(super) async fn take(
     State(api): State<Arc<Api>>,
     Extension(Sender(node)): Extension<Sender>,
@@ -41,11 +50,17 @@ pub(super) async fn take(
     Ok(Json(taking.await.map_err(|_| Refused::Failed)??))
 }
 
-/// Takes a page that goes ahead of a report.
+/// Takes a page that goes ahead of a report
+#[utoipa::path(put, path = format!("{PAGES_PATH}/{{name}}"), operation_id = "send_page", tag = "reports",
+    params(("name" = String, Path, description = "The page's digest.", pattern = "^(blake3|sha256):[0-9a-f]{64}$")),
+    request_body(content = String, content_type = "application/json",
+        description = "Findings, as protocol/REPORTS.md says; `Content-Encoding: zstd` is taken."),
+    responses((status = 204, description = "The page is kept until its report comes."), BadRequest, NotFound, Timeout,
+        Conflict, TooLarge, Unfit, TooMany, Failed, Unavailable))]
 pub(super) async fn take_page(
     State(api): State<Arc<Api>>,
     Extension(Sender(node)): Extension<Sender>,
-    Path(name): Path<String>,
+    Segment(name): Segment,
     headers: HeaderMap,
     body: Body,
 ) -> Result<StatusCode, Problem> {

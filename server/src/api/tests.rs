@@ -1,3 +1,4 @@
+mod described;
 mod groups;
 mod health;
 mod nodes;

@@ -5,16 +5,20 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tracing::{info, warn};
+use utoipa::ToSchema;
 
 use super::Api;
 use super::answer::{API_SCHEMA, Problem, body};
+use super::description::Reason;
 use super::list::{ListQuery, cut};
+use super::refusals::{BadRequest, Failed, NotFound, OtherMediaType, TooLarge, Unfit};
+use super::segment::Segment;
 use crate::identity::{Author, Networks, NewToken, new_join_token};
 use crate::store::JoinTokenRow;
 
@@ -23,10 +27,14 @@ const DEFAULT_LIFE: SignedDuration = SignedDuration::from_mins(15);
 const MAX_LIFE: SignedDuration = SignedDuration::from_hours(366 * 24);
 
 /// A token that is wanted.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewToken)]
 pub(super) struct Wanted {
     group: String,
+    /// How long it is good, 15 minutes unless said otherwise. At most a year; what
+    /// the pattern does not show, such as `1h 30m`, is taken too.
+    #[schema(value_type = Option<String>, pattern = "^([1-9][0-9]{0,2}h|[1-9][0-9]{0,4}m|[1-9][0-9]{0,6}s)$")]
     ttl: Option<SignedDuration>,
     #[serde(default)]
     reusable: bool,
@@ -36,7 +44,8 @@ pub(super) struct Wanted {
 }
 
 /// A token as it is shown.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = JoinToken)]
 pub(super) struct Shown {
     id: String,
     group: String,
@@ -46,13 +55,16 @@ pub(super) struct Shown {
     expires_at: Timestamp,
     reusable: bool,
     max_per_minute: Option<u32>,
+    /// The networks that it is bound to, each with the length of its prefix.
+    #[schema(value_type = Vec<String>)]
     from: Networks,
     revoked_at: Option<Timestamp>,
     uses: u64,
     refused: u64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = CreatedToken)]
 pub(super) struct Created {
     schema_version: u32,
     /// The token itself: never shown again.
@@ -61,7 +73,8 @@ pub(super) struct Created {
     shown: Shown,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = JoinTokens)]
 pub(super) struct Listed {
     schema_version: u32,
     tokens: Vec<Shown>,
@@ -87,7 +100,11 @@ impl From<JoinTokenRow> for Shown {
     }
 }
 
-/// Makes a join token.
+/// Makes a join token, and gives it once
+#[utoipa::path(post, path = "/v1/tokens", operation_id = "create_token", tag = "tokens", params(Reason),
+    request_body = Wanted,
+    responses((status = 201, description = "The token, which is never shown again.", body = Created), TooLarge,
+        OtherMediaType, Unfit, Failed))]
 pub(super) async fn create(
     State(api): State<Arc<Api>>,
     author: Author,
@@ -124,7 +141,7 @@ pub(super) async fn create(
 }
 
 fn check(api: &Api, author: &Author, wanted: Wanted) -> Result<NewToken, Problem> {
-    let refuse = |code: &str, message: String| Problem::new(StatusCode::BAD_REQUEST, code, message);
+    let refuse = |code: &str, message: String| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, code, message);
     if api.config.groups.get(&wanted.group).is_none() {
         return Err(no_group(api, wanted.group));
     }
@@ -148,10 +165,12 @@ fn check(api: &Api, author: &Author, wanted: Wanted) -> Result<NewToken, Problem
 }
 
 fn no_group(api: &Api, name: String) -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, "group-unknown", api.groups.unknown(name).to_string())
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "group-unknown", api.groups.unknown(name).to_string())
 }
 
-/// The tokens that there are and were, the newest first.
+/// The join tokens that there are and were, the newest first
+#[utoipa::path(get, path = "/v1/tokens", operation_id = "list_tokens", tag = "tokens", params(ListQuery),
+    responses((status = 200, description = "The tokens.", body = Listed), BadRequest))]
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
     query: Result<Query<ListQuery>, QueryRejection>,
@@ -163,18 +182,24 @@ pub(super) async fn list(
     Ok(Json(Listed { schema_version: API_SCHEMA, tokens, truncated }))
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RevokedToken)]
 pub(super) struct Revoked {
     schema_version: u32,
     id: String,
     revoked_at: Timestamp,
 }
 
-/// Ends a token; nodes that have joined with it stay.
+/// Ends a join token
+///
+/// Nodes that have joined with it stay.
+#[utoipa::path(delete, path = "/v1/tokens/{id}", operation_id = "revoke_token", tag = "tokens",
+    params(("id" = String, Path, description = "The token's id."), Reason),
+    responses((status = 200, description = "The token is revoked.", body = Revoked), NotFound))]
 pub(super) async fn revoke(
     State(api): State<Arc<Api>>,
     author: Author,
-    Path(id): Path<String>,
+    Segment(id): Segment,
 ) -> Result<Json<Revoked>, Problem> {
     let (token, now) = (id.clone(), (api.clock)());
     let revoking = api.store.write("revoke a join token", move |tx| {

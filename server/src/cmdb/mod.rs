@@ -9,6 +9,7 @@ use congruent_protocol::report::Facts;
 use congruent_protocol::verification::State;
 use jiff::Timestamp;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::config::{Config, Node};
 use crate::store::{StoreError, View};
@@ -17,8 +18,9 @@ use crate::store::{StoreError, View};
 const ITEM_SCHEMA: u32 = 1;
 
 /// A node, as a CMDB gets it.
-#[derive(Debug, Serialize)]
-struct Item {
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = CmdbItem)]
+pub(crate) struct Item {
     schema_version: u32,
     node: String,
     group: String,
@@ -32,7 +34,8 @@ struct Item {
     facts: Option<Facts>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = CmdbManifest)]
 struct Manifest {
     name: String,
     version: String,
@@ -40,7 +43,8 @@ struct Manifest {
 }
 
 /// The report that an item stands on.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = CmdbEvidence)]
 struct Evidence {
     sequence: u64,
     report_digest: Digest,

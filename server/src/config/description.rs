@@ -12,6 +12,7 @@ use congruent_protocol::key::PublicKey;
 use congruent_protocol::trust::{Trust, TrustError, TrustFile};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::group::{GroupParts, ManifestFile, ManifestSource};
 use super::{ConfigError, Group, Mode, Webhook};
@@ -23,7 +24,7 @@ const MAX_MANIFESTS: usize = 64;
 const MAX_KEYS: usize = 100;
 
 /// What is declared of a group.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct GroupDescription {
     /// Such as `prod`; for policy.
@@ -42,7 +43,7 @@ pub(crate) struct GroupDescription {
 
 /// A manifest of the store. Its root says what the tree is, and the file's
 /// digest which contract and signatures it has.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ManifestRef {
     pub(crate) root: Digest,
@@ -56,7 +57,7 @@ pub(crate) struct ManifestRef {
 
 /// Whose signatures count: any of the keys or, where there is a trust
 /// configuration, what that says of them.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TrustDescription {
     /// Public keys in PEM, by the names that the trust configuration has for them.

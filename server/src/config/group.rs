@@ -13,6 +13,7 @@ use congruent_protocol::trust::Trust;
 use congruent_protocol::verification::ManifestId;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::accepted::{AcceptError, Accepted, Verified};
 use super::load::check_name;
@@ -22,8 +23,9 @@ use super::{ConfigError, Webhook};
 const MAX_STACKS: usize = 64;
 
 /// Whether a group orders anything.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum, ToSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schema(as = GroupMode)]
 pub(crate) enum Mode {
     /// It shows and records what would be ordered.
     #[default]

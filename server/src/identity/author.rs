@@ -5,7 +5,7 @@ use congruent_protocol::path::plain;
 use super::Operator;
 
 /// The longest reason taken, in characters.
-const MAX_REASON_CHARS: usize = 1000;
+pub(crate) const MAX_REASON_CHARS: usize = 1000;
 
 /// Who changes something, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -81,7 +81,8 @@ impl EnrolError {
     /// bug of ours.
     pub(crate) fn status(&self) -> u16 {
         match self {
-            Self::Version { .. } | Self::Name(_) | Self::ClockSkew { .. } | Self::Proof(_) => 400,
+            Self::Version { .. } => 400,
+            Self::Name(_) | Self::ClockSkew { .. } | Self::Proof(_) => 422,
             Self::Join(JoinError::Store(_)) | Self::Store(_) => 503,
             Self::Join(JoinError::TooMany { .. }) => 429,
             Self::Join(_)

@@ -22,7 +22,7 @@ mod tls;
 mod token;
 mod verifier;
 
-pub(crate) use author::{Author, ReasonError};
+pub(crate) use author::{Author, MAX_REASON_CHARS, ReasonError};
 pub(crate) use authority::{Authority, AuthorityError, AuthorityFiles, write_new};
 pub(crate) use enroller::Enroller;
 pub(crate) use error::EnrolError;

@@ -6,6 +6,7 @@ use clap::ValueEnum;
 use data_encoding::HEXLOWER;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// The name of the operator whose token the configuration names.
 pub(crate) const CONFIGURED: &str = "config";
@@ -13,7 +14,7 @@ pub(crate) const CONFIGURED: &str = "config";
 const TOKEN_PREFIX: &str = "congruent-operator-";
 
 /// What an operator may do; each role may do all that the ones before it may.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ValueEnum, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Role {
     /// Reads.

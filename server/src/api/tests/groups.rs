@@ -133,7 +133,7 @@ async fn groups_are_versioned_and_held_to_the_rules() {
             ("d%2Fb", empty(), 422, "group-refused", "printable characters"),
             ("db", with(empty(), "webhook", json!("none")), 422, "group-refused", "known are platform"),
             ("db", with(empty(), "mode", json!("replace")), 422, "group-refused", "no webhook"),
-            ("db", with(empty(), "mode", json!("replce")), 422, "bad-body", "replce"),
+            ("db", with(empty(), "mode", json!("replce")), 400, "bad-body", "replce"),
             ("db", with(empty(), "environment", json!("")), 422, "group-refused", "environment"),
             ("db", with(group(0, &[&root]), "trust", json!({})), 422, "group-refused", "trusts no key"),
             (
@@ -290,7 +290,7 @@ async fn a_group_is_deleted_once_nobody_needs_it_and_its_history_stays() {
         assert_eq!(bench.get("/v1/groups").await["groups"].as_array().unwrap().len(), 1);
         let (status, refusal) =
             bench.send(ADMIN, Method::POST, "/v1/tokens", &json!({ "group": "db" })).await;
-        assert_eq!((status, &refusal["code"]), (400, &json!("group-unknown")), "{refusal}");
+        assert_eq!((status, &refusal["code"]), (422, &json!("group-unknown")), "{refusal}");
         assert_eq!(bench.put_group(ADMIN, "db", &group(2, &[])).await.0, 404);
         // Made again it goes on counting, so that no version is two.
         let (status, again) = bench.put_group(ADMIN, "db", &group(0, &[])).await;

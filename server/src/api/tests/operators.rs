@@ -142,15 +142,15 @@ async fn what_changes_nothing_says_what_is_wrong() {
         for (body, status, code) in [
             (json!({ "name": "alice", "role": "admin" }), 409, "operator-exists"),
             (json!({ "name": "config", "role": "viewer" }), 409, "declared-in-configuration"),
-            (json!({ "name": "a/b", "role": "viewer" }), 400, "bad-request"),
-            (json!({ "name": "", "role": "viewer" }), 400, "bad-request"),
+            (json!({ "name": "a/b", "role": "viewer" }), 422, "operator-refused"),
+            (json!({ "name": "", "role": "viewer" }), 422, "operator-refused"),
             (
                 json!({ "name": "eve", "role": "viewer", "expires_at": "2001-01-01T00:00:00Z" }),
-                400,
-                "bad-request",
+                422,
+                "operator-refused",
             ),
-            (json!({ "name": "eve", "role": "root" }), 422, "bad-body"),
-            (json!({ "name": "eve", "role": "viewer", "rle": 1 }), 422, "bad-body"),
+            (json!({ "name": "eve", "role": "root" }), 400, "bad-body"),
+            (json!({ "name": "eve", "role": "viewer", "rle": 1 }), 400, "bad-body"),
         ] {
             let (answered, answer) = bench.send("operator-token", Method::POST, ops, &body).await;
             assert_eq!((answered, &answer["code"]), (status, &json!(code)), "{body}: {answer}");
