@@ -6,6 +6,7 @@ use std::thread;
 use anyhow::{Context, Result, ensure};
 use congruent_postgres::Postgres;
 use congruent_tests::commit_proxy::CommitProxy;
+use congruent_tests::load::Load;
 use congruent_tests::simulated::Simulated;
 use congruent_tests::site::{Settings, Site};
 
@@ -71,7 +72,7 @@ fn transactions_that_meet_those_of_others_are_run_again() -> Result<()> {
             }
             Ok(refused)
         });
-        let outcome = fleet.begin("flapping", &LOAD).and_then(|load| load.end());
+        let outcome = fleet.begin("flapping", &LOAD).and_then(Load::end);
         is_over.store(true, Ordering::Relaxed);
         let theirs = other.join().map_err(|_| anyhow::anyhow!("the other client broke off"))?;
         Ok::<_, anyhow::Error>((outcome?, theirs?))
