@@ -3,7 +3,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup build lint test soak demo bench fuzz
+.PHONY: help setup build lint test soak demo cluster bench fuzz
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
@@ -25,6 +25,9 @@ soak: setup ## The faults between agent and collector, hundreds of rounds (CONGR
 
 demo: ## See a machine being baked, changed, found out and replaced
 	@scripts/demo
+
+cluster: build ## Run two collectors on one PostgreSQL behind HAProxy on the loopback, until stopped
+	@scripts/cluster
 
 bench: ## Measure sweeps beside the floor probe and other checkers, their memory, and an idle agent
 	@scripts/bench

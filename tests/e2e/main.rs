@@ -7,6 +7,8 @@ mod bad_input;
 #[cfg(test)]
 mod bucket;
 #[cfg(test)]
+mod cluster;
+#[cfg(test)]
 mod command_line;
 #[cfg(test)]
 mod contract_commands;
@@ -54,6 +56,8 @@ mod real_report;
 mod reports;
 #[cfg(test)]
 mod second_reader;
+#[cfg(test)]
+mod store_faults;
 #[cfg(test)]
 mod sweeps;
 #[cfg(test)]

@@ -6,7 +6,6 @@ use congruent_tests::collector::Collector;
 use congruent_tests::program::Ended;
 use congruent_tests::site::Site;
 use congruent_tests::wait::{PATIENCE, wait_for};
-use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
 
 /// One sweep of a node, its report judged; the exit code must be `code`.
@@ -19,15 +18,13 @@ pub(crate) fn sweep(site: &Site, node: &str, code: i32) -> Result<Ended> {
 
 /// Waits until every report that the collector has is judged.
 pub(crate) fn settle(site: &Site) -> Result<()> {
-    let waiting = "SELECT count(*) FROM reports WHERE judged = 0";
+    let waiting = "SELECT count(*) FROM reports WHERE NOT judged";
     wait_for("the reports to be judged", PATIENCE, || Ok((count(site, waiting)? == 0).then_some(())))
 }
 
 /// The one number that a query gives.
 pub(crate) fn count(site: &Site, query: &str) -> Result<i64> {
-    let database = Connection::open_with_flags(site.database(), OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    database.busy_timeout(PATIENCE)?;
-    database.query_row(query, [], |row| row.get(0)).with_context(|| query.to_owned())
+    site.count(query)
 }
 
 /// A node, as the collector shows it.

@@ -136,6 +136,11 @@ impl Collector {
 
     /// Ends it as the kernel does when memory runs out: at once, without a word.
     pub fn kill(mut self) {
+        self.end();
+    }
+
+    /// The same, where another is to take its place.
+    pub fn end(&mut self) {
         program::end(&mut self.child);
     }
 

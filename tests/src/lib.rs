@@ -6,13 +6,16 @@
 
 pub mod agent;
 pub mod binaries;
+pub mod cluster;
 pub mod collector;
+pub mod commit_proxy;
 pub mod curl;
 pub mod debian;
 pub mod enrolled;
 mod fixture;
 pub mod http;
 pub mod installation;
+pub mod load;
 pub mod mounts;
 pub mod narrate;
 pub mod operator;

@@ -9,6 +9,7 @@ use congruent_fleet::Outcome;
 
 use crate::binaries;
 use crate::collector::{self, Collector};
+use crate::load::Load;
 use crate::program::{run, succeed};
 use crate::site::{GROUP, Settings, Site};
 
@@ -30,6 +31,7 @@ pub struct Simulated {
     pub site: Site,
     /// Its collector.
     pub collector: Collector,
+    settings: Settings,
     pinned: Option<Pinned>,
 }
 
@@ -47,16 +49,24 @@ impl Simulated {
     /// # Errors
     /// When it does not come up.
     pub fn start_on(settings: Settings, pinned: Option<Pinned>) -> Result<Self> {
-        let site = Site::small(&[])?;
+        Self::start_at(Site::small(&[])?, settings, pinned)
+    }
+
+    /// The same at a site that there is already.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn start_at(site: Site, settings: Settings, pinned: Option<Pinned>) -> Result<Self> {
         let simulator = binaries::path("fleet-simulator")?;
         let words = ["manifest", "--name", IMAGE, "--group", GROUP, "--out"].map(PathBuf::from);
         let files = [site.sandbox.folder().to_owned(), "--key".into(), site.keys.secret.clone()];
         succeed(&simulator.to_string_lossy(), words.into_iter().chain(files))?;
         let manifests = [1, 2].map(|release| format!("{IMAGE}-{release}.0.manifest")).to_vec();
-        let config = site.write_server(&Settings { manifests, ..settings })?;
+        let settings = Settings { manifests, ..settings };
+        let config = site.write_server(&settings)?;
         let command = on(pinned.map(|pinned| pinned.collector), collector::command(&config)?);
         let collector = site.start_as(command)?;
-        Ok(Self { site, collector, pinned })
+        Ok(Self { site, collector, settings, pinned })
     }
 
     /// Stops the collector, does something meanwhile, and starts it with these settings.
@@ -80,7 +90,7 @@ impl Simulated {
     /// # Errors
     /// When it fails, or takes longer than a test may.
     pub fn run(&self, scenario: &str, arguments: &[&str]) -> Result<Outcome> {
-        let ended = run(&mut self.command(&["run", scenario, "--format", "json"], arguments)?)?;
+        let ended = run(&mut self.watching(scenario, arguments)?)?;
         ensure!(ended.code == Some(0), "fleet-simulator failed: {}", ended.stderr);
         serde_json::from_slice(&ended.stdout).with_context(|| ended.text())
     }
@@ -91,12 +101,34 @@ impl Simulated {
     /// # Errors
     /// When it fails.
     pub fn measure(&self, scenario: &str, arguments: &[&str]) -> Result<Outcome> {
-        let mut command = self.command(&["run", scenario, "--format", "json"], arguments)?;
+        let mut command = self.watching(scenario, arguments)?;
         let ended = command.arg("--enrolments").arg(self.enrolments()).stdin(Stdio::null()).output();
         let ended = ended.context("cannot start fleet-simulator")?;
         let said = String::from_utf8_lossy(&ended.stderr);
         ensure!(ended.status.success(), "fleet-simulator failed: {said}");
         serde_json::from_slice(&ended.stdout).context("the outcome is not JSON")
+    }
+
+    /// Begins a run that goes on beside the test, with these arguments more; collectors
+    /// may come and go meanwhile.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn begin(&self, scenario: &str, arguments: &[&str]) -> Result<Load> {
+        let mut command = self.command(scenario, arguments)?;
+        command.arg("--enrolments").arg(self.enrolments());
+        Load::start(command)
+    }
+
+    /// Kills the collector, and starts another in its place, where nodes find it.
+    ///
+    /// # Errors
+    /// When that does not come up.
+    pub fn kill_collector(&mut self) -> Result<()> {
+        self.collector.end();
+        self.site.write_server(&self.settings)?;
+        self.collector = self.site.start()?;
+        Ok(())
     }
 
     /// Where the nodes that [`measure`](Self::measure) ran are kept.
@@ -114,19 +146,26 @@ impl Simulated {
         fs::write(self.enrolments(), text.replace(from, to)).context("cannot write the enrolments")
     }
 
-    fn command(&self, words: &[&str], arguments: &[&str]) -> Result<Command> {
+    /// A run that tells what it cost the collector.
+    fn watching(&self, scenario: &str, arguments: &[&str]) -> Result<Command> {
+        let mut command = self.command(scenario, arguments)?;
+        if !arguments.contains(&"--collector-pid") {
+            command.args(["--collector-pid", &self.collector.process_id().to_string()]);
+        }
+        command.arg("--database").arg(self.site.database());
+        Ok(on(self.pinned.map(|pinned| pinned.simulator), command))
+    }
+
+    fn command(&self, scenario: &str, arguments: &[&str]) -> Result<Command> {
         let mut command = Command::new(binaries::path("fleet-simulator")?);
-        command.args(words).args(["--group", GROUP]);
+        command.args(["run", scenario, "--format", "json", "--group", GROUP]);
         command.args(["--server", self.collector.url()]).arg("--ca").arg(self.collector.authority());
         command.arg("--operator-token-file").arg(self.site.sandbox.path("operator.token"));
         for release in [1, 2] {
             command.arg("--manifest").arg(self.site.sandbox.path(format!("{IMAGE}-{release}.0.manifest")));
         }
-        if !arguments.contains(&"--collector-pid") {
-            command.args(["--collector-pid", &self.collector.process_id().to_string()]);
-        }
-        command.arg("--database").arg(self.site.database()).args(arguments);
-        Ok(on(self.pinned.map(|pinned| pinned.simulator), command))
+        command.args(arguments);
+        Ok(command)
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use anyhow::{Context, Result};
 use congruent_protocol::report::{REPORTS_PATH, Report};
+use rusqlite::{Connection, OpenFlags};
 
 use crate::collector::{self, Collector};
 use crate::enrolled::{self, Enrolled};
@@ -15,6 +16,7 @@ use crate::http::Response;
 use crate::program::{Ended, run};
 use crate::sandbox::{KeyFiles, Sandbox};
 use crate::signature::WebhookSecret;
+use crate::wait::PATIENCE;
 use crate::{agent, tree};
 
 /// The group that every node is in.
@@ -31,6 +33,8 @@ pub struct Site {
     /// What its webhooks are signed with.
     pub secret: WebhookSecret,
     nodes: Vec<String>,
+    /// The address of its database, where that is not a file.
+    store: Option<String>,
     /// Where collectors of this installation take reports; 0 before the first.
     agents_port: AtomicU16,
 }
@@ -107,6 +111,7 @@ impl Site {
             secret: WebhookSecret::new(*b"a secret of thirty-two bytes ..."),
             sandbox,
             nodes,
+            store: None,
             agents_port: AtomicU16::new(0),
         };
         let baked = site.sandbox.path("baked");
@@ -120,14 +125,39 @@ impl Site {
         Ok(site)
     }
 
+    /// The same, whose collectors keep what they know in the database of PostgreSQL at this
+    /// address.
+    #[must_use]
+    pub fn on_postgres(self, url: String) -> Self {
+        Self { store: Some(url), ..self }
+    }
+
     /// The manifest that all nodes are held to.
     pub fn manifest(&self) -> PathBuf {
         self.sandbox.path("web.manifest")
     }
 
-    /// The collector's database.
+    /// The collector's database, where that is a file.
     pub fn database(&self) -> PathBuf {
         self.sandbox.path("congruent.db")
+    }
+
+    /// The one number that a query gives, wherever the database is.
+    ///
+    /// # Errors
+    /// When it cannot be asked.
+    pub fn count(&self, query: &str) -> Result<i64> {
+        if let Some(url) = &self.store {
+            let mut client = postgres::Client::connect(url, postgres::NoTls).context("cannot connect")?;
+            return client
+                .query_one(query, &[])
+                .with_context(|| query.to_owned())?
+                .try_get(0)
+                .context("no number");
+        }
+        let database = Connection::open_with_flags(self.database(), OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        database.busy_timeout(PATIENCE)?;
+        database.query_row(query, [], |row| row.get(0)).with_context(|| query.to_owned())
     }
 
     /// The root of a node's tree.
@@ -148,9 +178,11 @@ impl Site {
         self.sandbox.write("server.toml", self.server_toml(settings))
     }
 
-    fn server_toml(&self, settings: &Settings) -> String {
+    /// The collector's configuration.
+    pub fn server_toml(&self, settings: &Settings) -> String {
         let Settings { port, environment, mode, silent_after, database, tls, more, more_of_group, .. } =
             settings;
+        let database = self.store.as_deref().unwrap_or(database);
         let limit = settings.max_body_bytes.map(|bytes| format!("max-body-bytes = {bytes}\n"));
         let webhook = settings.webhook.as_ref().map(|_| format!("webhook = {TARGET:?}\n"));
         let agents = if more.contains("agents-listen") { String::new() } else { self.agents_listen() };

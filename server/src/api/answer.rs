@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use congruent_protocol::enrolment::code;
 use congruent_protocol::report::Refusal;
 use tracing::error;
 
@@ -31,6 +32,11 @@ impl Problem {
             status,
             refusal: Refusal { code: code.to_owned(), message: message.into(), server_time: None },
         }
+    }
+
+    /// Whether a node is unknown, as far as is known here.
+    pub(super) fn is_not_enrolled(&self) -> bool {
+        self.refusal.code == code::NOT_ENROLLED
     }
 
     /// There is no `what` of that name.

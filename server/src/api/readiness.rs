@@ -81,8 +81,9 @@ impl Readiness {
         // Before the probe, which would be one of them.
         let mut looked: Vec<_> = self.lanes.iter().map(|(name, lane)| lane_check(name, lane)).collect();
         looked.push(self.waiting());
-        looked.push(self.probe().await);
-        looked.push(self.schema().await);
+        // At once: a store that is away is to be told of in time.
+        let (probe, schema) = tokio::join!(self.probe(), self.schema());
+        looked.extend([probe, schema]);
         checks.extend_from_slice(&looked);
         *last = Some((Instant::now(), looked));
         checks

@@ -132,6 +132,8 @@ pub(crate) struct Store {
     pub(crate) failed: Counter,
     /// Transactions that met those of other collectors, and were run again.
     pub(crate) conflicts: Counter,
+    /// Times that the server was lost.
+    pub(crate) lost: Counter,
 }
 
 impl Metrics {
@@ -212,7 +214,7 @@ impl Metrics {
     }
 
     fn register_store(&self, all: &mut Registry) {
-        let Store { transactions, writes, reads, failed, conflicts } = &self.store;
+        let Store { transactions, writes, reads, failed, conflicts, lost } = &self.store;
         let help = "How long transactions that write took, their commit included";
         all.register_with_unit("store_transaction_duration", help, Unit::Seconds, transactions.clone());
         let help = "How many writes were committed in one transaction";
@@ -223,6 +225,7 @@ impl Metrics {
         let help = "Transactions that met those of other collectors, and were run again";
         all.register("store_conflicts", help, conflicts.clone());
         all.register("leading", "1 where this collector leads, else 0", self.leading.clone());
+        all.register("store_losses", "Times that the connection to the database was lost", lost.clone());
     }
 }
 

@@ -152,18 +152,12 @@ impl Server {
     /// Connects. Not from within a task: it waits for the server.
     pub(super) fn connect(&self, at_most: Option<Duration>) -> Result<Postgres, StoreError> {
         let failed = |source| StoreError::Connect { server: self.to_string(), source };
-        let mut client = match self.tls().ok().flatten() {
+        let client = match self.tls().ok().flatten() {
             Some(tls) => self.config.connect(tls),
             None => self.config.connect(postgres::NoTls),
         }
         .map_err(failed)?;
-        let at_most = at_most.map_or(0, |limit| limit.as_millis());
-        client
-            .batch_execute(&format!(
-                "SET statement_timeout = {at_most}; SET idle_in_transaction_session_timeout = {at_most}"
-            ))
-            .map_err(failed)?;
-        Ok(Postgres::new(client))
+        Postgres::new(client, at_most).map_err(failed)
     }
 
     fn tls(&self) -> Result<Option<MakeRustlsConnect>, AddressError> {

@@ -20,6 +20,8 @@ mod first_values;
 mod groups;
 mod join_tokens;
 mod lease;
+#[cfg(test)]
+mod limit_tests;
 mod manifests;
 mod node_list;
 mod nodes;

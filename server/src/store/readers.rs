@@ -2,11 +2,13 @@
 //! nobody else.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use tokio::sync::Semaphore;
 
 use super::database::READ_LIMIT;
 use super::sql::{Condition, Connection};
+use super::writer::{PATIENCE, PAUSE};
 use super::{Database, StoreError, View, view};
 
 /// How many reads there are at once.
@@ -21,12 +23,15 @@ pub(super) struct Readers {
     /// Those that nobody uses now. They are opened when they are first needed.
     idle: Arc<Mutex<Vec<Connection>>>,
     room: Arc<Semaphore>,
+    /// Since when the server cannot be reached.
+    away_since: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Readers {
     /// Connections to a database, none of which is opened yet.
     pub(super) fn new(database: Arc<Database>) -> Self {
-        Self { database, idle: Arc::default(), room: Arc::new(Semaphore::new(READS_AT_ONCE)) }
+        let room = Arc::new(Semaphore::new(READS_AT_ONCE));
+        Self { database, idle: Arc::default(), room, away_since: Arc::default() }
     }
 
     /// What they are connections to.
@@ -65,7 +70,13 @@ impl Readers {
         let mut tries = 1;
         loop {
             let idle = self.idle().pop();
-            let connection = idle.map_or_else(|| self.database.reader(Some(READ_LIMIT)), Ok)?;
+            let connection = match idle.map_or_else(|| self.database.reader(Some(READ_LIMIT)), Ok) {
+                Err(error) if error.condition() == Condition::Lost => {
+                    self.wait(error)?;
+                    continue;
+                }
+                opened => opened?,
+            };
             match view(&connection, action, &work) {
                 Err(error) if error.condition() == Condition::Lost && tries < TRIES => {
                     // What else is idle was lost with it, most likely.
@@ -74,11 +85,26 @@ impl Readers {
                 }
                 Err(error) if error.condition() == Condition::Lost => return Err(error),
                 read => {
+                    *self.away_since() = None;
                     self.idle().push(connection);
                     return read;
                 }
             }
         }
+    }
+
+    /// Waits a little for a server that cannot be reached; gives the error back where that
+    /// has been so for longer than anybody waits.
+    fn wait(&self, error: StoreError) -> Result<(), StoreError> {
+        if self.away_since().get_or_insert_with(Instant::now).elapsed() > PATIENCE {
+            return Err(error);
+        }
+        std::thread::sleep(PAUSE);
+        Ok(())
+    }
+
+    fn away_since(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.away_since.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {

@@ -25,10 +25,10 @@ use super::{Changes, Database, Memory, Sqlite, StoreError, Tx, View, lock, schem
 const BATCH: usize = 1000;
 /// How often a batch is run again that met those of others.
 const CONFLICTS: u32 = 20;
-/// How long writes wait for a server that is away before they are refused.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long writes and reads wait for a server that is away before they are refused.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// How long between tries to reach it.
-const PAUSE: Duration = Duration::from_millis(100);
+pub(super) const PAUSE: Duration = Duration::from_millis(100);
 
 /// A write that waits.
 pub(super) trait Job: Send {
@@ -153,7 +153,14 @@ impl Writer {
         }
         schema::migrate(&mut connection, &database)?;
         let id = uuid::Uuid::new_v4().simple().to_string();
-        Ok(Self { database, connection, memory, batch: 0, id, away_since: None, metrics, _lock: held })
+        let this =
+            Self { database, connection, memory, batch: 0, id, away_since: None, metrics, _lock: held };
+        // From the first batch on there is a row to wait for: one that is being put in is
+        // not seen by others.
+        if this.database.is_shared() {
+            this.sign().map_err(to("number a batch"))?;
+        }
+        Ok(this)
     }
 
     /// Writes until the last handle has gone, or the disk fails.
@@ -212,23 +219,26 @@ impl Writer {
                 }
                 Err(fault) => fault,
             };
-            if matches!(fault.error, StoreError::Stale) {
-                self.take_in()?;
-                continue;
-            }
+            let fault = match fault.error {
+                StoreError::Stale => match self.take_in() {
+                    Ok(()) => continue,
+                    Err(error) => Fault { error, at_commit: false },
+                },
+                _ => fault,
+            };
             match fault.error.condition() {
                 Condition::Conflict if conflicts < CONFLICTS => {
                     conflicts += 1;
                     self.metrics.conflicts.inc();
                     std::thread::sleep(pause(conflicts));
                 }
-                Condition::Lost => {
-                    self.reconnect(&fault.error)?;
-                    if fault.at_commit && self.was_committed()? {
+                Condition::Lost if fault.at_commit => {
+                    if self.find_out(fault.error)? {
                         self.note_back();
                         return Ok(());
                     }
                 }
+                Condition::Lost => self.reconnect(&fault.error)?,
                 _ => return Err(fault.error),
             }
         }
@@ -285,8 +295,20 @@ impl Writer {
         self.connection.execute(sql, params![self.id, self.batch, now]).map(drop)
     }
 
-    /// Whether the batch was committed when the connection was lost. An older connection
-    /// that still commits holds the row, which this waits for.
+    /// Whether the batch was committed when the connection was lost; asked again where it
+    /// is lost while this is looked at.
+    fn find_out(&mut self, mut why: StoreError) -> Result<bool, StoreError> {
+        loop {
+            self.reconnect(&why)?;
+            match self.was_committed() {
+                Err(error) if error.condition() == Condition::Lost => why = error,
+                known => return known,
+            }
+        }
+    }
+
+    /// Whether the batch is committed. An older connection that still commits holds the
+    /// row, which this waits for.
     fn was_committed(&self) -> Result<bool, StoreError> {
         let mut last = None;
         let sql = "UPDATE writers SET at = at WHERE id = ?1 RETURNING batch";
@@ -306,6 +328,7 @@ impl Writer {
             return Err(StoreError::Stopped { action: "reach the database" });
         };
         let since = *self.away_since.get_or_insert_with(|| {
+            self.metrics.lost.inc();
             warn!("the database was lost: {}", crate::ingest::chain_of(why));
             Instant::now()
         });

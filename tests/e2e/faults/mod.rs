@@ -20,7 +20,7 @@ use congruent_tests::site::Site;
 use crate::watch::count;
 
 /// How many rounds are done of what is done by chance.
-fn rounds() -> u32 {
+pub(crate) fn rounds() -> u32 {
     std::env::var("CONGRUENT_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(20)
 }
 

@@ -41,10 +41,17 @@ pub fn shared() -> &'static Postgres {
 impl Postgres {
     /// Makes a cluster and starts its server.
     pub fn start() -> Result<Self> {
-        let folder = owned_folder()?;
+        Self::start_in(&std::env::temp_dir())
+    }
+
+    /// The same in a folder that its user may pass: on a disk of its own, perhaps. What is
+    /// written ahead takes little room.
+    pub fn start_in(parent: &Path) -> Result<Self> {
+        let folder = owned_folder(parent)?;
         let data = folder.path().join("data");
         let made = as_user(&program("initdb")?)
-            .args(["--no-sync", "--auth=trust", "--encoding=UTF8", "--locale=C", "--username=postgres", "-D"])
+            .args(["--no-sync", "--auth=trust", "--encoding=UTF8", "--locale=C", "--username=postgres"])
+            .args(["--wal-segsize=1", "-D"])
             .arg(&data)
             .output()
             .context("initdb")?;
@@ -56,7 +63,7 @@ impl Postgres {
 
     /// A standby that follows this one, as soon as it has caught up.
     pub fn standby(&self) -> Result<Self> {
-        let folder = owned_folder()?;
+        let folder = owned_folder(&std::env::temp_dir())?;
         let data = folder.path().join("data");
         let copied = as_user(&program("pg_basebackup")?)
             .args([
@@ -83,6 +90,21 @@ impl Postgres {
         Ok(this)
     }
 
+    /// Has every commit wait until the standby has it, from when this returns.
+    pub fn wait_for_standby(&self) -> Result<()> {
+        let mut client = self.client("postgres")?;
+        for sql in ["ALTER SYSTEM SET synchronous_standby_names = '*'", "SELECT pg_reload_conf()"] {
+            client.batch_execute(sql).context(sql)?;
+        }
+        let sql = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'";
+        let began = Instant::now();
+        while client.query_one(sql, &[])?.get::<_, i64>(0) == 0 {
+            ensure!(began.elapsed() < DEADLINE, "no standby follows");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
     /// Makes a standby the one that writes.
     pub fn promote(&self) -> Result<()> {
         let promoted =
@@ -107,6 +129,16 @@ impl Postgres {
     /// The address of the database of this name.
     pub fn url(&self, database: &str) -> String {
         format!("postgresql://postgres@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// The address of a database that is on this server or, after a failover, on `other`.
+    pub fn url_with(&self, other: &Self, database: &str) -> String {
+        format!("postgresql://postgres@127.0.0.1:{},127.0.0.1:{}/{database}", self.port, other.port)
+    }
+
+    /// Whether the server has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.keeper.as_mut().is_none_or(|keeper| keeper.try_wait().is_ok_and(|end| end.is_some()))
     }
 
     /// Runs statements in a database.
@@ -146,9 +178,7 @@ impl Postgres {
         self.keeper = Some(command.spawn().context("start postgres")?);
         let began = Instant::now();
         while self.client("postgres").is_err() {
-            let ended =
-                self.keeper.as_mut().is_some_and(|keeper| keeper.try_wait().is_ok_and(|end| end.is_some()));
-            if ended || began.elapsed() > DEADLINE {
+            if self.has_ended() || began.elapsed() > DEADLINE {
                 bail!("the server does not answer: {}", std::fs::read_to_string(&log).unwrap_or_default());
             }
             std::thread::sleep(Duration::from_millis(20));
@@ -168,8 +198,8 @@ impl Drop for Postgres {
 }
 
 /// A temporary folder of the user that the server runs as.
-fn owned_folder() -> Result<TempDir> {
-    let folder = tempfile::tempdir().context("make a folder")?;
+fn owned_folder(parent: &Path) -> Result<TempDir> {
+    let folder = tempfile::tempdir_in(parent).context("make a folder")?;
     if let Some((user, group)) = other_user()? {
         chown(folder.path(), Some(user), Some(group)).context("give the folder away")?;
     }

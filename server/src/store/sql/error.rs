@@ -1,5 +1,7 @@
 //! Why a statement failed, and what that means for whoever sent it.
 
+use std::time::Duration;
+
 use postgres::error::SqlState;
 use rusqlite::ErrorCode;
 
@@ -29,8 +31,8 @@ pub(crate) enum SqlError {
     },
     #[error("the row is not there")]
     NoRow,
-    #[error("it took longer than {seconds} s, the limit of a read")]
-    TooLong { seconds: u64 },
+    #[error("it took longer than {} s, the limit of a read", .limit.as_secs_f64())]
+    TooLong { limit: Duration },
 }
 
 /// What a failure means for whoever sent the statement.

@@ -3,9 +3,11 @@
 use std::cell::{RefCell, RefMut};
 use std::collections::HashMap;
 use std::error::Error;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use fallible_iterator::FallibleIterator;
+use postgres::error::SqlState;
 use postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 use postgres::{Client, Statement};
 
@@ -17,11 +19,30 @@ pub(in crate::store) struct Postgres {
     client: Option<RefCell<Client>>,
     /// What the server has parsed, by its text.
     prepared: RefCell<HashMap<String, Statement>>,
+    /// How long a read may take, which the server holds it to.
+    limit: Option<Duration>,
 }
 
 impl Postgres {
-    pub(in crate::store) fn new(client: Client) -> Self {
-        Self { client: Some(RefCell::new(client)), prepared: RefCell::default() }
+    /// A connection whose statements, and pauses between them, the server ends after
+    /// `limit`.
+    pub(in crate::store) fn new(
+        mut client: Client,
+        limit: Option<Duration>,
+    ) -> Result<Self, postgres::Error> {
+        let at_most = limit.map_or(0, |limit| limit.as_millis());
+        client.batch_execute(&format!(
+            "SET statement_timeout = {at_most}; SET idle_in_transaction_session_timeout = {at_most}"
+        ))?;
+        Ok(Self { client: Some(RefCell::new(client)), prepared: RefCell::default(), limit })
+    }
+
+    fn failed(&self, error: postgres::Error) -> SqlError {
+        let ended = [SqlState::QUERY_CANCELED, SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT];
+        match (self.limit, error.code()) {
+            (Some(limit), Some(code)) if ended.contains(code) => SqlError::TooLong { limit },
+            _ => SqlError::Postgres(error),
+        }
     }
 
     pub(super) fn each(
@@ -32,8 +53,8 @@ impl Postgres {
     ) -> SqlResult<()> {
         let (statement, values) = (self.prepare(sql)?, bound(values)?);
         let mut client = self.client()?;
-        let mut rows = client.query_raw(&statement, &values).map_err(SqlError::Postgres)?;
-        while let Some(row) = rows.next().map_err(SqlError::Postgres)? {
+        let mut rows = client.query_raw(&statement, &values).map_err(|error| self.failed(error))?;
+        while let Some(row) = rows.next().map_err(|error| self.failed(error))? {
             if read(&Row::Postgres(&row))? == Next::Enough {
                 break;
             }
@@ -44,7 +65,7 @@ impl Postgres {
     pub(super) fn execute(&self, sql: &str, values: &[&dyn Param]) -> SqlResult<usize> {
         let (statement, values) = (self.prepare(sql)?, bound(values)?);
         let values: Vec<_> = values.iter().map(|value| value as &(dyn ToSql + Sync)).collect();
-        let changed = self.client()?.execute(&statement, &values).map_err(SqlError::Postgres)?;
+        let changed = self.client()?.execute(&statement, &values).map_err(|error| self.failed(error))?;
         Ok(usize::try_from(changed).unwrap_or(usize::MAX))
     }
 
@@ -58,7 +79,7 @@ impl Postgres {
     }
 
     pub(super) fn batch(&self, sql: &str) -> SqlResult<()> {
-        self.client()?.batch_execute(sql).map_err(SqlError::Postgres)
+        self.client()?.batch_execute(sql).map_err(|error| self.failed(error))
     }
 
     fn client(&self) -> SqlResult<RefMut<'_, Client>> {
@@ -69,7 +90,7 @@ impl Postgres {
         if let Some(statement) = self.prepared.borrow().get(sql) {
             return Ok(statement.clone());
         }
-        let statement = self.client()?.prepare(&numbered(sql)).map_err(SqlError::Postgres)?;
+        let statement = self.client()?.prepare(&numbered(sql)).map_err(|error| self.failed(error))?;
         self.prepared.borrow_mut().insert(sql.to_owned(), statement.clone());
         Ok(statement)
     }

@@ -13,7 +13,7 @@ use super::{Column, Next, Param, Row, SqlError, SqlResult, Unfit, Value, ValueRe
 /// How long a statement waits for another process that reads.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How large the write-ahead log stays once it was larger, in bytes.
-const LOG_BYTES_KEPT: i64 = 64 << 20;
+const LOG_BYTES_KEPT: i64 = 16 << 20;
 /// Statements that are kept prepared.
 const PREPARED: usize = 256;
 /// After how many of SQLite's instructions a read looks at the time.
@@ -79,7 +79,7 @@ impl Sqlite {
     fn failed(&self, error: rusqlite::Error) -> SqlError {
         match (&self.limit, error.sqlite_error_code()) {
             (Some(limit), Some(ErrorCode::OperationInterrupted)) => {
-                SqlError::TooLong { seconds: limit.at_most.as_secs() }
+                SqlError::TooLong { limit: limit.at_most }
             }
             _ => SqlError::Sqlite(error),
         }
