@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use crate::ingest::chain_of;
 use crate::serve::{random, stopped};
-use crate::store::{LeaseRow, Store, StoreError, View};
+use crate::store::{LeaseRow, Store, StoreError};
 
 /// How often the leader shows that it is well, and others look.
 const BEAT: Duration = Duration::from_secs(2);
@@ -95,7 +95,7 @@ impl Leader {
     }
 
     async fn try_to_lead(&self, seen: &mut Option<(LeaseRow, Instant)>) -> Result<Option<i64>, StoreError> {
-        let lease = self.store.read("look who leads", View::lease).await?;
+        let lease = self.store.read("look who leads", LeaseRow::standing).await?;
         if let Some(lease) = lease.as_ref().filter(|lease| !lease.holder.is_empty()) {
             let still = seen.as_ref().filter(|(last, _)| last == lease).map(|(_, since)| since.elapsed());
             if still.is_none() {

@@ -33,7 +33,7 @@ use crate::operators::Operators;
 use crate::policy::{Policy, PolicyError};
 use crate::scope::Scope;
 use crate::sharing::{InMemory, watch_others};
-use crate::store::{EnrolmentRow, Store, StoreError, View};
+use crate::store::{EnrolmentRow, OperatorRow, Store, StoreError};
 use crate::supervisor;
 
 /// How long requests and deliveries under way may take when the collector stops.
@@ -175,7 +175,7 @@ impl Collector {
         }
         load_groups(&store, &config, &blobs).await?;
         tell_missing(&store, &blobs).await?;
-        let known = store.read("read the operators", View::operators).await;
+        let known = store.read("read the operators", OperatorRow::all).await;
         known.map_err(ServeError::Store)?.into_iter().for_each(|row| operators.put(row));
         prepare(&store, &config, &policy, &clock).await.map_err(ServeError::Store)?;
         let authority = load_authority(&store, &config, &clock).await?;

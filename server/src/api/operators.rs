@@ -94,7 +94,7 @@ impl From<OperatorRow> for OperatorRecord {
     responses((status = 200, description = "The operators.", body = Operators)))]
 pub(super) async fn list(State(api): State<Arc<Api>>) -> Result<Json<Operators>, Problem> {
     let reading = api.store.read("read the operators", |view| {
-        let stored = view.operators()?.into_iter().map(OperatorRecord::from);
+        let stored = OperatorRow::all(view)?.into_iter().map(OperatorRecord::from);
         Ok([OperatorRecord::configured()].into_iter().chain(stored).collect())
     });
     let operators = reading.await?;

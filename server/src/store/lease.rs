@@ -19,18 +19,20 @@ pub(crate) struct LeaseRow {
     pub(crate) beat: i64,
 }
 
-impl View<'_> {
-    /// The lease; none where nobody ever led.
-    pub(crate) fn lease(&self) -> Result<Option<LeaseRow>, StoreError> {
+impl LeaseRow {
+    /// The lease as it stands; none where nobody ever led.
+    pub(crate) fn standing(view: &View<'_>) -> Result<Option<Self>, StoreError> {
         let sql = "SELECT holder, token, beat FROM leases WHERE name = 'leader'";
-        self.row("look who leads", sql, params![], |row| {
-            Ok(LeaseRow { holder: row.get(0)?, token: row.get(1)?, beat: row.get(2)? })
+        view.row("look who leads", sql, params![], |row| {
+            Ok(Self { holder: row.get(0)?, token: row.get(1)?, beat: row.get(2)? })
         })
     }
+}
 
+impl View<'_> {
     /// Refuses what a leader began that leads no more.
     pub(super) fn check_lease(&self, token: i64) -> Result<(), StoreError> {
-        match self.lease()? {
+        match LeaseRow::standing(self)? {
             Some(lease) if lease.token == token => Ok(()),
             _ => Err(StoreError::Fenced),
         }
@@ -45,7 +47,7 @@ impl Tx<'_> {
         holder: &str,
         seen: Option<&LeaseRow>,
     ) -> Result<Option<i64>, StoreError> {
-        if self.lease()?.as_ref() != seen {
+        if LeaseRow::standing(self)?.as_ref() != seen {
             return Ok(None);
         }
         let token = seen.map_or(0, |seen| seen.token) + 1;

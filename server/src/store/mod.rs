@@ -149,7 +149,7 @@ impl Store {
     /// From now on what others change is taken in, before the next write and by
     /// [`Store::take_in_others`]; from what memory was loaded from after this was called.
     pub(crate) async fn share(&self, sharing: Box<dyn Sharing>) -> Result<(), StoreError> {
-        let generation = self.read("look for changes of others", View::generation).await?;
+        let generation = self.read("look for changes of others", shared::generation).await?;
         self.memory.known.store(generation, Ordering::Release);
         // Only a second call can fail, and then it is set.
         let _ = self.memory.sharing.set(sharing);
@@ -158,7 +158,7 @@ impl Store {
 
     /// Takes in what others changed, where they did.
     pub(crate) async fn take_in_others(&self) -> Result<(), StoreError> {
-        let generation = self.read("look for changes of others", View::generation).await?;
+        let generation = self.read("look for changes of others", shared::generation).await?;
         if generation == self.memory.known.load(Ordering::Acquire) {
             return Ok(());
         }

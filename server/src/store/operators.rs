@@ -23,6 +23,11 @@ pub(crate) struct OperatorRow {
 }
 
 impl OperatorRow {
+    /// Every operator of the store, by name.
+    pub(crate) fn all(view: &View<'_>) -> Result<Vec<Self>, StoreError> {
+        view.rows("read the operators", "SELECT * FROM operators ORDER BY name", params![], Self::from_row)
+    }
+
     fn from_row(row: &Row<'_>) -> SqlResult<Self> {
         let time = |column| row.get::<_, Option<Micros>>(column).map(|time| time.map(|time| time.0));
         Ok(Self {
@@ -55,16 +60,6 @@ impl View<'_> {
             "read an operator",
             "SELECT * FROM operators WHERE name = ?1",
             params![name],
-            OperatorRow::from_row,
-        )
-    }
-
-    /// Every operator, by name.
-    pub(crate) fn operators(&self) -> Result<Vec<OperatorRow>, StoreError> {
-        self.rows(
-            "read the operators",
-            "SELECT * FROM operators ORDER BY name",
-            params![],
             OperatorRow::from_row,
         )
     }

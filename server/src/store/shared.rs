@@ -35,22 +35,20 @@ impl Changes {
     pub(super) fn after(view: &View<'_>, generation: i64) -> Result<Self, StoreError> {
         let groups = view.groups()?;
         Ok(Self {
-            generation: view.generation()?,
+            generation: self::generation(view)?,
             enrolments: EnrolmentRow::changed_after(view, generation)?,
             standing: groups.iter().map(|row| row.name.clone()).collect(),
             groups,
-            operators: view.operators()?,
+            operators: OperatorRow::all(view)?,
         })
     }
 }
 
-impl View<'_> {
-    /// Which generation of what collectors keep in memory the store has.
-    pub(super) fn generation(&self) -> Result<i64, StoreError> {
-        let sql = "SELECT generation FROM shared WHERE id = 1";
-        let generation = self.row("look for changes of others", sql, params![], |row| row.get(0))?;
-        Ok(generation.unwrap_or_default())
-    }
+/// Which generation of what collectors keep in memory the store has.
+pub(super) fn generation(view: &View<'_>) -> Result<i64, StoreError> {
+    let sql = "SELECT generation FROM shared WHERE id = 1";
+    let generation = view.row("look for changes of others", sql, params![], |row| row.get(0))?;
+    Ok(generation.unwrap_or_default())
 }
 
 impl Tx<'_> {
@@ -59,7 +57,7 @@ impl Tx<'_> {
         let action = "tell others of a change";
         let sql = "UPDATE shared SET generation = generation + 1 WHERE id = 1";
         self.execute(action, sql, params![])?;
-        self.generation()
+        generation(self)
     }
 }
 

@@ -61,7 +61,7 @@ async fn what_one_changes_the_other_has_in_memory_before_its_next_write() {
 async fn a_leader_that_leads_no_more_writes_nothing() {
     let (_database, [(one, _), (other, _)]) = two().await;
     let first = one.write("lead", |tx| tx.take_lease("one", None)).await.unwrap().unwrap();
-    let lease = other.read("look", View::lease).await.unwrap();
+    let lease = other.read("look", LeaseRow::standing).await.unwrap();
     assert_eq!(lease, Some(LeaseRow { holder: "one".to_owned(), token: first, beat: 0 }));
     assert!(one.write("renew", move |tx| tx.renew_lease(first)).await.unwrap());
     let stale = lease.clone();
@@ -70,7 +70,7 @@ async fn a_leader_that_leads_no_more_writes_nothing() {
     let leader = one.fenced(first);
     let at = time("2026-03-01T00:00:00Z");
     leader.write("put in a node", move |tx| tx.insert_node("web-1", "web", at, "new")).await.unwrap();
-    let lease = other.read("look", View::lease).await.unwrap();
+    let lease = other.read("look", LeaseRow::standing).await.unwrap();
     let second =
         other.write("lead", move |tx| tx.take_lease("other", lease.as_ref())).await.unwrap().unwrap();
     assert!(second > first);
@@ -78,7 +78,7 @@ async fn a_leader_that_leads_no_more_writes_nothing() {
     assert!(matches!(late, Err(StoreError::Fenced)), "{late:?}");
     assert!(!one.write("renew", move |tx| tx.renew_lease(first)).await.unwrap());
     one.write("give back", move |tx| tx.release_lease(first)).await.unwrap();
-    let nodes = one.read("read", |view| Ok((view.nodes()?.len(), view.lease()?))).await.unwrap();
+    let nodes = one.read("read", |view| Ok((view.nodes()?.len(), LeaseRow::standing(view)?))).await.unwrap();
     assert_eq!(nodes, (1, Some(LeaseRow { holder: "other".to_owned(), token: second, beat: 0 })));
 }
 

@@ -18,6 +18,7 @@ use tracing::{error, info, warn};
 use crate::metrics::{self, Stopwatch};
 
 use super::error::to;
+use super::shared::generation;
 use super::sql::{Condition, Connection, Next, Purpose, SqlResult, params};
 use super::{Changes, Database, Memory, Sqlite, StoreError, Tx, View, lock, schema, view};
 
@@ -250,19 +251,19 @@ impl Writer {
         let work = || {
             let tx = Tx(View(&self.connection));
             let known = self.memory.known.load(Ordering::Acquire);
-            if is_shared && tx.generation()? != known {
+            if is_shared && generation(&tx)? != known {
                 return Err(StoreError::Stale);
             }
             for job in batch {
                 job.run(&tx)?;
             }
-            let mut generation = known;
+            let mut written = known;
             if self.database.is_shared() {
                 self.sign().map_err(to("number a batch"))?;
-                generation = tx.generation()?;
+                written = generation(&tx)?;
             }
             at_commit = true;
-            Ok(generation)
+            Ok(written)
         };
         match self.connection.transact(Purpose::Write, work, to("commit")) {
             Ok(generation) => {
