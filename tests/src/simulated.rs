@@ -75,14 +75,15 @@ impl Simulated {
     /// # Errors
     /// When it does not end or come up again.
     pub fn restarted(self, settings: Settings, meanwhile: impl FnOnce(&Site) -> Result<()>) -> Result<Self> {
-        let Self { site, collector, pinned } = self;
+        let Self { site, collector, pinned, .. } = self;
         collector.stop()?;
         meanwhile(&site)?;
         let manifests = [1, 2].map(|release| format!("{IMAGE}-{release}.0.manifest")).to_vec();
-        let config = site.write_server(&Settings { manifests, ..settings })?;
+        let settings = Settings { manifests, ..settings };
+        let config = site.write_server(&settings)?;
         let command = on(pinned.map(|pinned| pinned.collector), collector::command(&config)?);
         let collector = site.start_as(command)?;
-        Ok(Self { site, collector, pinned })
+        Ok(Self { site, collector, settings, pinned })
     }
 
     /// `fleet-simulator run` of a scenario, with these arguments more; gives the outcome.
