@@ -120,7 +120,7 @@ fn a_full_disk_refuses_an_import_and_keeps_nothing_of_it() -> Result<()> {
     let manifest = scene.site.manifest().to_string_lossy().into_owned();
     let refused = scene.admin().run(&["manifest", "import", &manifest, "--reason", "x"])?;
     assert_eq!(refused.code, Some(2));
-    assert!(refused.stderr.contains("cannot keep the manifest"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("cannot keep or read files in"), "{}", refused.stderr);
     assert!(refused.stderr.contains("No space left"), "{}", refused.stderr);
     assert_eq!(scene.audit()?, ["group-created"]);
     fs::remove_file(&filler)?;
