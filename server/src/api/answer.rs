@@ -74,7 +74,12 @@ impl From<BlobError> for Problem {
             BlobError::Missing { .. } | BlobError::Damaged { .. } => "manifest-unavailable",
             _ => "store-unavailable",
         };
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, code, shorten(&error.to_string()))
+        let message = match error {
+            // What the disk says is what to mend.
+            BlobError::Local { .. } => chain_of(&error),
+            error => error.to_string(),
+        };
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, code, shorten(&message))
     }
 }
 
