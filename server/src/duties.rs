@@ -30,6 +30,8 @@ impl Duties {
     /// Begins all of it, for as long as a term lasts.
     pub(crate) fn begin(&self, term: Term) -> JoinSet<()> {
         let Term { store, over } = term;
+        // What was planned in a term before lets no order out in this one.
+        let signals = Signals { planned: Arc::default(), ..self.signals.clone() };
         let flushed = SignedDuration::try_from(FLUSH_INTERVAL).unwrap_or_default();
         let lag = if store.is_shared() { flushed } else { SignedDuration::ZERO };
         let judge = Judge {
@@ -39,7 +41,7 @@ impl Duties {
             clock: Arc::clone(&self.clock),
             new_id: new_action_id,
             ready: (self.clock)(),
-            signals: self.signals.clone(),
+            signals: signals.clone(),
             liveness: Arc::clone(&self.liveness),
             lag,
             metrics: self.metrics.judging.clone(),
@@ -50,7 +52,7 @@ impl Duties {
             schedule: self.config.retry_schedule.clone(),
             clock: Arc::clone(&self.clock),
             random,
-            signals: self.signals.clone(),
+            signals,
             metrics: self.metrics.deliveries.clone(),
         });
         let mut parts = JoinSet::new();

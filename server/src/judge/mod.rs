@@ -93,7 +93,7 @@ pub(crate) struct Signals {
     pub(crate) budget: Arc<Notify>,
     /// A group was changed: its nodes are to be judged anew.
     pub(crate) group: Arc<Notify>,
-    /// All was planned anew since the start: orders that stand may go out.
+    /// All was planned anew in this term: orders that stand may go out.
     pub(crate) planned: Arc<Notify>,
     /// An order waits to be delivered.
     pub(crate) order: Arc<Notify>,
