@@ -65,12 +65,6 @@ impl Cache {
         blocking(move || inner.get(name).map_err(|source| inner.failed(source))).await
     }
 
-    /// Lets a copy go.
-    pub(super) async fn remove(&self, name: BlobName) -> Result<(), BlobError> {
-        let inner = Arc::clone(&self.0);
-        blocking(move || inner.remove(&name).map_err(|source| inner.failed(source))).await
-    }
-
     /// Keeps a copy, as far as there is room, and gives it.
     pub(super) async fn keep(&self, name: BlobName, arrived: Arrived) -> Result<Arc<File>, BlobError> {
         let inner = Arc::clone(&self.0);

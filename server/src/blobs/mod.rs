@@ -196,19 +196,6 @@ impl Blobs {
         names.try_collect().await.map_err(|error| BlobError::of("list", parts.place.clone(), error))
     }
 
-    /// Lets a blob go, which is for retention to say. Another collector's copy stays until
-    /// it makes room for others.
-    #[cfg_attr(not(test), expect(dead_code, reason = "nothing that has a blob is let go yet"))]
-    pub(crate) async fn delete(&self, name: BlobName) -> Result<(), BlobError> {
-        let parts = &self.0;
-        if let Local::Copies(cache) = &parts.local {
-            cache.remove(name).await?;
-        }
-        let name = name.to_string();
-        let deleted = parts.objects.delete(&parts.path(&name)).await;
-        deleted.map_err(|error| BlobError::of("delete", parts.shown(&name), error))
-    }
-
     /// Fails unless blobs can be written, as far as that can be told by writing
     /// something else.
     pub(crate) async fn probe(&self) -> Result<(), BlobError> {
