@@ -81,8 +81,8 @@ pub(super) struct Listed {
     truncated: bool,
 }
 
-impl From<JoinTokenRow> for Shown {
-    fn from(row: JoinTokenRow) -> Self {
+impl Shown {
+    fn of(row: JoinTokenRow, uses: u64) -> Self {
         Self {
             id: row.id,
             group: row.group,
@@ -94,7 +94,7 @@ impl From<JoinTokenRow> for Shown {
             max_per_minute: row.max_per_minute,
             from: row.networks,
             revoked_at: row.revoked_at,
-            uses: row.uses,
+            uses,
             refused: row.refused,
         }
     }
@@ -137,7 +137,7 @@ pub(super) async fn create(
     }
     info!(token = row.id, group = row.group, by = row.created_by, "made a join token");
     let token = token.reveal().to_owned();
-    Ok((StatusCode::CREATED, Json(Created { schema_version: API_SCHEMA, token, shown: row.into() })))
+    Ok((StatusCode::CREATED, Json(Created { schema_version: API_SCHEMA, token, shown: Shown::of(row, 0) })))
 }
 
 fn check(api: &Api, author: &Author, wanted: Wanted) -> Result<NewToken, Problem> {
@@ -177,7 +177,7 @@ pub(super) async fn list(
 ) -> Result<Json<Listed>, Problem> {
     let (_, limit) = ListQuery::check(query)?;
     let reading = api.store.read("read the join tokens", move |view| view.join_tokens(limit + 1));
-    let mut tokens: Vec<Shown> = reading.await?.into_iter().map(Into::into).collect();
+    let mut tokens: Vec<Shown> = reading.await?.into_iter().map(|(row, uses)| Shown::of(row, uses)).collect();
     let truncated = cut(&mut tokens, limit);
     Ok(Json(Listed { schema_version: API_SCHEMA, tokens, truncated }))
 }

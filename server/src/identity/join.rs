@@ -97,7 +97,8 @@ impl JoinTokens {
         }
         let using = self.store.write("use a join token", move |tx| {
             let Some(token) = tx.join_token_of(&hash)? else { return Ok(Err(JoinError::Unknown)) };
-            let uses = tx.join_uses(&token.id, &applicant.key, now - RATE_WINDOW)?;
+            let at_most = token.max_per_minute.unwrap_or(0);
+            let uses = tx.join_uses(&token.id, &applicant.key, now - RATE_WINDOW, at_most)?;
             let judged = judge(&token, &uses, &applicant, now);
             match &judged {
                 Ok(_) => tx.insert_join_use(&token.id, &applicant.key, &applicant.node, now)?,

@@ -311,7 +311,7 @@ async fn who_may_not_join_does_not() {
     let lost = bench.token("gone").await;
     assert_eq!(bench.enroll(&lost, "web-6", &key(4)).await.unwrap_err(), "group-unknown");
     let counted = bench.enroller.store.read("read", |view| view.join_tokens(9)).await.unwrap();
-    let mut uses: Vec<_> = counted.iter().map(|row| (row.uses, row.refused)).collect();
+    let mut uses: Vec<_> = counted.iter().map(|(row, uses)| (*uses, row.refused)).collect();
     uses.sort_unstable();
     assert_eq!(uses, [(1, 0), (1, 0), (1, 1), (1, 1)]);
     let kept = bench.enroller.store.read("read", |view| view.refusals("web-8", 9)).await.unwrap();

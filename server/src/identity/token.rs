@@ -49,7 +49,6 @@ pub(crate) fn new_join_token(
         max_per_minute: token.max_per_minute,
         networks: token.networks,
         revoked_at: None,
-        uses: 0,
         refused: 0,
     };
     Ok((Secret::new(text), row))

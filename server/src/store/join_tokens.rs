@@ -22,8 +22,6 @@ pub(crate) struct JoinTokenRow {
     pub(crate) max_per_minute: Option<u32>,
     pub(crate) networks: Networks,
     pub(crate) revoked_at: Option<Timestamp>,
-    /// How many keys have joined with it.
-    pub(crate) uses: u64,
     /// How often it was brought and refused.
     pub(crate) refused: u64,
 }
@@ -35,12 +33,9 @@ pub(crate) struct JoinUses {
     pub(crate) by_this_key: bool,
     /// The node that the first key asked for.
     pub(crate) first_node: Option<String>,
-    /// By how many keys of late.
+    /// By how many keys of late; not counted further than was asked.
     pub(crate) recent: u64,
 }
-
-const SELECT: &str =
-    "SELECT *, (SELECT count(*) FROM join_uses WHERE token_id = id) AS uses FROM join_tokens";
 
 impl JoinTokenRow {
     fn from_row(row: &Row<'_>) -> SqlResult<Self> {
@@ -56,7 +51,6 @@ impl JoinTokenRow {
             max_per_minute: row.get("max_per_minute")?,
             networks: row.get::<_, Json<_>>("networks")?.0,
             revoked_at: row.get::<_, Option<Micros>>("revoked_at")?.map(|time| time.0),
-            uses: row.get("uses")?,
             refused: row.get("refused")?,
         })
     }
@@ -65,14 +59,17 @@ impl JoinTokenRow {
 impl View<'_> {
     /// The token that hashes to `hash`.
     pub(crate) fn join_token_of(&self, hash: &TokenHash) -> Result<Option<JoinTokenRow>, StoreError> {
-        let sql = format!("{SELECT} WHERE hash = ?1");
-        self.row("read a join token", &sql, params![hash.as_bytes()], JoinTokenRow::from_row)
+        let sql = "SELECT * FROM join_tokens WHERE hash = ?1";
+        self.row("read a join token", sql, params![hash.as_bytes()], JoinTokenRow::from_row)
     }
 
-    /// The newest tokens, the newest first.
-    pub(crate) fn join_tokens(&self, limit: usize) -> Result<Vec<JoinTokenRow>, StoreError> {
-        let sql = format!("{SELECT} ORDER BY created_at DESC, id LIMIT ?1");
-        self.rows("read the join tokens", &sql, params![limit], JoinTokenRow::from_row)
+    /// The newest tokens, the newest first, and how many keys have joined with each.
+    pub(crate) fn join_tokens(&self, limit: usize) -> Result<Vec<(JoinTokenRow, u64)>, StoreError> {
+        let sql = "SELECT *, (SELECT count(*) FROM join_uses WHERE token_id = id) AS uses FROM join_tokens \
+             ORDER BY created_at DESC, id LIMIT ?1";
+        self.rows("read the join tokens", sql, params![limit], |row| {
+            Ok((JoinTokenRow::from_row(row)?, row.get("uses")?))
+        })
     }
 
     /// The ids of the tokens that a node can still join a group with.
@@ -83,21 +80,23 @@ impl View<'_> {
         self.rows("read a group's join tokens", sql, params![group, Micros(now)], |row| row.get(0))
     }
 
-    /// How a token was used, also by `key`; recently is from `since` on.
+    /// How a token was used, also by `key`; recently is from `since` on, and counted up to
+    /// `at_most`, since a fleet may join at once.
     pub(crate) fn join_uses(
         &self,
         token_id: &str,
         key: &str,
         since: Timestamp,
+        at_most: u32,
     ) -> Result<JoinUses, StoreError> {
         let action = "read a join token's uses";
         let sql = "SELECT EXISTS (SELECT 1 FROM join_uses WHERE token_id = ?1 AND key = ?2), \
              (SELECT node FROM join_uses WHERE token_id = ?1 ORDER BY at LIMIT 1), \
-             (SELECT count(*) FROM join_uses WHERE token_id = ?1 AND at >= ?3)";
+             (SELECT count(*) FROM (SELECT 1 FROM join_uses WHERE token_id = ?1 AND at >= ?3 LIMIT ?4) AS recent)";
         let read = |row: &Row<'_>| {
             Ok(JoinUses { by_this_key: row.get(0)?, first_node: row.get(1)?, recent: row.get(2)? })
         };
-        let uses = self.row(action, sql, params![token_id, key, Micros(since)], read)?;
+        let uses = self.row(action, sql, params![token_id, key, Micros(since), at_most], read)?;
         Ok(uses.unwrap_or(JoinUses { by_this_key: false, first_node: None, recent: 0 }))
     }
 }
