@@ -1,4 +1,4 @@
-//! What a leader does: it judges, looks for silence, and dispatches.
+//! What a leader does: it judges, looks for silence, dispatches, and removes what is old.
 
 use std::sync::Arc;
 
@@ -13,6 +13,7 @@ use crate::leader::Term;
 use crate::liveness::{FLUSH_INTERVAL, Liveness};
 use crate::metrics::Metrics;
 use crate::policy::Policy;
+use crate::retention::Remover;
 use crate::serve::{new_action_id, random};
 
 /// What it is done with.
@@ -46,6 +47,12 @@ impl Duties {
             lag,
             metrics: self.metrics.judging.clone(),
         };
+        let remover = Remover {
+            store: store.clone(),
+            periods: self.config.retention.clone(),
+            clock: Arc::clone(&self.clock),
+            removed: self.metrics.removed.clone(),
+        };
         let outbox = Arc::new(Outbox {
             store,
             driver: Arc::clone(&self.driver),
@@ -58,6 +65,7 @@ impl Duties {
         let mut parts = JoinSet::new();
         let judge_over = over.clone();
         parts.spawn(async move { judge.run(judge_over).await });
+        parts.spawn(remover.run(over.clone()));
         parts.spawn(outbox.run(over));
         parts
     }

@@ -27,6 +27,7 @@ mod plan;
 mod policy;
 mod record;
 mod report;
+mod retention;
 mod scope;
 mod selftest;
 mod serve;

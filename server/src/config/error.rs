@@ -47,6 +47,10 @@ pub(crate) enum ConfigError {
     Database(#[source] Box<AddressError>),
     #[error("`{key}` is {value}; {mend}")]
     Value { key: &'static str, value: String, mend: &'static str },
+    #[error(
+        "`{kind}` of [retention] is {value}; write a time of at least a day, in hours, days or weeks, such as \"400d\""
+    )]
+    Retention { kind: &'static str, value: String },
     #[error("{what} {name:?} must be 1 to {limit} printable characters without \"/\", and not dots alone", limit = super::MAX_NAME_CHARS)]
     Name { what: &'static str, name: String },
     #[error("{what} {name:?} stands twice; give each its own name")]

@@ -7,6 +7,7 @@ use jiff::SignedDuration;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use super::retention::RetentionTable;
 use super::{ConfigError, Mode};
 
 /// `server.toml`.
@@ -61,6 +62,10 @@ pub(super) struct ConfigFile {
     /// For how long requests are still taken after the collector was told to stop, such
     /// as `"5s"`, so that balancers see that it is not ready; none unless said otherwise.
     pub(super) drain_delay: Option<SignedDuration>,
+    /// How long records are kept, by kind, such as `reports = "400d"`; for ever unless
+    /// said otherwise.
+    #[serde(default)]
+    pub(super) retention: RetentionTable,
     #[serde(default)]
     pub(super) group: Vec<GroupTable>,
     #[serde(default)]

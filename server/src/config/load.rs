@@ -55,6 +55,7 @@ pub(super) fn config(path: &Path) -> Result<Config, ConfigError> {
         retry_schedule: retry_schedule(file.retry_schedule)?,
         blobs,
         drain_delay: drain_delay(file.drain_delay.unwrap_or_default())?,
+        retention: file.retention.check()?,
         groups: Groups::declared(groups),
         nodes: Nodes::default(),
         webhooks,

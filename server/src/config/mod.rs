@@ -12,6 +12,7 @@ mod groups;
 mod identity;
 mod load;
 mod nodes;
+mod retention;
 mod secrets;
 #[cfg(test)]
 mod tests;
@@ -34,6 +35,7 @@ pub(crate) use groups::Groups;
 pub(crate) use identity::{IdentitySettings, host_name};
 pub(crate) use load::check_name;
 pub(crate) use nodes::{Node, Nodes, Standing};
+pub(crate) use retention::Retention;
 pub(crate) use secrets::{SecretError, TokenHash, WebhookSecret, read_secret};
 
 use crate::blobs::BlobSettings;
@@ -70,6 +72,8 @@ pub(crate) struct Config {
     pub(crate) blobs: BlobSettings,
     /// For how long requests are still taken after the collector was told to stop.
     pub(crate) drain_delay: Duration,
+    /// How long records are kept.
+    pub(crate) retention: Retention,
     /// As declared here and in the store; they change while the collector runs.
     pub(crate) groups: Groups,
     /// Those that are enrolled; they come and go while the collector runs.

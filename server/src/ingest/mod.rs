@@ -381,8 +381,10 @@ fn store(tx: &Tx<'_>, checked: &Checked, now: Timestamp) -> Result<Stored, Store
             Place::Newest { chain, note } => (chain, false, note),
         };
     let id = tx.insert_report(&row(checked, chain, late, now), body)?;
-    if let Some(set) = &checked.set {
-        tx.keep_finding_set(&checked.findings_digest, report.findings().len() as u64, set)?;
+    match &checked.set {
+        Some(set) => tx.keep_finding_set(&checked.findings_digest, report.findings().len() as u64, set)?,
+        None if report.findings().is_empty() => {}
+        None => tx.keep_known_set(&checked.findings_digest, report.findings())?,
     }
     if let Some(chain_note) = chain_note {
         tx.insert_chain_note(node, now, report.sequence, &chain_note)?;

@@ -1,5 +1,6 @@
 mod enrolled;
 mod regrouped;
+mod removed;
 mod restart;
 
 use congruent_protocol::action::{ActionState, Order};

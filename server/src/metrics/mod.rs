@@ -43,6 +43,8 @@ pub(crate) struct Metrics {
     pub(crate) enrolments: Enrolments,
     pub(crate) liveness: Liveness,
     pub(crate) store: Store,
+    /// Records that were removed since they were old enough, by kind.
+    pub(crate) removed: ByWord,
     /// Whether this collector does the leader's work.
     pub(crate) leading: Gauge,
 }
@@ -224,6 +226,8 @@ impl Metrics {
         all.register("store_writes_failed", "Writes that failed", failed.clone());
         let help = "Transactions that met those of other collectors, and were run again";
         all.register("store_conflicts", help, conflicts.clone());
+        let help = "Records that were removed since they were as old as [retention] says, by kind";
+        all.register("records_removed", help, self.removed.clone());
         all.register("leading", "1 where this collector leads, else 0", self.leading.clone());
         all.register("store_losses", "Times that the connection to the database was lost", lost.clone());
     }

@@ -14,6 +14,7 @@ use super::coverage::NodeCoverage;
 use super::evidence::{Evidence, NodeEvidence};
 use crate::record::{ActionRecord, AuditRecord, DecisionRecord, RefusalRecord, Transition};
 use crate::scope::Scope;
+use crate::store::RemovalRow;
 
 /// The version of the JSON of reports.
 const REPORT_SCHEMA: u32 = 1;
@@ -35,6 +36,9 @@ pub(super) struct Document<'a> {
     refusals: &'a [RefusalRecord],
     audit: &'a [AuditRecord],
     controls: Vec<ControlEvidence>,
+    /// Records that came before `until` were removed, as the configuration says how long
+    /// they are kept: of the time before it the report is not whole.
+    removed: &'a [RemovalRow],
 }
 
 /// From `from` until before `to`; what is said is so as of `as_of`, which is
@@ -121,6 +125,7 @@ impl<'a> Document<'a> {
             actions: &evidence.actions,
             refusals: &evidence.refusals,
             audit: &evidence.audit,
+            removed: &evidence.removed,
         }
     }
 }

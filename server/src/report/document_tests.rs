@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::*;
 use crate::config::Mode;
 use crate::scope::{ScopeGroup, ScopeManifest, ScopeNode};
-use crate::store::{StateRow, SweepTimes};
+use crate::store::{RecordKind, RemovalRow, StateRow, SweepTimes};
 use crate::testing::{added, root_of, tampered, time};
 
 fn scope() -> Scope {
@@ -91,6 +91,7 @@ fn evidence() -> Evidence {
         actions: vec![],
         refusals: vec![],
         audit: vec![],
+        removed: vec![],
     }
 }
 
@@ -160,4 +161,14 @@ fn the_scope_names_manifests_and_signers() {
     let manifest = &report["scope"][0]["groups"][0]["manifests"][0];
     assert_eq!((&manifest["name"], &manifest["signed_by"][0]), (&"web".into(), &"sha256:00".into()));
     assert_eq!(report["policy_digest"], report["scope"][0]["policy_digest"]);
+}
+
+#[test]
+fn what_was_removed_of_the_period_is_told() {
+    let whole = evidence();
+    assert_eq!(rendered(&whole, "2026-05-01T00:00:00Z")["removed"], serde_json::json!([]));
+    let removal = RemovalRow { kind: RecordKind::Reports, until: time("2026-03-05T00:00:00Z"), count: 12 };
+    let report = rendered(&Evidence { removed: vec![removal], ..whole }, "2026-05-01T00:00:00Z");
+    let removed = serde_json::json!([{"kind": "reports", "until": "2026-03-05T00:00:00Z", "count": 12}]);
+    assert_eq!(report["removed"], removed);
 }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::Period;
 use crate::record::{ActionRecord, AuditRecord, DecisionRecord, RefusalRecord};
 use crate::scope::{Scope, ScopeNode};
-use crate::store::{ActionFilter, EnrolmentRow, StateRow, StoreError, SweepTimes, View};
+use crate::store::{ActionFilter, EnrolmentRow, RemovalRow, StateRow, StoreError, SweepTimes, View};
 
 /// A limit that cuts nothing: the greatest that the store takes.
 const ALL: usize = i64::MAX as usize;
@@ -28,6 +28,8 @@ pub(super) struct Evidence {
     pub(super) refusals: Vec<RefusalRecord>,
     /// What operators changed, and were refused.
     pub(super) audit: Vec<AuditRecord>,
+    /// What of the period, or of the time just before it, may be gone.
+    pub(super) removed: Vec<RemovalRow>,
 }
 
 /// What is so of a node.
@@ -67,6 +69,7 @@ pub(super) fn read(view: &View<'_>, period: Period) -> Result<Evidence, StoreErr
         decisions: view.decisions_between(from, to)?.into_iter().map(Into::into).collect(),
         refusals: view.refusals_between(from, to)?.into_iter().map(Into::into).collect(),
         audit: view.audit_between(from, to)?.into_iter().map(Into::into).collect(),
+        removed: view.removals_after(from)?,
         nodes,
         scopes,
     })

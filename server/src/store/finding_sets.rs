@@ -30,4 +30,17 @@ impl Tx<'_> {
         let sql = "INSERT INTO finding_sets (digest, count, body) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
         self.execute("keep a set of findings", sql, params![Word(digest), count, json]).map(drop)
     }
+
+    /// Keeps a set that was known when its report was read, in case it was removed since.
+    pub(crate) fn keep_known_set(&self, digest: &Digest, findings: &[Finding]) -> Result<(), StoreError> {
+        let sql = "SELECT 1 FROM finding_sets WHERE digest = ?1";
+        let known = self.row("look for a set of findings", sql, params![Word(digest)], |_| Ok(()))?;
+        if known.is_some() {
+            return Ok(());
+        }
+        let json = serde_json::to_vec(findings).expect("findings always serialise");
+        let sql = "INSERT INTO finding_sets (digest, count, body) VALUES (?1, ?2, ?3)";
+        let values = params![Word(digest), findings.len(), Packed(json)];
+        self.execute("keep a set of findings", sql, values).map(drop)
+    }
 }

@@ -30,6 +30,7 @@ mod outbox;
 mod period;
 mod readers;
 mod reports;
+mod retention;
 #[cfg(test)]
 mod rows;
 mod schema;
@@ -69,6 +70,7 @@ pub(crate) use operators::OperatorRow;
 pub(crate) use outbox::{DeliveryRow, DueDelivery};
 pub(crate) use period::SweepTimes;
 pub(crate) use reports::{NewReport, ReportRow};
+pub(crate) use retention::{RecordKind, RemovalRow, SHELVES, Shelf};
 pub(crate) use shared::{Changes, Sharing};
 pub(crate) use tally::Tally;
 pub(crate) use trouble::{ChainNoteRow, RefusalRow};

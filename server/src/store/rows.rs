@@ -1,5 +1,6 @@
-//! For tests: rows in every table that a file of SQLite has, whatever its version.
+//! For tests: rows in every table of a database, whatever its version.
 
+use super::sql::{Connection, params};
 use super::tables::TABLES;
 
 /// Puts `rows` rows into every table.
@@ -23,6 +24,29 @@ pub(super) fn fill(connection: &mut rusqlite::Connection, rows: i64) {
     transaction.commit().unwrap();
 }
 
+/// Puts the rows of a file of SQLite of the same version into PostgreSQL's tables.
+pub(super) fn fill_postgres(connection: &Connection, like: &rusqlite::Connection, rows: i64) {
+    for table in TABLES {
+        let kinds = columns(like, table.name);
+        let rows = if matches!(table.name, "probe" | "shared") { 1 } else { rows };
+        for row in (1..=rows).filter(|_| !kinds.is_empty()) {
+            let value =
+                |(name, kind, optional): &(String, String, bool)| match value(name, kind, *optional, row)
+                    .as_str()
+                {
+                    number if FLAGS.contains(&name.as_str()) => (number == "1").to_string(),
+                    bytes if bytes.starts_with("x'") => format!("CAST('\\x{} AS BYTEA)", &bytes[2..]),
+                    other => other.to_owned(),
+                };
+            let names: Vec<_> = kinds.iter().map(|(name, ..)| name.as_str()).collect();
+            let values: Vec<_> = kinds.iter().map(value).collect();
+            let (table, names, values) = (table.name, names.join(", "), values.join(", "));
+            let sql = format!("INSERT INTO {table} ({names}) VALUES ({values}) ON CONFLICT DO NOTHING");
+            connection.execute(&sql, params![]).unwrap_or_else(|error| panic!("{sql}: {error}"));
+        }
+    }
+}
+
 /// Of each column of a table its name, its kind, and whether it may be null.
 pub(super) fn columns(connection: &rusqlite::Connection, table: &str) -> Vec<(String, String, bool)> {
     let sql = format!("SELECT name, type, NOT \"notnull\" AND pk = 0 FROM pragma_table_info('{table}')");
@@ -31,14 +55,15 @@ pub(super) fn columns(connection: &rusqlite::Connection, table: &str) -> Vec<(St
     read.collect::<Result<_, _>>().unwrap()
 }
 
+/// Columns that are true or false.
+const FLAGS: &[&str] = &["late", "conditional", "judged", "in_flight", "is_reusable", "is_deleted"];
+
 /// A value for a column, by its name and kind.
 fn value(column: &str, kind: &str, is_optional: bool, row: i64) -> String {
     match (column, kind) {
         // What refers to other rows does so to those of the same number.
         ("action_id" | "token_id", _) => format!("'id-{row}'"),
-        ("late" | "conditional" | "judged" | "in_flight" | "is_reusable" | "is_deleted", _) => {
-            (row % 2).to_string()
-        }
+        (flag, _) if FLAGS.contains(&flag) => (row % 2).to_string(),
         _ if is_optional && row % 3 == 0 => "NULL".to_owned(),
         ("state", _) => "'congruent'".to_owned(),
         ("verdict", _) => "'none'".to_owned(),

@@ -84,6 +84,7 @@ pub(super) const TABLES: &[Table] = &[
     table("shared", ID, "id generation"),
     table("leases", NAME, "name holder token beat"),
     table("writers", ID_TEXT, "id batch at"),
+    table("removals", &[Key::Text("kind")], "kind until count"),
 ];
 
 const fn counted(name: &'static str, columns: &'static str) -> Table {

@@ -7,7 +7,10 @@ use crate::store::sql::{Condition, Connection, Next, Purpose, SqlError, SqlResul
 use crate::store::{Database, StoreError};
 
 /// PostgreSQL came with version 7.
-pub(super) const MIGRATIONS: [Migration; 1] = [(7, include_str!("../migrations/postgres/0007_initial.sql"))];
+pub(super) const MIGRATIONS: [Migration; 2] = [
+    (7, include_str!("../migrations/postgres/0007_initial.sql")),
+    (8, include_str!("../migrations/postgres/0008_retention.sql")),
+];
 
 /// The table that says the version. Its name is the mark that a database is ours.
 const VERSIONS: &str = "congruent_schema";
@@ -15,9 +18,18 @@ const VERSIONS: &str = "congruent_schema";
 const TRIES: u32 = 20;
 
 pub(super) fn migrate(connection: &Connection, database: &Database) -> Result<(), StoreError> {
+    bring(connection, database, &MIGRATIONS)
+}
+
+/// Brings a database by these migrations to the version of the last.
+pub(super) fn bring(
+    connection: &Connection,
+    database: &Database,
+    migrations: &[Migration],
+) -> Result<(), StoreError> {
     let mut tries = 0;
     loop {
-        match try_migrate(connection, database) {
+        match try_bring(connection, database, migrations) {
             Err(StoreError::Migrate { source, .. })
                 if tries < TRIES && (source.condition() == Condition::Conflict || source.is_duplicate()) =>
             {
@@ -29,7 +41,11 @@ pub(super) fn migrate(connection: &Connection, database: &Database) -> Result<()
     }
 }
 
-fn try_migrate(connection: &Connection, database: &Database) -> Result<(), StoreError> {
+fn try_bring(
+    connection: &Connection,
+    database: &Database,
+    migrations: &[Migration],
+) -> Result<(), StoreError> {
     let failed = |version| move |source| StoreError::Migrate { version, source };
     let making = format!(
         "CREATE TABLE IF NOT EXISTS {VERSIONS} (id BIGINT PRIMARY KEY CHECK (id = 1), version BIGINT NOT NULL); \
@@ -38,7 +54,7 @@ fn try_migrate(connection: &Connection, database: &Database) -> Result<(), Store
     if version(connection)? == 0 {
         connection.batch(&making).map_err(failed(0))?;
     }
-    for (version, migration) in MIGRATIONS {
+    for &(version, migration) in migrations {
         let bring = || {
             let found = read_version(connection, "FOR UPDATE").map_err(failed(version))?;
             check_not_newer(found, database)?;

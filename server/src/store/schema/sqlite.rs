@@ -7,7 +7,7 @@ use crate::store::error::to;
 use crate::store::sql::SqlError;
 use crate::store::{Database, StoreError};
 
-pub(super) const MIGRATIONS: [Migration; 7] = [
+pub(super) const MIGRATIONS: [Migration; 8] = [
     (1, include_str!("../migrations/sqlite/0001_initial.sql")),
     (2, include_str!("../migrations/sqlite/0002_identity.sql")),
     (3, include_str!("../migrations/sqlite/0003_operators.sql")),
@@ -15,6 +15,7 @@ pub(super) const MIGRATIONS: [Migration; 7] = [
     (5, include_str!("../migrations/sqlite/0005_sealed_reports.sql")),
     (6, include_str!("../migrations/sqlite/0006_node_list.sql")),
     (7, include_str!("../migrations/sqlite/0007_shared.sql")),
+    (8, include_str!("../migrations/sqlite/0008_retention.sql")),
 ];
 
 /// Marks a database as ours: "Cong".

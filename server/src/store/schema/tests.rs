@@ -84,12 +84,51 @@ fn a_migration_that_is_cut_off_leaves_the_version_before_it_and_is_made_up_for()
     }
 }
 
+/// A database on PostgreSQL of the version before a migration, with rows in every table.
+fn made_before(database: &Database, migration: usize) -> Connection {
+    let connection = connect(database);
+    postgres::bring(&connection, database, &postgres::MIGRATIONS[..migration]).unwrap();
+    if migration > 0 {
+        let (version, _) = postgres::MIGRATIONS[migration - 1];
+        let dir = tempfile::tempdir().unwrap();
+        let like = made(&dir.path().join("like.db"), version);
+        rows::fill_postgres(&connection, &like, ROWS);
+    }
+    connection
+}
+
+fn connect(database: &Database) -> Connection {
+    let Database::Postgres(server) = database else { panic!("{database} is no PostgreSQL") };
+    Connection::Postgres(Box::new(server.connect(None).unwrap()))
+}
+
+/// What PostgreSQL's tables hold that were there already, as text.
+fn held_on_postgresql(connection: &Connection, version: i64) -> Vec<(String, Vec<String>)> {
+    let dir = tempfile::tempdir().unwrap();
+    let like = made(&dir.path().join("like.db"), version);
+    let of = |(table, columns): (&str, Vec<String>)| {
+        let texts: Vec<_> =
+            columns.iter().map(|column| format!("coalesce(CAST({column} AS TEXT), '-')")).collect();
+        let sql = format!("SELECT {} AS row FROM {table} ORDER BY 1", texts.join(" || ', ' || "));
+        let mut rows = Vec::new();
+        let read = &mut |row: &super::super::sql::Row<'_>| {
+            rows.push(row.get::<_, String>(0)?);
+            Ok(super::super::sql::Next::Wanted)
+        };
+        connection.each(&sql, params![], read).unwrap();
+        (table.to_owned(), rows)
+    };
+    // Whoever opens it signs there.
+    columns(&like).into_iter().filter(|(table, _)| *table != "writers").map(of).collect()
+}
+
 #[test]
-fn on_postgresql_a_migration_that_is_cut_off_leaves_nothing_and_is_made_up_for() {
-    let database = postgres();
-    let Database::Postgres(server) = &database else { panic!("{database} is no PostgreSQL") };
-    let connection = Connection::Postgres(Box::new(server.connect(None).unwrap()));
-    for (version, migration) in postgres::MIGRATIONS {
+fn on_postgresql_every_version_becomes_the_current_one_also_when_that_was_cut_off() {
+    for (before, (version, migration)) in postgres::MIGRATIONS.into_iter().enumerate() {
+        let database = postgres();
+        let connection = made_before(&database, before);
+        let found = postgres::version(&connection).unwrap();
+        let held = (found > 0).then(|| held_on_postgresql(&connection, found));
         let failing = format!("{migration}; SELECT nothing FROM nowhere");
         let cut_off = connection.transact(
             super::super::sql::Purpose::Write,
@@ -98,12 +137,17 @@ fn on_postgresql_a_migration_that_is_cut_off_leaves_nothing_and_is_made_up_for()
         );
         cut_off.unwrap_err();
         // And a connection that is lost before the commit.
-        let lost = Connection::Postgres(Box::new(server.connect(None).unwrap()));
+        let lost = connect(&database);
         lost.batch(&format!("BEGIN; {migration}; SELECT 1")).unwrap();
         drop(lost);
         assert!(postgres::version(&connection).unwrap() < version);
-        postgres::migrate(&connection, &database).unwrap();
+        drop(connection);
+        drop(Store::open(&database).unwrap());
+        let connection = connect(&database);
         assert_eq!(postgres::version(&connection).unwrap(), VERSION);
+        if let Some(held) = held {
+            assert!(held.len() >= 20 && held.iter().all(|(_, rows)| !rows.is_empty()), "{held:?}");
+            assert_eq!(held_on_postgresql(&connection, found), held, "from version {found}");
+        }
     }
-    drop(Store::open(&database).unwrap());
 }
