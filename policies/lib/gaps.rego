@@ -31,7 +31,10 @@ kinds := [sprintf("%d %s", [n, kind]) |
 	n > 0
 ]
 
+# Named one by one: whoever reads all of the coverage reads what differs at every sweep.
+listed := [input.coverage.unreadable, input.coverage.unstable]
+
 described := [sprintf("%s (%s)", [text.shorten(gap.path, text.most_path), text.shorten(gap.reason, 100)]) |
-	some kind in ["unreadable", "unstable"]
-	some gap in input.coverage[kind]
+	some gaps in listed
+	some gap in gaps
 ]

@@ -35,9 +35,8 @@ reasons contains sprintf("Nothing was heard for %s.", [text.duration(input.silen
 
 reasons contains "Nothing was heard for too long." if not is_number(input.silent_for_seconds)
 
-reasons contains "It has never reported." if not input.report
-
-reasons contains "It has never reported." if input.report == null
+# A report has this, whatever it says.
+reasons contains "It has never reported." if not is_boolean(input.report.conditional)
 
 reasons contains sprintf("When it was last heard, it had %s from what was baked.", [text.quantity(
 	input.findings_total,

@@ -11,6 +11,7 @@ use regorus::{Engine, LimitError, Value};
 
 use super::error::PolicyError;
 use super::input::PolicyInput;
+use super::reads::{Given, Reads};
 use super::source::{self, Source};
 use super::{calls, embedded, outcome, self_check};
 
@@ -31,6 +32,8 @@ pub(crate) struct Policy {
     engine: Engine,
     digest: Digest,
     time_limit: Duration,
+    reads: Reads,
+    given: Given,
 }
 
 impl Policy {
@@ -70,8 +73,21 @@ impl Policy {
         if let Some(what) = input.contradiction() {
             return Err(PolicyError::Contradiction { node: input.subject().node.clone(), what });
         }
-        let json = serde_json::to_string(input).expect("inputs always serialise");
-        let value = self.evaluate(ENTRY_POINT, &json)?;
+        let read = serde_json::to_value(input).expect("inputs always serialise");
+        let ground = self.reads.digest(&read);
+        if let Some(given) = ground.as_ref().and_then(|ground| self.given.on(ground)) {
+            return Ok(given);
+        }
+        let decision = self.ask(input, read)?;
+        if let Some(ground) = ground {
+            self.given.keep(ground, &decision);
+        }
+        Ok(decision)
+    }
+
+    /// Asks the rules about an input, given also as JSON, whatever they said before.
+    fn ask(&self, input: &PolicyInput, json: serde_json::Value) -> Result<Decision, PolicyError> {
+        let value = self.evaluate(ENTRY_POINT, json.into())?;
         if value == Value::Undefined {
             let environment = input.subject().environment.clone();
             return Err(PolicyError::Undefined { state: input.state(), environment });
@@ -81,10 +97,11 @@ impl Policy {
         outcome::decision(serde_json::from_str(&json).map_err(|error| shape(error.to_string()))?)
     }
 
-    /// The value of `rule` for an input in JSON, on an engine of its own.
-    fn evaluate(&self, rule: &str, input: &str) -> Result<Value, PolicyError> {
+    /// The value of `rule` for an input, on an engine of its own.
+    fn evaluate(&self, rule: &str, input: Value) -> Result<Value, PolicyError> {
         let mut engine = self.engine.clone();
-        let outcome = engine.set_input_json(input).and_then(|()| engine.eval_rule(rule.to_owned()));
+        engine.set_input(input);
+        let outcome = engine.eval_rule(rule.to_owned());
         outcome.map_err(|error| match error.downcast_ref::<LimitError>() {
             Some(LimitError::TimeLimitExceeded { .. }) => PolicyError::TimeLimit { limit: self.time_limit },
             _ => {
@@ -102,7 +119,9 @@ impl Policy {
         require_entry_point(&engine)?;
         calls::check(engine.get_modules())?;
         compile(&mut engine)?;
-        let policy = Self { engine, digest: source::digest(sources), time_limit };
+        let reads = Reads::of(engine.get_modules());
+        let digest = source::digest(sources);
+        let policy = Self { engine, digest, time_limit, reads, given: Given::default() };
         self_check::run(&policy)?;
         Ok(policy)
     }

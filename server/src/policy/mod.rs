@@ -14,6 +14,7 @@ mod engine;
 mod error;
 mod input;
 mod outcome;
+mod reads;
 mod self_check;
 mod source;
 mod summary;

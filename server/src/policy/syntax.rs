@@ -15,7 +15,11 @@ pub(super) struct Call<'a> {
 }
 
 /// The path of a reference, with dots; of its beginning, where the rest is computed.
-pub(super) fn path(mut reference: &Expr) -> String {
+pub(super) fn path(reference: &Expr) -> String {
+    parts(reference).join(".")
+}
+
+fn parts(mut reference: &Expr) -> Vec<String> {
     let mut parts = Vec::new();
     loop {
         match reference {
@@ -37,7 +41,7 @@ pub(super) fn path(mut reference: &Expr) -> String {
         }
     }
     parts.reverse();
-    parts.join(".")
+    parts
 }
 
 /// The module's package, such as `data.congruent`.
@@ -52,6 +56,28 @@ pub(super) fn place(span: &Span) -> String {
 
 /// Every call in a rule.
 pub(super) fn calls(rule: &Rule) -> Vec<Call<'_>> {
+    walk(rule).calls
+}
+
+/// Where a module's rules read the input: each place as its path from the input's root, as
+/// far as that is not computed.
+pub(super) fn inputs(module: &Module) -> Vec<Vec<String>> {
+    let imports = module.imports.iter().filter_map(|import| input(&import.refr));
+    let rules = module.policy.iter().flat_map(|rule| walk(rule).inputs);
+    imports.chain(rules).collect()
+}
+
+/// The path of a reference into the input.
+fn input(reference: &Expr) -> Option<Vec<String>> {
+    let mut parts = parts(reference).into_iter();
+    // What is written with an escape is not the name that it stands for.
+    (parts.next()? == INPUT).then(|| parts.take_while(|part| !part.contains('\\')).collect())
+}
+
+/// What rules call their input.
+const INPUT: &str = "input";
+
+fn walk(rule: &Rule) -> Walk<'_> {
     let mut walk = Walk::default();
     match rule {
         Rule::Spec { head, bodies, .. } => {
@@ -66,13 +92,14 @@ pub(super) fn calls(rule: &Rule) -> Vec<Call<'_>> {
     while let Some(expression) = walk.pending.pop() {
         walk.expression(expression);
     }
-    walk.calls
+    walk
 }
 
 #[derive(Default)]
 struct Walk<'a> {
     pending: Vec<&'a Expr>,
     calls: Vec<Call<'a>>,
+    inputs: Vec<Vec<String>>,
 }
 
 impl<'a> Walk<'a> {
@@ -112,6 +139,10 @@ impl<'a> Walk<'a> {
                     self.calls.push(Call { path: path(target), span: target.span() });
                 }
             }
+            // Whoever puts something in the input's place reads what is put there.
+            if input(&modifier.refr).is_some() {
+                self.inputs.push(Vec::new());
+            }
             self.pending.push(&modifier.r#as);
         }
         match &statement.literal {
@@ -128,14 +159,30 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// A place in the input: its beginnings are not read for themselves, what computes the
+    /// way to it is.
+    fn input(&mut self, mut reference: &'a Expr, read: Vec<String>) {
+        self.inputs.push(read);
+        loop {
+            match reference {
+                Expr::RefDot { refr, .. } => reference = refr,
+                Expr::RefBrack { refr, index, .. } => {
+                    self.pending.push(index);
+                    reference = refr;
+                }
+                _ => return,
+            }
+        }
+    }
+
     fn expression(&mut self, expression: &'a Expr) {
         match expression {
             Expr::String { .. }
             | Expr::RawString { .. }
             | Expr::Number { .. }
             | Expr::Bool { .. }
-            | Expr::Null { .. }
-            | Expr::Var { .. } => {}
+            | Expr::Null { .. } => {}
+            Expr::Var { .. } => self.inputs.extend(input(expression)),
             Expr::Array { items, .. } | Expr::Set { items, .. } => {
                 self.pending.extend(items.iter().map(AsRef::as_ref));
             }
@@ -155,8 +202,14 @@ impl<'a> Walk<'a> {
                 self.pending.extend(params.iter().map(AsRef::as_ref));
             }
             Expr::UnaryExpr { expr, .. } => self.pending.push(expr),
-            Expr::RefDot { refr, .. } => self.pending.push(refr),
-            Expr::RefBrack { refr, index, .. } => self.pending.extend([refr.as_ref(), index.as_ref()]),
+            Expr::RefDot { refr, .. } => match input(expression) {
+                Some(read) => self.input(expression, read),
+                None => self.pending.push(refr),
+            },
+            Expr::RefBrack { refr, index, .. } => match input(expression) {
+                Some(read) => self.input(expression, read),
+                None => self.pending.extend([refr.as_ref(), index.as_ref()]),
+            },
             Expr::BinExpr { lhs, rhs, .. }
             | Expr::BoolExpr { lhs, rhs, .. }
             | Expr::ArithExpr { lhs, rhs, .. }
