@@ -63,6 +63,8 @@ impl Target {
     pub(crate) const DRIFT_REPORTS: Self =
         Self::at_least("drift reports of 10 findings, durable in SQLite", 1_500.0, Unit::PerSecond);
     pub(crate) const DRIFT_P99: Self = Self::at_most("their p99", 250.0, Unit::Milliseconds);
+    pub(crate) const POSTGRES_REPORTS: Self =
+        Self::at_least("drift reports of 10 findings, durable in PostgreSQL", 700.0, Unit::PerSecond);
     pub(crate) const CLEAN_REPORTS: Self =
         Self::at_least("clean-sweep reports, durable", 3_000.0, Unit::PerSecond);
     pub(crate) const CONNECTED_MEMORY: Self = Self::megabytes("memory, 5,000 connections kept", 300.0);

@@ -8,8 +8,9 @@ mod empty;
 
 use anyhow::{Context, Result, ensure};
 use congruent_fleet::Outcome;
+use congruent_postgres::Postgres;
 use congruent_tests::simulated::{Pinned, Simulated};
-use congruent_tests::site::{GROUP, Settings};
+use congruent_tests::site::{GROUP, Settings, Site};
 
 use super::options::Options;
 use super::section::Section;
@@ -37,7 +38,8 @@ pub(crate) fn section(_: &Options) -> Result<Section> {
     pinned.extend(connections()?);
     pinned.extend(herd()?);
     pinned.extend(many_nodes()?);
-    let free = rates(None)?;
+    let mut free = rates(None)?;
+    free.push(postgres()?);
     let text = format!(
         "Simulated nodes over the loopback, each with its own certificate and one kept connection (TLS 1.3, HTTP/2), at a \
          collector with an image of 64 files in a database that syncs at each commit. The empty handler is axum \
@@ -94,6 +96,19 @@ fn rates(pinned: Option<Pinned>) -> Result<Figures> {
         (Target::DRIFT_P99, drift.latency.p99_ms),
         (Target::CLEAN_REPORTS, clean.per_second),
     ])
+}
+
+/// How many drift reports there are in a second where the database is a PostgreSQL beside
+/// the collector, which takes what it needs of the processors.
+fn postgres() -> Result<(Target, f64)> {
+    tell("drift reports, in PostgreSQL");
+    let postgres = Postgres::start()?;
+    let site = Site::small(&[])?.on_postgres(postgres.database()?);
+    let fleet = Simulated::start_at(site, Settings::default(), None)?;
+    let drift =
+        fleet.measure("drifting", &["--nodes", "2000", "--connections", BUSY_NODES, "--duration", LENGTH])?;
+    tell(&drift.to_string());
+    Ok((Target::POSTGRES_REPORTS, drift.kind("drift-report").per_second))
 }
 
 /// What many connections hold in memory.
