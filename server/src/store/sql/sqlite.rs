@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use rusqlite::config::DbConfig;
 use rusqlite::types::{ToSqlOutput, Value as Owned, ValueRef as Stored};
 use rusqlite::{ErrorCode, OpenFlags, params_from_iter};
 
@@ -14,6 +15,9 @@ use super::{Column, Next, Param, Row, SqlError, SqlResult, Unfit, Value, ValueRe
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How large the write-ahead log stays once it was larger, in bytes.
 const LOG_BYTES_KEPT: i64 = 16 << 20;
+/// After how many pages in it they are put into the file: pages that are written again and
+/// again go there once.
+const LOG_PAGES: i64 = LOG_BYTES_KEPT / 4096;
 /// Statements that are kept prepared.
 const PREPARED: usize = 256;
 /// After how many of SQLite's instructions a read looks at the time.
@@ -39,6 +43,7 @@ impl Sqlite {
         // Without URIs: a path is a path.
         let this = Self::open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         this.connection.pragma_update_and_check(None, "journal_size_limit", LOG_BYTES_KEPT, |_| Ok(()))?;
+        this.connection.pragma_update_and_check(None, "wal_autocheckpoint", LOG_PAGES, |_| Ok(()))?;
         Ok(this)
     }
 
@@ -64,6 +69,8 @@ impl Sqlite {
     fn open(path: &Path, flags: OpenFlags) -> rusqlite::Result<Self> {
         let connection =
             rusqlite::Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        // Otherwise statements that meet a partial index are planned anew for each value.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.set_prepared_statement_cache_capacity(PREPARED);
         Ok(Self { connection, limit: None })
