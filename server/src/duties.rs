@@ -6,8 +6,10 @@ use jiff::SignedDuration;
 use tokio::task::JoinSet;
 
 use crate::clock::Clock;
+use crate::computing::Computing;
 use crate::config::Config;
 use crate::dispatch::{Outbox, WebhookDriver};
+use crate::ingest::Fresh;
 use crate::judge::{Judge, Signals};
 use crate::leader::Term;
 use crate::liveness::{FLUSH_INTERVAL, Liveness};
@@ -24,7 +26,9 @@ pub(crate) struct Duties {
     pub(crate) driver: Arc<WebhookDriver>,
     pub(crate) signals: Signals,
     pub(crate) liveness: Arc<Liveness>,
+    pub(crate) fresh: Arc<Fresh>,
     pub(crate) metrics: Metrics,
+    pub(crate) computing: Computing,
 }
 
 impl Duties {
@@ -44,8 +48,10 @@ impl Duties {
             ready: (self.clock)(),
             signals: signals.clone(),
             liveness: Arc::clone(&self.liveness),
+            fresh: Arc::clone(&self.fresh),
             lag,
             metrics: self.metrics.judging.clone(),
+            computing: self.computing.clone(),
         };
         let remover = Remover {
             store: store.clone(),

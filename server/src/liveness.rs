@@ -13,7 +13,7 @@ use tracing::warn;
 use crate::ingest::chain_of;
 use crate::metrics::{self, Stopwatch};
 use crate::serve::stopped;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 /// When each node was heard of.
 #[derive(Debug, Default)]
@@ -25,6 +25,8 @@ pub(crate) struct Liveness {
 const BOOTS: usize = 8;
 /// How often the store is told.
 pub(crate) const FLUSH_INTERVAL: Duration = Duration::from_secs(30);
+/// Of how many nodes in one transaction.
+const NOTED_AT_ONCE: usize = 500;
 
 #[derive(Debug)]
 struct Heard {
@@ -121,7 +123,7 @@ pub(crate) async fn flush(
         let heard = liveness.take_unnoted();
         if !heard.is_empty() {
             let begun = Stopwatch::start();
-            let noted = store.write("note signs of life", move |tx| tx.note_heard(&heard)).await;
+            let noted = note(&store, heard).await;
             begun.stop(&metrics.took);
             if noted.is_ok() { &metrics.flushed } else { &metrics.failed }.inc();
             if let Err(error) = noted {
@@ -132,6 +134,14 @@ pub(crate) async fn flush(
             return;
         }
     }
+}
+
+/// Writes some at a time: whoever else writes waits for no more than that.
+async fn note(store: &Store, heard: Vec<(String, Timestamp)>) -> Result<(), StoreError> {
+    for some in heard.chunks(NOTED_AT_ONCE).map(<[_]>::to_vec) {
+        store.write("note signs of life", move |tx| tx.note_heard(&some)).await?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -2,12 +2,14 @@
 //!
 //! `main` only maps an outcome to an exit code: 0, or 2 for what went wrong.
 
+mod apart;
 mod api;
 mod blobs;
 mod cli;
 mod client;
 mod clock;
 mod cmdb;
+mod computing;
 mod config;
 mod dispatch;
 mod duties;
@@ -23,6 +25,7 @@ mod liveness;
 mod manifests;
 mod metrics;
 mod operators;
+mod packed;
 mod plan;
 mod policy;
 mod record;
@@ -44,6 +47,11 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use congruent_protocol::path::escape;
+
+/// What a fleet sends is made by one thread and let go of by another, again and again;
+/// the system's allocator is slow at that, and keeps what it was given once.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     match cli::run(cli::Cli::parse()) {

@@ -104,6 +104,13 @@ pub(crate) fn plan(situation: &Situation<'_>) -> Plan {
     }
 }
 
+/// Whether nothing is to be done, whatever else is so: nothing is called for, and nothing
+/// waits.
+pub(crate) fn is_idle(verdict: Option<Verdict>, action: Option<&Action>) -> bool {
+    let waits = |action: &Action| matches!(action.state, ActionState::Held | ActionState::Proposed);
+    !verdict.is_some_and(is_action) && !action.is_some_and(waits)
+}
+
 /// Of an order that waits. It goes out only while it is called for: what it was
 /// planned under may be another configuration than today's. What merely cannot
 /// be seen any more takes nothing back for good.

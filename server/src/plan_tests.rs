@@ -215,3 +215,33 @@ fn after_the_cool_down_a_failed_action_is_tried_anew() {
     case.failed.as_mut().unwrap().updated_at = time("2026-02-28T11:00:00Z");
     assert_eq!(check(&case), ordered("confirmed by the full sweeps 1 and 2"));
 }
+
+/// Most judgements are of nodes about which nothing is to be done, and the rest of their
+/// situations is not read.
+#[test]
+fn of_what_is_idle_nothing_comes_whatever_else_is_so() {
+    use ActionState::{Dispatched, Failed, Held, Proposed, Withdrawn};
+    let states = [Held, Proposed, Dispatched, Failed, Withdrawn].map(action);
+    let verdicts = [
+        None,
+        Some(Verdict::None),
+        Some(Verdict::Observe),
+        Some(Verdict::Quarantine),
+        Some(Verdict::Replace),
+    ];
+    let mut idle = 0;
+    for action in states.into_iter().chain([None]) {
+        for verdict in verdicts {
+            for state in
+                [State::Congruent, State::Divergent, State::Incomplete, State::Silent, State::Unknown]
+            {
+                let case = Case { state, verdict, action: action.clone(), ..Case::default() };
+                if is_idle(verdict, case.action.as_ref()) {
+                    assert_eq!(check(&case), Plan::Nothing, "{state:?} {verdict:?} {action:?}");
+                    idle += 1;
+                }
+            }
+        }
+    }
+    assert_eq!(idle, 4 * 3 * 5);
+}

@@ -15,9 +15,11 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
+use crate::apart::Apart;
 use crate::api::Api;
 use crate::blobs::{BlobError, BlobName, Blobs};
 use crate::clock::Clock;
+use crate::computing::Computing;
 use crate::config::Config;
 use crate::dispatch::WebhookDriver;
 use crate::duties::Duties;
@@ -67,6 +69,8 @@ pub(crate) enum ServeError {
     Blobs(#[source] BlobError),
     #[error("cannot make an HTTP client for webhooks")]
     Client(#[source] reqwest::Error),
+    #[error("cannot start the runtime that answers operators")]
+    Runtime(#[source] std::io::Error),
     #[error("cannot wait for signals")]
     Signals(#[source] std::io::Error),
     #[error(
@@ -92,6 +96,8 @@ pub(crate) struct Collector {
     drain_delay: Duration,
     store: Store,
     parts: JoinSet<()>,
+    /// Where operators are answered.
+    _apart: Apart,
     /// What a test's node is answered from, without TLS.
     #[cfg(test)]
     pub(crate) api: Arc<Api>,
@@ -201,6 +207,7 @@ impl Collector {
             join: Box::new(JoinTokens { store: nodes_store.clone(), clock: Arc::clone(&clock) }),
             agents_url,
         });
+        let computing = Computing::default();
         let (draining, is_draining) = watch::channel(false);
         let (stop, stopping) = watch::channel(false);
         let phases = Phases { draining: is_draining.clone(), stop: stopping.clone() };
@@ -211,7 +218,9 @@ impl Collector {
             driver,
             signals: signals.clone(),
             liveness: Arc::clone(&arrived.liveness),
+            fresh: Arc::clone(&arrived.fresh),
             metrics: metrics.clone(),
+            computing: computing.clone(),
         };
         let leader = Leader {
             store: store.clone(),
@@ -234,19 +243,22 @@ impl Collector {
             stopping.clone(),
         );
         let (operators_port, agents_port) = (metrics.operators_port.clone(), metrics.agents_port.clone());
-        let ingest = Ingest { config, store: nodes_store, clock, judge: signals.report, arrived, metrics };
+        let judge = signals.report;
+        let ingest = Ingest { config, store: nodes_store, clock, judge, arrived, metrics, computing };
         let api = Arc::new(Api::new(ingest, groups, operators, enroller, signals.budget, is_draining));
         let operators_tls = tls.as_ref().filter(|_| speaks_tls).map(|tls| Arc::clone(&tls.operators));
         let room = Room::make();
         api.tell_capacity("operators", room.operators);
         let router = api.router();
+        let apart = Apart::start().map_err(ServeError::Runtime)?;
+        let listener = apart.take(listener).map_err(ServeError::Runtime)?;
         let port =
             Port { listener, tls: operators_tls, router, room: room.operators, metrics: operators_port };
         let mut parts = JoinSet::new();
         parts.spawn(leader.run(stopping.clone(), move |term| duties.begin(term)));
         parts.spawn(watch_others(store.clone(), stopping.clone()));
         parts.spawn(flushing);
-        parts.spawn(port.serve(phases.clone()));
+        parts.spawn_on(port.serve(phases.clone()), apart.handle());
         if let Some(((listener, _), tls)) = agents.zip(tls) {
             let router = api.agents_router();
             api.tell_capacity("agents", room.nodes);
@@ -263,6 +275,7 @@ impl Collector {
             drain_delay,
             store,
             parts,
+            _apart: apart,
             #[cfg(test)]
             api,
         })

@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use super::Api;
 use super::answer::Problem;
+use super::routes::Certificate;
 use crate::config::{Node, Standing, TokenHash};
 use crate::identity::{Author, EnrolError, Operator, Peer, ReasonError, Role};
 use crate::listener::Connection;
@@ -105,11 +106,10 @@ async fn turn_away(request: Request, refusal: Problem) -> Problem {
     refusal
 }
 
-/// Lets nodes through whose enrolment stands, by their certificates, also those
-/// whose certificate is over. Asked at each request, so that whoever is revoked
-/// is out at once, connected or not.
-pub(super) async fn require_enrolled(
-    State(api): State<Arc<Api>>,
+/// Lets nodes through whose enrolment stands, by their certificates. Asked at each
+/// request, so that whoever is revoked is out at once, connected or not.
+pub(super) async fn require_certificate(
+    State((api, needed)): State<(Arc<Api>, Certificate)>,
     mut request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
@@ -120,6 +120,8 @@ pub(super) async fn require_enrolled(
         api.store.take_in_others().await?;
         identified = identify(&api, &request);
     }
+    let identified =
+        identified.and_then(|(peer, node)| check_end(&api, needed, &peer).map(|()| (peer, node)));
     match identified {
         Ok((peer, node)) => {
             request.extensions_mut().insert(Sender(node));
@@ -128,6 +130,15 @@ pub(super) async fn require_enrolled(
         }
         Err(refusal) => Err(turn_away(request, refusal).await),
     }
+}
+
+/// Refuses a certificate that is over, where one that is not is needed.
+fn check_end(api: &Api, needed: Certificate, peer: &Peer) -> Result<(), Problem> {
+    if needed == Certificate::Enrolled || (api.clock)() <= peer.not_after {
+        return Ok(());
+    }
+    let message = format!("the node's certificate is over and serves for POST {RENEW_PATH} only; renew it");
+    Err(Problem::new(StatusCode::FORBIDDEN, code::CERTIFICATE_EXPIRED, message))
 }
 
 /// Who sends a request, by the certificate that its connection was made with.
@@ -162,24 +173,6 @@ fn identify(api: &Api, request: &Request) -> Result<(Arc<Peer>, Arc<Node>), Prob
         return Err(EnrolError::NotYet { from: peer.not_before, server: now }.into());
     }
     Ok((peer, node))
-}
-
-/// Lets nodes through whose certificate is not over.
-pub(super) async fn require_current(
-    State(api): State<Arc<Api>>,
-    request: Request,
-    next: Next,
-) -> Result<Response, Problem> {
-    let ended = request.extensions().get::<Arc<Peer>>().map(|peer| peer.not_after);
-    match ended {
-        Some(ended) if (api.clock)() <= ended => Ok(next.run(request).await),
-        _ => {
-            let message =
-                format!("the node's certificate is over and serves for POST {RENEW_PATH} only; renew it");
-            let refusal = Problem::new(StatusCode::FORBIDDEN, code::CERTIFICATE_EXPIRED, message);
-            Err(turn_away(request, refusal).await)
-        }
-    }
 }
 
 fn bearer(headers: &HeaderMap) -> Option<TokenHash> {

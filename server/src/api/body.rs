@@ -1,7 +1,6 @@
 //! Bodies: compressed or not, never longer than they may be once decompressed, and
 //! never more of them at once than there is room for.
 
-use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io::{self, Write};
 use std::pin::Pin;
@@ -12,10 +11,10 @@ use axum::body::{Body, Bytes, HttpBody};
 use axum::http::{HeaderMap, HeaderValue, header};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
-use zstd::bulk::Decompressor;
 
 use crate::ingest::Refused;
 use crate::metrics;
+use crate::packed::{SMALL_BYTES as SMALL_UNPACKED_BYTES, SMALL_PACKED_BYTES as SMALL_BYTES, unpack_at_most};
 
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -25,8 +24,11 @@ const DROPPED_BYTES: usize = 256 << 20;
 /// The largest zstd window taken, as a power of two: what `zstd` itself uses at most
 /// without being asked for more.
 const ZSTD_WINDOW_LOG: u32 = 23;
-/// What zstd adds at most to a small body that it cannot make smaller.
-const FRAME_BYTES: usize = 64;
+/// Into how many times its length a small body is decompressed in one step; what becomes
+/// larger is decompressed as a stream.
+const SMALL_RATIO: usize = 8;
+/// What comes of the shortest of them, which are compressed the most.
+const FRAME_BYTES: usize = 4096;
 /// What a permit stands for, in bytes.
 const PERMIT_BYTES: usize = 4096;
 
@@ -61,6 +63,8 @@ impl Lane {
 #[derive(Debug)]
 pub(super) struct Arrived {
     pub(super) bytes: Vec<u8>,
+    /// As it was sent, where it came compressed and small.
+    pub(super) packed: Option<Vec<u8>>,
     _room: Vec<OwnedSemaphorePermit>,
 }
 
@@ -72,62 +76,50 @@ pub(super) async fn read(
     lane: &Lane,
 ) -> Result<Arrived, Refused> {
     let encoding = headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes);
-    let sink = Sink::new(limit, lane);
-    let decoder = match encoding {
-        None | Some(b"identity") => Decoder::Plain(sink),
-        Some(b"zstd") => Decoder::zstd(sink)?,
+    let length = body.size_hint().exact().unwrap_or(u64::MAX);
+    let read = match encoding {
+        None | Some(b"identity") => {
+            receive(body, Decoder::Plain(Sink::new(limit, lane)), &lane.metrics).await
+        }
+        Some(b"zstd") if length <= SMALL_BYTES as u64 => read_small(body, limit, lane).await,
+        Some(b"zstd") => receive(body, Decoder::zstd(Sink::new(limit, lane))?, &lane.metrics).await,
         Some(other) => {
             let other = String::from_utf8_lossy(other).chars().take(40).collect();
             return Err(Refused::Encoding(other));
         }
     };
-    let read = timeout(BODY_TIMEOUT, decode(body, decoder, &lane.metrics)).await.unwrap_or(Err(Refused::Cut));
     if matches!(read, Err(Refused::Busy)) {
         lane.metrics.refused.inc();
     }
     read
 }
 
-/// Reads a small body, as [`read`] does but whole before it is decompressed, in one
-/// step and into no more than may come of it: a stream's window takes megabytes, and
-/// making it longer than all else that is done for a sign of life.
-pub(super) async fn read_small(
-    headers: &HeaderMap,
-    body: Body,
-    limit: usize,
-    lane: &Lane,
-) -> Result<Arrived, Refused> {
-    if headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes) != Some(b"zstd") {
-        return read(headers, body, limit, lane).await;
-    }
-    let sink = Sink::new(limit + FRAME_BYTES, lane);
-    let reading = timeout(BODY_TIMEOUT, decode(body, Decoder::Plain(sink), &lane.metrics)).await;
-    let packed = reading.unwrap_or(Err(Refused::Cut)).map_err(|refused| match refused {
-        Refused::TooLarge { .. } => Refused::TooLarge { limit },
-        other => other,
-    })?;
-    match unpack(&packed.bytes, limit) {
-        Some(bytes) => Ok(Arrived { bytes, ..packed }),
-        // Why it cannot be, a stream tells.
-        None => {
-            let mut decoder = Decoder::zstd(Sink::new(limit, lane))?;
+/// Reads a small body whole before it is decompressed, in one step: a stream's window
+/// takes megabytes, and making it longer than all else that is done for a sign of life.
+async fn read_small(body: Body, limit: usize, lane: &Lane) -> Result<Arrived, Refused> {
+    let packed = receive(body, Decoder::Plain(Sink::new(SMALL_BYTES, lane)), &lane.metrics).await?;
+    let mut sink = Sink::new(limit, lane);
+    match unpack_at_most(
+        &packed.bytes,
+        limit.min(SMALL_UNPACKED_BYTES).min(packed.bytes.len() * SMALL_RATIO + FRAME_BYTES),
+    ) {
+        Ok(bytes) => {
+            sink.adopt(bytes);
+            let whole = Decoder::Plain(sink).finish()?;
+            Ok(Arrived { packed: Some(packed.bytes), ..whole })
+        }
+        // It is larger than most, or may not be as large: a stream tells.
+        Err(_) => {
+            let mut decoder = Decoder::zstd(sink)?;
             let _ = decoder.take(&packed.bytes.into());
             decoder.finish()
         }
     }
 }
 
-/// Decompresses in one step; none where it is damaged, or longer than it may be.
-fn unpack(packed: &[u8], limit: usize) -> Option<Vec<u8>> {
-    thread_local! {
-        static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
-    }
-    DECOMPRESSOR.with_borrow_mut(|kept| {
-        if kept.is_none() {
-            *kept = Decompressor::new().ok();
-        }
-        kept.as_mut()?.decompress(packed, limit).ok()
-    })
+/// Reads a body to its end, within its time.
+async fn receive(body: Body, decoder: Decoder, metrics: &metrics::Lane) -> Result<Arrived, Refused> {
+    timeout(BODY_TIMEOUT, decode(body, decoder, metrics)).await.unwrap_or(Err(Refused::Cut))
 }
 
 async fn decode(mut body: Body, mut decoder: Decoder, metrics: &metrics::Lane) -> Result<Arrived, Refused> {
@@ -179,6 +171,15 @@ impl Sink {
         Self { bytes: Vec::new(), limit, lane: lane.clone(), room: Vec::new(), refused: None }
     }
 
+    /// Takes bytes that are there whole.
+    fn adopt(&mut self, bytes: Vec<u8>) {
+        self.refused = self.refusal_of(bytes.len());
+        if self.refused.is_none() {
+            self.lane.metrics.decompressed.inc_by(bytes.len() as u64);
+            self.bytes = bytes;
+        }
+    }
+
     /// Why so many more bytes cannot be taken; takes the room for them otherwise.
     fn refusal_of(&mut self, more: usize) -> Option<Refused> {
         let length = self.bytes.len() + more;
@@ -228,13 +229,15 @@ impl Decoder {
         match sink.refused {
             Some(refused) => Err(refused),
             None if flushed.is_err() => Err(Refused::Encoding("damaged zstd".to_owned())),
-            None => Ok(Arrived { bytes: sink.bytes, _room: sink.room }),
+            None => Ok(Arrived { bytes: sink.bytes, packed: None, _room: sink.room }),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
     use super::*;
 
     async fn check(
@@ -247,16 +250,18 @@ mod tests {
             headers.insert(header::CONTENT_ENCODING, encoding.parse().unwrap());
         }
         let lane = Lane::with_room_for(1 << 20, metrics::Lane::default());
-        let streamed = read(&headers, Body::from(body.clone()), limit, &lane).await;
-        let streamed = streamed.map(|arrived| arrived.bytes).map_err(|refused| refused.code());
-        assert_eq!((lane.used_bytes(), lane.capacity_bytes()), (0, 1 << 20), "all room is given back");
-        if limit < 1 << 20 {
-            let whole = read_small(&headers, Body::from(body), limit, &lane).await;
-            let whole = whole.map(|arrived| arrived.bytes).map_err(|refused| refused.code());
-            assert_eq!(whole, streamed, "either way");
+        let read = async |body| {
+            let read = read(&headers, body, limit, &lane).await;
+            let read = read.map(|arrived| arrived.bytes).map_err(|refused| refused.code());
             assert_eq!((lane.used_bytes(), lane.capacity_bytes()), (0, 1 << 20), "all room is given back");
-        }
-        streamed.map(|bytes| bytes.len())
+            read
+        };
+        let whole = read(Body::from(body.clone())).await;
+        // In pieces, and without a word of how many.
+        let pieces = body.chunks(7).map(|piece| Ok::<_, Infallible>(Bytes::copy_from_slice(piece)));
+        let streamed = read(Body::from_stream(futures_util::stream::iter(pieces.collect::<Vec<_>>()))).await;
+        assert_eq!(whole, streamed, "either way");
+        whole.map(|bytes| bytes.len())
     }
 
     #[tokio::test]

@@ -42,7 +42,7 @@ pub(super) async fn take(
 }
 
 async fn hear(api: &Api, node: &Node, headers: &HeaderMap, body: Body) -> Result<(), Refused> {
-    let arrived = body::read_small(headers, body, MAX_HEARTBEAT_BYTES, &api.heartbeats).await?;
+    let arrived = body::read(headers, body, MAX_HEARTBEAT_BYTES, &api.heartbeats).await?;
     let heartbeat: Heartbeat = serde_json::from_slice(&arrived.bytes).map_err(Refused::Malformed)?;
     if heartbeat.chain != node.enrolment {
         let enrolment = node.enrolment.clone();

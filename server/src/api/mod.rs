@@ -53,7 +53,6 @@ use answer::Problem;
 use body::Lane;
 use metrics::Scrapes;
 use readiness::Readiness;
-use routes::Certificate;
 
 pub(crate) use description::{agents_json, operators_json};
 
@@ -138,16 +137,11 @@ impl Api {
 
     /// Every route for enrolled nodes.
     pub(crate) fn agents_router(self: &Arc<Self>) -> Router {
-        let api = || Arc::clone(self);
-        let guarded = routes::agents(|certificate, routes| match certificate {
-            Certificate::Current => {
-                routes.route_layer(middleware::from_fn_with_state(api(), auth::require_current))
-            }
-            Certificate::Enrolled => {
-                routes.route_layer(middleware::from_fn_with_state(api(), auth::require_enrolled))
-            }
+        let guarded = routes::agents(|certificate, routes| {
+            let needs = (Arc::clone(self), certificate);
+            routes.route_layer(middleware::from_fn_with_state(needs, auth::require_certificate))
         });
-        self.with_fallbacks(guarded.into()).with_state(api())
+        self.with_fallbacks(guarded.into()).with_state(Arc::clone(self))
     }
 
     /// How many connections a port has room for, to be told with the rest.

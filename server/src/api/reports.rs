@@ -15,7 +15,7 @@ use super::refusals::{
 };
 use super::segment::Segment;
 use super::{Api, body};
-use crate::ingest::{LATE, Refused};
+use crate::ingest::{LATE, Received, Refused};
 use crate::metrics::count;
 
 /// Takes a report
@@ -41,7 +41,8 @@ pub(super) async fn take(
     };
     // Whoever goes away in between leaves work behind, which takes its room and its turn.
     let taking = tokio::spawn(async move {
-        let acknowledgement = api.ingest.take(Arc::clone(&node), std::mem::take(&mut arrived.bytes)).await;
+        let body = Received { bytes: std::mem::take(&mut arrived.bytes), packed: arrived.packed.take() };
+        let acknowledgement = api.ingest.take(Arc::clone(&node), body).await;
         drop((arrived, turn));
         api.count(&acknowledgement);
         let advice = Some(api.advice(&node));

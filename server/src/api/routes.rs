@@ -73,10 +73,10 @@ pub(super) fn agents(guard: impl Fn(Certificate, Routes) -> Routes) -> Routes {
         .routes(routes!(heartbeats::take))
         .routes(routes!(heartbeats::ledger))
         .routes(routes!(manifests::content_for_node));
-    let enrolled = Routes::new()
-        .merge(guard(Certificate::Current, current))
-        // What an expired certificate serves for as well.
-        .routes(routes!(enroll::renew))
-        .routes(routes!(heartbeats::clock));
-    guard(Certificate::Enrolled, for_nodes(enrolled))
+    // What an expired certificate serves for as well.
+    let enrolled = Routes::new().routes(routes!(enroll::renew)).routes(routes!(heartbeats::clock));
+    let guarded = |certificate, routes| guard(certificate, for_nodes(routes));
+    Routes::new()
+        .merge(guarded(Certificate::Current, current))
+        .merge(guarded(Certificate::Enrolled, enrolled))
 }

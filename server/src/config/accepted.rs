@@ -1,13 +1,14 @@
 //! Manifests accepted for a group: verified once, then read again from the same
 //! open file whenever findings are held to them.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use congruent_protocol::contract::Contract;
-use congruent_protocol::digest::Digest;
+use congruent_protocol::digest::{Algorithm, Digest};
 use congruent_protocol::drift::Finding;
 use congruent_protocol::ledger::Ledger;
 use congruent_protocol::manifest::{EntriesError, Manifest, ManifestError};
@@ -47,7 +48,13 @@ pub(crate) struct Accepted {
     stack: Stack,
     files: Vec<Arc<File>>,
     protected: Protected,
+    /// The roots that were worked out, by the digests of findings and ledger.
+    roots: Mutex<HashMap<(Digest, Digest), Digest>>,
 }
+
+/// How many roots are kept; then all are let go. A node that stays as it is has the same
+/// one at every sweep, and to work one out is to read the whole manifest.
+const ROOTS_KEPT: usize = 1 << 16;
 
 impl Verified {
     /// Verifies the manifest as of `now`.
@@ -88,7 +95,7 @@ impl Accepted {
         }
         let stack = Stack::assemble(base.manifest, manifests, views(&files)).map_err(AcceptError::Stack)?;
         let protected = protected(&stack, &files).map_err(AcceptError::Entries)?;
-        Ok(Self { stack, files, protected })
+        Ok(Self { stack, files, protected, roots: Mutex::default() })
     }
 
     /// Its base's name, version and root, and the trusted keys that signed it.
@@ -132,17 +139,36 @@ impl Accepted {
         manifests.into_iter().find_map(|manifest| manifest.check_expiry(now).err())
     }
 
-    /// The root that a tree with these findings has that is held to these first
-    /// values.
-    pub(crate) fn recompute(&self, findings: &[Finding], ledger: &Ledger) -> Result<Digest, RecomputeError> {
+    /// The root that a tree with these findings, whose digest is `set`, has that is held to
+    /// these first values.
+    pub(crate) fn recompute(
+        &self,
+        findings: &[Finding],
+        set: &Digest,
+        ledger: &Ledger,
+    ) -> Result<Digest, RecomputeError> {
         let root = self.stack.root();
         // Without either the root is the baked one, which was computed from the
         // entries when the manifest was accepted.
         if findings.is_empty() && ledger.first_values().is_empty() {
             return Ok(root);
         }
+        let ground = (*set, Algorithm::Blake3.digest(&ledger.to_json()));
+        if let Some(known) = self.roots().get(&ground) {
+            return Ok(*known);
+        }
         let entries = self.stack.entries(views(&self.files))?;
-        recompute(entries, root.algorithm(), self.contract(), self.reserved(), ledger, findings)
+        let root = recompute(entries, root.algorithm(), self.contract(), self.reserved(), ledger, findings)?;
+        let mut roots = self.roots();
+        if roots.len() >= ROOTS_KEPT {
+            roots.clear();
+        }
+        roots.insert(ground, root);
+        Ok(root)
+    }
+
+    fn roots(&self) -> MutexGuard<'_, HashMap<(Digest, Digest), Digest>> {
+        self.roots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -16,10 +16,11 @@ pub(crate) struct End {
 }
 
 /// What is known of a node's reports when one arrives.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Known {
-    /// Chain and digest of each report of the same number.
-    pub(crate) same_number: Vec<(u64, Digest)>,
+    /// The digest of the report of the same number in the same chain. A report names its
+    /// chain, so that no other chain has the same one.
+    pub(crate) same_number: Option<Digest>,
     /// The newest report.
     pub(crate) newest: Option<End>,
     /// Which of the node's chains the report's id is, where it is known.
@@ -49,7 +50,7 @@ pub(crate) enum Place {
 
 /// Finds a report's place.
 pub(crate) fn place(link: Link, known: &Known) -> Place {
-    if known.same_number.iter().any(|(_, digest)| *digest == link.digest) {
+    if known.same_number == Some(link.digest) {
         return Place::Duplicate;
     }
     let Some(newest) = known.newest else {
@@ -63,7 +64,7 @@ pub(crate) fn place(link: Link, known: &Known) -> Place {
         );
         return Place::Newest { chain: newest.chain + 1, note: Some(note) };
     };
-    if known.same_number.iter().any(|(of, _)| *of == chain) {
+    if known.same_number.is_some() {
         return Place::Conflict { newest: newest.sequence };
     }
     if chain != newest.chain {
@@ -100,7 +101,7 @@ mod tests {
     /// Known are numbers 1 to 5 of chain 2, but for 3; digests are the numbers'.
     fn check(chain: Option<u64>, sequence: u64, content: u64, previous: Option<u64>) -> Place {
         let known = Known {
-            same_number: if [1, 2, 4, 5].contains(&sequence) { vec![(2, digest(sequence))] } else { vec![] },
+            same_number: (chain == Some(2) && [1, 2, 4, 5].contains(&sequence)).then(|| digest(sequence)),
             newest: Some(End { chain: 2, sequence: 5, digest: digest(5) }),
             chain,
         };
@@ -135,7 +136,7 @@ mod tests {
 
     #[test]
     fn the_first_report_of_all() {
-        let known = Known { same_number: vec![], newest: None, chain: None };
+        let known = Known::default();
         let first = |sequence| place(Link { sequence, digest: digest(1), previous: None }, &known);
         assert_eq!(first(1), newest(1, None));
         assert_eq!(first(4), newest(1, Some("reports 1 to 3 are missing")));

@@ -29,15 +29,22 @@ const MAX_PATH_BYTES: usize = 1 << 17;
 /// The highest number that the store can hold.
 const MAX_SEQUENCE: u64 = i64::MAX as u64;
 
-/// Reads a report: its version first, since another version may have another shape.
+/// Reads a report. What has another shape is asked for its version first.
 pub(super) fn parse(body: &[u8]) -> Result<Report<SetChange>, Refused> {
     #[derive(Deserialize)]
     struct Head {
         schema_version: u64,
     }
-    let head: Head = serde_json::from_slice(body).map_err(Refused::Malformed)?;
-    check_version(head.schema_version, REPORT_SCHEMA)?;
-    let report: Report<SetChange> = serde_json::from_slice(body).map_err(Refused::Malformed)?;
+    let read: Result<Report<SetChange>, _> = serde_json::from_slice(body);
+    let report = match read {
+        Ok(report) => report,
+        Err(error) => {
+            let head: Head = serde_json::from_slice(body).map_err(Refused::Malformed)?;
+            check_version(head.schema_version, REPORT_SCHEMA)?;
+            return Err(Refused::Malformed(error));
+        }
+    };
+    check_version(report.schema_version.into(), REPORT_SCHEMA)?;
     check_words(&report)?;
     if let Outcome::Verified(verification) = &report.outcome {
         check_version(verification.schema_version.into(), VERIFICATION_SCHEMA)?;
@@ -97,9 +104,10 @@ pub(crate) struct Standing {
     pub(crate) manifest: Option<ManifestId>,
 }
 
-/// Holds a report to what its group accepts.
+/// Holds a report, whose set of findings has the digest `set`, to what its group accepts.
 pub(super) fn stand(
     report: &Report,
+    set: &Digest,
     group: &Group,
     ledger: &Ledger,
     now: Timestamp,
@@ -141,7 +149,7 @@ pub(super) fn stand(
     if let Some(expired) = stack.expired(now) {
         return Ok(unknown(expired.to_string(), accepted));
     }
-    hold(verification, stack, ledger)?;
+    hold(verification, set, stack, ledger)?;
     Ok(Standing { state: verification.state, note: None, manifest: Some(accepted.id()) })
 }
 
@@ -155,7 +163,12 @@ pub(crate) fn not_accepted(manifest: &ManifestId, group: &Group) -> String {
 }
 
 /// Holds a verification to an accepted manifest.
-fn hold(verification: &Verification, accepted: &Accepted, ledger: &Ledger) -> Result<(), Refused> {
+fn hold(
+    verification: &Verification,
+    set: &Digest,
+    accepted: &Accepted,
+    ledger: &Ledger,
+) -> Result<(), Refused> {
     let Verification { manifest, state, observed_root, conditional, findings, coverage, .. } = verification;
     let id = accepted.id();
     if (&manifest.name, &manifest.version) != (&id.name, &id.version) {
@@ -179,7 +192,7 @@ fn hold(verification: &Verification, accepted: &Accepted, ledger: &Ledger) -> Re
     }
     check_coverage(coverage, findings, accepted)?;
     let computed = accepted
-        .recompute(findings, ledger)
+        .recompute(findings, set, ledger)
         .map_err(|error| Refused::from_recompute(error, format!("{} {}", id.name, id.version)))?;
     if *observed_root != computed {
         return Err(Refused::OtherRoot { claimed: *observed_root, computed });

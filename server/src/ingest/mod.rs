@@ -8,6 +8,7 @@
 
 mod chain;
 mod check;
+mod fresh;
 mod open;
 mod refused;
 mod seals;
@@ -24,18 +25,20 @@ use congruent_protocol::path::escape;
 use congruent_protocol::report::{
     Acknowledgement, Outcome, REPORT_SCHEMA, Report, SetChange, findings_digest,
 };
-use congruent_protocol::verification::State;
+use congruent_protocol::verification::{State, SweepMode};
 use jiff::Timestamp;
 use tokio::sync::Notify;
 use tracing::{Instrument, info, info_span, warn};
 
 use crate::clock::Clock;
+use crate::computing::Computing;
 use crate::config::{Config, Node};
 use crate::liveness::{Liveness, Twins};
 use crate::metrics::Metrics;
 use crate::store::{NewReport, PackedBytes, Store, StoreError, Tx, View};
 
 pub(crate) use check::{Standing, not_accepted, shorten};
+pub(crate) use fresh::Fresh;
 pub(crate) use refused::Refused;
 
 use chain::{End, Known, Link, Place};
@@ -54,6 +57,21 @@ pub(crate) struct Ingest {
     /// Shared with what works beside the runtime.
     pub(crate) arrived: Arc<Arrived>,
     pub(crate) metrics: Metrics,
+    pub(crate) computing: Computing,
+}
+
+/// The bytes of a report.
+#[derive(Debug)]
+pub(crate) struct Received {
+    pub(crate) bytes: Vec<u8>,
+    /// The same, as they were sent, where that was compressed and small.
+    pub(crate) packed: Option<Vec<u8>>,
+}
+
+impl From<Vec<u8>> for Received {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self { bytes, packed: None }
+    }
 }
 
 /// What is kept in memory of what arrives.
@@ -61,6 +79,7 @@ pub(crate) struct Ingest {
 pub(crate) struct Arrived {
     seals: Seals,
     staged: Staged,
+    pub(crate) fresh: Arc<Fresh>,
     pub(crate) liveness: Arc<Liveness>,
 }
 
@@ -91,9 +110,9 @@ struct Grounds {
 
 /// What a transaction made of a report.
 enum Stored {
-    /// The answer, and how many first values there are of the node,
-    /// where it says what it runs.
-    Answer(Acknowledgement, Option<u64>),
+    /// The answer; how many first values there are of the node, where it says what it
+    /// runs; and the report's id, where it is to be judged.
+    Answer(Acknowledgement, Option<u64>, Option<i64>),
     Conflict {
         newest: u64,
     },
@@ -105,7 +124,12 @@ enum Stored {
 
 impl Ingest {
     /// Takes the bytes that a node sent as a report.
-    pub(crate) async fn take(&self, sender: Arc<Node>, body: Vec<u8>) -> Result<Acknowledgement, Refused> {
+    pub(crate) async fn take(
+        &self,
+        sender: Arc<Node>,
+        body: impl Into<Received>,
+    ) -> Result<Acknowledgement, Refused> {
+        let body = body.into();
         let node = sender.id.clone();
         let span = info_span!("report", node);
         let taking = async {
@@ -159,31 +183,51 @@ impl Ingest {
         }
     }
 
-    async fn try_take(&self, sender: Arc<Node>, body: Vec<u8>) -> Result<Acknowledgement, Refused> {
+    async fn try_take(&self, sender: Arc<Node>, body: Received) -> Result<Acknowledgement, Refused> {
         let arrived = Arc::clone(&self.arrived);
         let stored = self.stored(&sender).await?;
-        // Parsing megabytes and hashing a tree would hold up other requests.
-        let opening = tokio::task::spawn_blocking(move || open::open(&sender, &arrived.seals, stored, body));
-        let opened = opening.await.map_err(|_| Refused::Failed)??;
-        if let Some(answer) = self.look_up(&opened).await? {
-            return Ok(answer);
-        }
-        let node = opened.report.node.clone();
-        let (grounds, pages) = (self.grounds(&opened.report).await?, self.arrived.staged.of(&node));
         let (config, now) = (Arc::clone(&self.config), (self.clock)());
-        let sequence = opened.report.sequence;
-        let checking =
-            tokio::task::spawn_blocking(move || check_whole(&config, opened, grounds, &pages, now));
-        let mut checked = checking.await.map_err(|_| Refused::Failed)??;
+        // Parsing megabytes and hashing a tree would hold up other requests.
+        let reading = self.computing.run(move || {
+            let opened = open::open(&sender, &arrived.seals, stored, body)?;
+            let grounds = Grounds::in_memory(&opened.report, &arrived.fresh).filter(|_| opened.is_new);
+            match grounds {
+                Some(grounds) => {
+                    let pages = arrived.staged.of(&opened.report.node);
+                    check_whole(&config, opened, grounds, &pages, now).map(Ok)
+                }
+                None => Ok(Err(opened)),
+            }
+        });
+        let mut checked = match reading.await.ok_or(Refused::Failed)?? {
+            Ok(checked) => checked,
+            Err(opened) => {
+                let sent = Sent::of(&opened.report, opened.digest);
+                if !opened.is_new
+                    && let Some(answer) = self.look_up(&sent).await?
+                {
+                    return Ok(answer);
+                }
+                self.check(opened, now).await?
+            }
+        };
+        let sent = Sent::of(&checked.report, checked.digest);
         loop {
             let (config, storing) = (Arc::clone(&self.config), Arc::new(checked));
             let held = Arc::clone(&storing);
             let writing =
                 self.store.write("store a report", move |tx| store_current(tx, &storing, &config, now));
             checked = match writing.await.map_err(Refused::Store)? {
-                Stored::Conflict { newest } => return Err(Refused::Conflict { sequence, newest }),
-                Stored::Answer(answer, first_values) => {
-                    self.arrived.liveness.report(&node, now, first_values);
+                Stored::Conflict { newest } => {
+                    // Where it was another machine, this tells.
+                    self.look_up(&sent).await?;
+                    return Err(Refused::Conflict { sequence: sent.sequence, newest });
+                }
+                Stored::Answer(answer, first_values, id) => {
+                    if let Some((id, checked)) = id.zip(Arc::into_inner(held)) {
+                        self.arrived.fresh.put(id, checked.report, checked.findings_digest);
+                    }
+                    self.arrived.liveness.report(&sent.node, now, first_values);
                     self.judge.notify_one();
                     return Ok(answer);
                 }
@@ -197,20 +241,33 @@ impl Ingest {
         }
     }
 
+    /// Holds a report to what it builds on.
+    async fn check(&self, opened: Opened, now: Timestamp) -> Result<Checked, Refused> {
+        let grounds = match Grounds::in_memory(&opened.report, &self.arrived.fresh) {
+            Some(grounds) => grounds,
+            None => self.grounds(&opened.report).await?,
+        };
+        let pages = self.arrived.staged.of(&opened.report.node);
+        let config = Arc::clone(&self.config);
+        let checking = self.computing.run(move || check_whole(&config, opened, grounds, &pages, now));
+        checking.await.ok_or(Refused::Failed)?
+    }
+
     /// Holds a report to its node's group as that stands now.
     async fn hold_again(&self, checked: Checked, now: Timestamp) -> Result<Checked, Refused> {
         let config = Arc::clone(&self.config);
-        let holding = tokio::task::spawn_blocking(move || {
-            let (standing, group) = hold(&checked.report, &config, &checked.ledger, now)?;
+        let holding = self.computing.run(move || {
+            let Checked { report, findings_digest, ledger, .. } = &checked;
+            let (standing, group) = hold(report, findings_digest, &config, ledger, now)?;
             Ok(Checked { standing, group, ..checked })
         });
-        holding.await.map_err(|_| Refused::Failed)?
+        holding.await.ok_or(Refused::Failed)?
     }
 
     /// The number up to which a node's chain is known. It matters only where no key of
     /// the chain is in memory.
     async fn stored(&self, node: &Node) -> Result<u64, Refused> {
-        if self.arrived.seals.knows(&node.enrolment) {
+        if self.arrived.seals.newest(&node.enrolment).is_some() {
             return Ok(0);
         }
         let (id, chain) = (node.id.clone(), node.enrolment.clone());
@@ -221,9 +278,7 @@ impl Ingest {
 
     /// Reads what a report builds on.
     async fn grounds(&self, report: &Report<SetChange>) -> Result<Grounds, Refused> {
-        let Outcome::Verified(verification) = &report.outcome else {
-            return Ok(Grounds { set: None, base: None, ledger: Ledger::empty(findings_digest(&[])) });
-        };
+        let Outcome::Verified(verification) = &report.outcome else { return Ok(Grounds::none()) };
         let SetChange { digest, base, .. } = verification.findings;
         let (chain, root, first_values) =
             (report.chain.clone(), verification.baked_root, report.first_values);
@@ -243,11 +298,10 @@ impl Ingest {
 
     /// Answers what was sent before, so that it is not held to the manifest
     /// again. The transaction looks once more.
-    async fn look_up(&self, opened: &Opened) -> Result<Option<Acknowledgement>, Refused> {
-        let Opened { report, digest, .. } = opened;
-        let digest = *digest;
-        let (node, chain, sequence) = (report.node.clone(), report.chain.clone(), report.sequence);
-        let link = Link { sequence, digest, previous: report.previous };
+    async fn look_up(&self, sent: &Sent) -> Result<Option<Acknowledgement>, Refused> {
+        let (sequence, digest) = (sent.sequence, sent.digest);
+        let Sent { node, chain, previous, .. } = sent.clone();
+        let link = Link { sequence, digest, previous };
         let looking = self.store.read("look for a report", move |view| {
             let place = chain::place(link, &known(view, &node, &chain, sequence)?);
             let other = match place {
@@ -257,16 +311,63 @@ impl Ingest {
             Ok((place, other, standing(view, &node)?))
         });
         let (place, other, (state, note)) = looking.await.map_err(Refused::Store)?;
-        let this = Machine::of(&report.boot, &report.facts);
         match (place, other) {
             // One machine gives no number twice within a boot, nor goes back to a boot.
-            (Place::Conflict { .. }, Some(other)) if other.boot != this.boot => {
-                Err(Refused::Forked { sequence, machines: Box::new([other, this]) })
+            (Place::Conflict { .. }, Some(other)) if other.boot != sent.machine.boot => {
+                Err(Refused::Forked { sequence, machines: Box::new([other, sent.machine.clone()]) })
             }
             (Place::Conflict { newest }, _) => Err(Refused::Conflict { sequence, newest }),
             (Place::Duplicate, _) => Ok(Some(acknowledge(sequence, digest, true, (state, note)))),
             (Place::Late { .. } | Place::Newest { .. }, _) => Ok(None),
         }
+    }
+}
+
+/// What a report is looked up by.
+#[derive(Debug, Clone)]
+struct Sent {
+    node: String,
+    chain: String,
+    sequence: u64,
+    digest: Digest,
+    previous: Option<Digest>,
+    machine: Machine,
+}
+
+impl Sent {
+    fn of<S>(report: &Report<S>, digest: Digest) -> Self {
+        Self {
+            node: report.node.clone(),
+            chain: report.chain.clone(),
+            sequence: report.sequence,
+            digest,
+            previous: report.previous,
+            machine: Machine::of(&report.boot, &report.facts),
+        }
+    }
+}
+
+impl Grounds {
+    /// What a report builds on that tells of no look.
+    fn none() -> Self {
+        Self { set: None, base: None, ledger: Ledger::empty(findings_digest(&[])) }
+    }
+
+    /// What a report builds on, where nothing need be asked of the store: its node is held to
+    /// no first values, and is as it was baked, or as it was a moment ago but for the
+    /// difference that it tells.
+    fn in_memory(report: &Report<SetChange>, fresh: &Fresh) -> Option<Self> {
+        let Outcome::Verified(verification) = &report.outcome else { return Some(Self::none()) };
+        if report.first_values > 0 || !verification.coverage.first_seen.is_empty() {
+            return None;
+        }
+        let SetChange { count, digest, base, .. } = &verification.findings;
+        let ledger = Ledger::empty(verification.baked_root);
+        if *count == 0 && *digest == findings_digest(&[]) {
+            return Some(Self { set: Some(Vec::new()), base: None, ledger });
+        }
+        let base = base.as_ref().and_then(|base| fresh.set(base))?;
+        Some(Self { set: None, base: Some(base.to_vec()), ledger })
     }
 }
 
@@ -288,14 +389,21 @@ fn check_whole(
     pages: &Pages,
     now: Timestamp,
 ) -> Result<Checked, Refused> {
-    let Opened { report, digest, body } = opened;
+    let Opened { report, digest, body, .. } = opened;
     let Grounds { set, base, ledger } = grounds;
     let is_known = set.is_some();
+    // The set that it names is the one that comes of it, or it is refused.
+    let findings_digest = match &report.outcome {
+        Outcome::Verified(verification) => verification.findings.digest,
+        Outcome::NoManifest(_) | Outcome::Withheld(_) => findings_digest(&[]),
+    };
     let report = report.try_map(|change| whole_set(change, set, base, pages))?;
     check::check_paths(&report)?;
-    let (standing, group) = hold(&report, config, &ledger, now)?;
-    let body = PackedBytes::of(&body).map_err(|_| Refused::Failed)?;
-    let findings_digest = findings_digest(report.findings());
+    let (standing, group) = hold(&report, &findings_digest, config, &ledger, now)?;
+    let body = match body.packed {
+        Some(packed) => PackedBytes::received(packed),
+        None => PackedBytes::of(&body.bytes).map_err(|_| Refused::Failed)?,
+    };
     let set = if is_known || report.findings().is_empty() {
         None
     } else {
@@ -335,12 +443,13 @@ fn whole_set(
 /// Holds a report to its node's group; gives with it the group's version.
 fn hold(
     report: &Report,
+    set: &Digest,
     config: &Config,
     ledger: &Ledger,
     now: Timestamp,
 ) -> Result<(Standing, (String, Option<u64>)), Refused> {
     let group = config.group_of(&report.node).ok_or(Refused::NoGroup)?;
-    let standing = check::stand(report, &group, ledger, now)?;
+    let standing = check::stand(report, set, &group, ledger, now)?;
     Ok((standing, (group.name.clone(), group.version)))
 }
 
@@ -375,12 +484,13 @@ fn store(tx: &Tx<'_>, checked: &Checked, now: Timestamp) -> Result<Stored, Store
             Place::Duplicate => {
                 let standing = standing(tx, node)?;
                 let answer = acknowledge(report.sequence, *digest, true, standing);
-                return Ok(Stored::Answer(answer, first_values(tx, report)?));
+                return Ok(Stored::Answer(answer, first_values(tx, report)?, None));
             }
             Place::Late { chain } => (chain, true, None),
             Place::Newest { chain, note } => (chain, false, note),
         };
-    let id = tx.insert_report(&row(checked, chain, late, now), body)?;
+    let row = row(checked, chain, late, now);
+    let id = tx.insert_report(&row, body)?;
     match &checked.set {
         Some(set) => tx.keep_finding_set(&checked.findings_digest, report.findings().len() as u64, set)?,
         None if report.findings().is_empty() => {}
@@ -392,12 +502,17 @@ fn store(tx: &Tx<'_>, checked: &Checked, now: Timestamp) -> Result<Stored, Store
     if late {
         let (state, _) = standing(tx, node)?;
         let answer = acknowledge(report.sequence, *digest, false, (state, Some(LATE.to_owned())));
-        return Ok(Stored::Answer(answer, first_values(tx, report)?));
+        return Ok(Stored::Answer(answer, first_values(tx, report)?, None));
     }
-    if tx.node(node)?.is_none() {
-        tx.insert_node(node, &checked.group.0, now, NEVER_REPORTED)?;
-    }
-    tx.advance_node(node, id, (*state, note.as_deref()), now)?;
+    let known = match tx.node(node)? {
+        Some(known) => known,
+        None => {
+            tx.insert_node(node, &checked.group.0, now, NEVER_REPORTED)?;
+            tx.node(node)?.expect("it was put in a moment ago")
+        }
+    };
+    let verifies = *state == State::Congruent && row.sweep == Some(SweepMode::Full);
+    tx.advance_node(&known, id, (*state, note.as_deref()), verifies, now)?;
     // Only of what is accepted: nothing of another image is ever held to.
     if let Outcome::Verified(verification) = &report.outcome
         && *state != State::Unknown
@@ -406,7 +521,7 @@ fn store(tx: &Tx<'_>, checked: &Checked, now: Timestamp) -> Result<Stored, Store
         tx.record_first_values(&report.chain, &root, values, (id, now))?;
     }
     let answer = acknowledge(report.sequence, *digest, false, (*state, note.clone()));
-    Ok(Stored::Answer(answer, first_values(tx, report)?))
+    Ok(Stored::Answer(answer, first_values(tx, report)?, Some(id)))
 }
 
 /// How many first values are recorded of a node, as its report has it run; none where
@@ -458,16 +573,15 @@ fn row(checked: &Checked, chain: u64, late: bool, now: Timestamp) -> NewReport {
 
 /// What is known when a report arrives.
 fn known(view: &View<'_>, node: &str, chain: &str, sequence: u64) -> Result<Known, StoreError> {
-    let newest = view.newest_report(node)?.map(|newest| newest.report);
-    Ok(Known {
-        same_number: view.reports_numbered(node, sequence)?,
-        newest: newest.map(|newest| End {
-            chain: newest.chain,
-            sequence: newest.sequence,
-            digest: newest.digest,
-        }),
-        chain: view.chain_of(node, chain)?,
-    })
+    let Some(newest) = view.end_of_reports(node)? else { return Ok(Known::default()) };
+    let end = End { chain: newest.chain, sequence: newest.sequence, digest: newest.digest };
+    // Nothing is numbered higher than the newest; of most reports that is all that is asked.
+    let (chain, same_number) = match newest.chain_id == chain {
+        true if sequence > newest.sequence => (Some(newest.chain), None),
+        true => (Some(newest.chain), view.report_digest(node, chain, sequence)?),
+        false => (view.chain_of(node, chain)?, view.report_digest(node, chain, sequence)?),
+    };
+    Ok(Known { same_number, newest: Some(end), chain })
 }
 
 /// The machine that made the report of this number.

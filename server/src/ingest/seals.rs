@@ -41,9 +41,9 @@ impl Seals {
         Ok(key)
     }
 
-    /// Whether a key of a chain is kept.
-    pub(crate) fn knows(&self, chain: &str) -> bool {
-        self.newest.lock().unwrap_or_else(PoisonError::into_inner).contains_key(chain)
+    /// The number of the key of a chain that is kept, if one is.
+    pub(crate) fn newest(&self, chain: &str) -> Option<u64> {
+        self.newest.lock().unwrap_or_else(PoisonError::into_inner).get(chain).map(SealKey::number)
     }
 
     /// Keeps a key that a seal has fitted. What is not proven moves nothing.

@@ -39,6 +39,7 @@ impl Bench {
             judge: Arc::default(),
             arrived: Arc::default(),
             metrics: Metrics::default(),
+            computing: Computing::default(),
         };
         Self { ingest, clock, _fixture: fixture }
     }
@@ -278,10 +279,13 @@ fn without_findings_the_root_is_the_baked_one() {
     let config = fixture.config();
     let group = config.groups.get("web").unwrap();
     let accepted = &group.manifests[0];
-    assert_eq!(accepted.recompute(&[], &no_ledger()).unwrap(), accepted.root());
+    assert_eq!(accepted.recompute(&[], &findings_digest(&[]), &no_ledger()).unwrap(), accepted.root());
     assert_eq!(accepted.root(), root_of(&[]));
     assert_eq!(accepted.entries_count(), tree().len() as u64);
-    assert_eq!(accepted.recompute(&tampered(), &no_ledger()).unwrap(), root_of(&tampered()));
+    assert_eq!(
+        accepted.recompute(&tampered(), &findings_digest(&tampered()), &no_ledger()).unwrap(),
+        root_of(&tampered())
+    );
 }
 
 /// Nothing is read in reserved places, and that is no gap.
@@ -297,6 +301,7 @@ fn a_program_in_a_reserved_place_is_taken_for_what_it_is() {
     });
     let standing = check::stand(
         &report,
+        &findings_digest(report.findings()),
         &config.groups.get("web").unwrap(),
         &no_ledger(),
         crate::testing::time("2026-03-01T00:00:00Z"),
@@ -314,7 +319,10 @@ fn the_accepted_manifest_is_the_one_that_was_verified() {
     fixture.write("web.manifest", b"another");
     let group = config.groups.get("web").unwrap();
     let accepted = &group.manifests[0];
-    assert_eq!(accepted.recompute(&tampered(), &no_ledger()).unwrap(), root_of(&tampered()));
+    assert_eq!(
+        accepted.recompute(&tampered(), &findings_digest(&tampered()), &no_ledger()).unwrap(),
+        root_of(&tampered())
+    );
 }
 
 /// What can no longer be read is our trouble and not the agent's: 503, no evidence.
@@ -327,6 +335,7 @@ fn a_manifest_that_cannot_be_read_is_no_verdict() {
     let report = changed(|_| {});
     let refused = check::stand(
         &report,
+        &findings_digest(report.findings()),
         &config.groups.get("web").unwrap(),
         &no_ledger(),
         crate::testing::time("2026-03-01T00:00:00Z"),
@@ -351,10 +360,11 @@ async fn a_report_is_stored_as_the_group_that_stands_has_it() {
         judge: Arc::default(),
         arrived: Arc::default(),
         metrics: Metrics::default(),
+        computing: Computing::default(),
     };
     config.groups.put(fleet(&fixture, &config, 1, false, Mode::ReportOnly));
     let report = sweep("web-1", 1, vec![]);
-    let (standing, group) = hold(&report, &config, &no_ledger(), now).unwrap();
+    let (standing, group) = hold(&report, &findings_digest(&[]), &config, &no_ledger(), now).unwrap();
     assert_eq!(standing.state, State::Unknown);
     let body = serde_json::to_vec(&report).unwrap();
     let checked = Checked {
@@ -378,7 +388,7 @@ async fn a_report_is_stored_as_the_group_that_stands_has_it() {
     // An older version that comes late does not come back.
     config.groups.put(fleet(&fixture, &config, 1, false, Mode::ReportOnly));
     let stored = ingest.store.write("store", move |tx| store_current(tx, &held, &config, now)).await;
-    assert!(matches!(stored, Ok(Stored::Answer(answer, _)) if answer.state == State::Congruent));
+    assert!(matches!(stored, Ok(Stored::Answer(answer, _, _)) if answer.state == State::Congruent));
 }
 
 #[tokio::test]

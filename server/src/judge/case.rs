@@ -9,7 +9,7 @@ use congruent_protocol::verification::{Coverage, ManifestId, State};
 use jiff::SignedDuration;
 
 use crate::config::{Config, Group};
-use crate::ingest::not_accepted;
+use crate::ingest::{Fresh, not_accepted};
 use crate::policy::{InputParts, Policy, PolicyInput, ReportFacts, Subject};
 use crate::store::{NodeRow, ReportRow, StoreError, View};
 
@@ -30,7 +30,10 @@ pub(super) struct Case {
 impl Case {
     /// The cases of the first reports that were not judged, of each node its first; and
     /// the nodes among them that are not known any more.
-    pub(super) fn of_next_reports(view: &View<'_>) -> Result<(Vec<Self>, BTreeSet<String>), StoreError> {
+    pub(super) fn of_next_reports(
+        view: &View<'_>,
+        fresh: &Fresh,
+    ) -> Result<(Vec<Self>, BTreeSet<String>), StoreError> {
         let (mut cases, mut seen, mut gone) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
         for row in view.unjudged_reports(AT_ONCE)? {
             if !seen.insert(row.report.node.clone()) {
@@ -38,7 +41,7 @@ impl Case {
             }
             match view.node(&row.report.node)? {
                 Some(node) => {
-                    let body = view.report_body(row.id)?;
+                    let body = fresh.take(row.id).map_or_else(|| view.report_body(row.id), Ok)?;
                     cases.push(Self { node, report: Some((row, body)), is_about_report: true });
                 }
                 None => {
@@ -61,7 +64,9 @@ impl Case {
         let row = node.report_id.map(|id| view.report(id)).transpose()?.flatten();
         let pending = view.newest_action(&node.node)?.is_some_and(|action| !is_settled(action.state));
         let key = Key { state: node.state, note: node.note.as_deref(), report: row.as_ref() };
-        if node.decision_key.as_deref() == Some(&key.to_text(&group, policy)) && !pending {
+        let ground = key.to_text(&group, policy);
+        let is_decided = node.decision_key.as_ref().is_some_and(|key| key.starts_with(&ground));
+        if is_decided && !pending {
             return Ok(None);
         }
         let report = row.map(|row| view.report_body(row.id).map(|body| (row, body))).transpose()?;
@@ -137,7 +142,7 @@ impl Case {
     }
 
     /// What the decision depends on; another value asks for another decision.
-    pub(super) fn key(&self, group: &Group, policy: &Policy) -> String {
+    pub(super) fn ground(&self, group: &Group, policy: &Policy) -> String {
         let (state, note) = self.standing(group);
         let report = self.report.as_ref().map(|(row, _)| row);
         Key { state, note: note.as_deref(), report }.to_text(group, policy)

@@ -9,7 +9,7 @@ use tracing::{info, warn};
 use super::act::{Actor, Step};
 use super::judgement::Judgement;
 use crate::config::{Config, Group};
-use crate::plan::{Action, FullSweep, Other, Plan, Situation, plan};
+use crate::plan::{Action, FullSweep, Other, Plan, Situation, is_idle, plan};
 use crate::store::{ActionRow, NodeRow, ReportRow, StoreError, Tx};
 
 /// How many full sweeps confirmation looks at.
@@ -95,11 +95,16 @@ pub(super) fn conclude(
     let turns = is_turn(&plan, action.as_ref());
     let recorded = match node.decision_id {
         Some(last) if !turns && !is_news(tx, judgement, &node, last)? => None,
-        _ => Some(tx.insert_decision(&judgement.decision(group, context.now), &judgement.input)?),
+        _ => {
+            let input = judgement.input_json();
+            Some(tx.insert_decision(&judgement.decision(group, &input, context.now), &input)?)
+        }
     };
     let Some(decision_id) = recorded.or(node.decision_id) else { return Ok(Conclusion::default()) };
-    let outcome = judgement.outcome.as_ref().map(|decision| decision.action).map_err(String::as_str);
-    tx.set_decision(id, decision_id, &judgement.key, outcome)?;
+    if recorded.is_some() || node.decision_key.as_ref() != Some(&judgement.key) {
+        let outcome = judgement.outcome.as_ref().map(|decision| decision.action).map_err(String::as_str);
+        tx.set_decision(id, decision_id, &judgement.key, outcome)?;
+    }
     let outcome = judgement.outcome.as_ref().map(|decision| decision.action).map_err(Clone::clone);
     let step = match is_current {
         true => Actor { tx, judgement, decision_id, group, context }.act(plan, action.as_ref())?,
@@ -111,11 +116,15 @@ pub(super) fn conclude(
 /// Whether the decision is another than the last, or stands on other ground. A
 /// clean sweep that is like the one before it is not.
 fn is_news(tx: &Tx<'_>, judgement: &Judgement, node: &NodeRow, last: i64) -> Result<bool, StoreError> {
-    if node.decision_key.as_ref() != Some(&judgement.key) {
-        return Ok(true);
+    match &node.decision_key {
+        Some(key) if *key == judgement.key => Ok(false),
+        // Before keys told what was decided, they had the ground alone.
+        Some(key) if *key == judgement.ground => {
+            let last = tx.decision(last)?;
+            Ok(last.is_none_or(|last| last.decision.outcome != judgement.outcome))
+        }
+        _ => Ok(true),
     }
-    let last = tx.decision(last)?;
-    Ok(last.is_none_or(|last| last.decision.outcome != judgement.outcome))
 }
 
 /// Whether a plan turns the course of things, so that its decision is recorded
@@ -136,6 +145,9 @@ fn make_plan(
     context: &Context<'_>,
 ) -> Result<Plan, StoreError> {
     let id = &judgement.node.node;
+    if is_idle(judgement.verdict(), action.map(of_row).as_ref()) {
+        return Ok(Plan::Nothing);
+    }
     let sweeps = tx.newest_full_sweeps(id, CONFIRMING_SWEEPS)?;
     let failed = tx.newest_failed_action(id)?;
     // Nodes are in the group that they are configured in, whatever it was called

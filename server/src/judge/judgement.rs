@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::case::Case;
 use crate::config::Group;
 use crate::ingest::chain_of;
-use crate::policy::Policy;
+use crate::policy::{Policy, PolicyInput};
 use crate::store::{NewDecision, NodeRow, ReportRow};
 
 /// What policy said of a case.
@@ -27,9 +27,11 @@ pub(super) struct Judgement {
     pub(super) state: State,
     pub(super) outcome: Result<Decision, String>,
     /// What the decision depends on.
+    pub(super) ground: String,
+    /// The same, and what was decided.
     pub(super) key: String,
-    /// As policy was asked: JSON.
-    pub(super) input: Vec<u8>,
+    /// As policy was asked.
+    input: PolicyInput,
     manifest: Option<ManifestId>,
     /// The first of them.
     findings: Vec<Finding>,
@@ -46,11 +48,14 @@ impl Judgement {
         let input = case.input(group, silent_for);
         let outcome = policy.decide(&input).map_err(|error| chain_of(&error));
         let findings = case.findings(state);
+        let ground = case.ground(group, policy);
+        let decided = serde_json::to_vec(&outcome).expect("decisions always serialise");
         Self {
             state,
             outcome,
-            key: case.key(group, policy),
-            input: serde_json::to_vec(&input).expect("inputs always serialise"),
+            key: format!("{ground} {}", Algorithm::Blake3.digest(&decided)),
+            ground,
+            input,
             manifest: case.manifest(),
             findings: findings.iter().take(ORDER_FINDINGS).cloned().collect(),
             findings_total: findings.len() as u64,
@@ -97,8 +102,13 @@ impl Judgement {
         self.report.as_ref().map_or(SignedDuration::ZERO, since)
     }
 
-    /// The decision, to be recorded.
-    pub(super) fn decision(&self, group: &Group, at: Timestamp) -> NewDecision {
+    /// What policy was asked, as it is kept.
+    pub(super) fn input_json(&self) -> Vec<u8> {
+        serde_json::to_vec(&self.input).expect("inputs always serialise")
+    }
+
+    /// The decision, to be recorded with what policy was asked.
+    pub(super) fn decision(&self, group: &Group, input: &[u8], at: Timestamp) -> NewDecision {
         NewDecision {
             node: self.node.node.clone(),
             group: group.name.clone(),
@@ -108,7 +118,7 @@ impl Judgement {
             outcome: self.outcome.clone(),
             policy_digest: self.policy_digest,
             engine: self.engine.to_owned(),
-            input_digest: Algorithm::Blake3.digest(&self.input),
+            input_digest: Algorithm::Blake3.digest(input),
         }
     }
 

@@ -14,6 +14,7 @@ mod reconcile;
 #[cfg(test)]
 mod tests;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,8 +26,9 @@ use tokio::time::MissedTickBehavior;
 use tracing::{Instrument, Span, error, info, info_span};
 
 use crate::clock::Clock;
+use crate::computing::Computing;
 use crate::config::{Config, Mode};
-use crate::ingest::{NEVER_REPORTED, chain_of};
+use crate::ingest::{Fresh, NEVER_REPORTED, chain_of};
 use crate::liveness::Liveness;
 use crate::metrics::{Judging, Stopwatch, count};
 use crate::policy::Policy;
@@ -61,9 +63,12 @@ pub(crate) struct Judge {
     pub(crate) signals: Signals,
     /// What was heard since, beside reports.
     pub(crate) liveness: Arc<Liveness>,
+    /// What was reported to this collector a moment ago.
+    pub(crate) fresh: Arc<Fresh>,
     /// How much later the store knows what other collectors heard.
     pub(crate) lag: SignedDuration,
     pub(crate) metrics: Judging,
+    pub(crate) computing: Computing,
 }
 
 /// What policy said of a case, or why it was not asked.
@@ -153,7 +158,10 @@ impl Judge {
     /// Judges every report that was not judged yet.
     pub(crate) async fn judge_reports(&self) -> Result<(), StoreError> {
         loop {
-            let (cases, gone) = self.store.read("read reports to judge", Case::of_next_reports).await?;
+            let fresh = Arc::clone(&self.fresh);
+            let reading =
+                self.store.read("read reports to judge", move |view| Case::of_next_reports(view, &fresh));
+            let (cases, gone) = reading.await?;
             if cases.is_empty() && gone.is_empty() {
                 return Ok(());
             }
@@ -162,8 +170,7 @@ impl Judge {
             }
             // Policy is asked about all of them at once; what follows is written in the order
             // in which they came, and committed together.
-            let reaching = join_all(cases.into_iter().map(|case| self.reach(case))).await;
-            let concluding = reaching.into_iter().map(|reached| self.conclude(reached));
+            let concluding = self.reach(cases).await.into_iter().map(|reached| self.conclude(reached));
             join_all(concluding).await.into_iter().collect::<Result<(), _>>()?;
         }
     }
@@ -209,7 +216,10 @@ impl Judge {
                 falls_silent(node.state, quiet, config.silent_after + lag)
                     || falls_silent(node.state, stale, config.silent_after * REPORTS_MISSED)
             };
-            Ok(view.nodes()?.into_iter().filter(is_quiet).collect::<Vec<_>>())
+            let ago = |period: SignedDuration| now.checked_sub(period).unwrap_or(Timestamp::MIN);
+            let (seen, reported) =
+                (ago(config.silent_after + lag), ago(config.silent_after * REPORTS_MISSED));
+            Ok(view.nodes_unheard_since(seen, reported)?.into_iter().filter(is_quiet).collect::<Vec<_>>())
         });
         for node in reading.await? {
             let (id, generation) = (node.node.clone(), node.generation);
@@ -235,30 +245,27 @@ impl Judge {
 
     /// Asks policy about a case, and records what follows.
     async fn judge(&self, case: Case) -> Result<(), StoreError> {
-        let reached = self.reach(case).await;
-        self.conclude(reached).await
+        for reached in self.reach(vec![case]).await {
+            self.conclude(reached).await?;
+        }
+        Ok(())
     }
 
-    /// Asks policy about a case.
-    async fn reach(&self, case: Case) -> Reached {
-        let begun = Stopwatch::start();
-        let span = info_span!("judgement", node = case.node.node, sequence = case.sequence());
-        let node = case.node.node.clone();
-        let (config, policy) = (Arc::clone(&self.config), Arc::clone(&self.policy));
-        let (now, ready) = ((self.clock)(), self.ready);
-        // Evaluation may take as long as its limit; it must not hold up requests.
-        let judging = tokio::task::spawn_blocking(move || {
-            let group = config.group_of(&case.node.node)?;
-            let known = config.nodes.get(&case.node.node)?;
-            let silence = silent_for(now, known.heard_at(case.node.last_seen), ready);
-            Some(Judgement::reach(case, &group, &policy, silence))
-        });
-        let judgement = match judging.instrument(span.clone()).await {
-            Ok(Some(judgement)) => Ok(judgement),
-            Ok(None) => Err(Reason::Unknown),
-            Err(_) => Err(Reason::Panicked),
-        };
-        Reached { node, judgement, now, begun, span }
+    /// Asks policy about cases, by as many tasks as there are processors.
+    async fn reach(&self, mut cases: Vec<Case>) -> Vec<Reached> {
+        let each = cases.len().div_ceil(self.computing.processors()).max(1);
+        let mut asking = Vec::new();
+        while !cases.is_empty() {
+            let some = cases.drain(..each.min(cases.len())).collect::<Vec<_>>();
+            let (config, policy) = (Arc::clone(&self.config), Arc::clone(&self.policy));
+            let (now, ready) = ((self.clock)(), self.ready);
+            // Evaluation may take as long as its limit; it must not hold up requests.
+            asking.push(self.computing.run(move || {
+                some.into_iter().map(|case| reach(case, &config, &policy, now, ready)).collect::<Vec<_>>()
+            }));
+        }
+        // A panic in one of them is caught.
+        join_all(asking).await.into_iter().flatten().flatten().collect()
     }
 
     /// Records what follows from what policy said.
@@ -310,6 +317,27 @@ impl Judge {
         }
         Ok(())
     }
+}
+
+/// Asks policy about a case.
+fn reach(case: Case, config: &Config, policy: &Policy, now: Timestamp, ready: Timestamp) -> Reached {
+    let begun = Stopwatch::start();
+    let span = info_span!("judgement", node = case.node.node, sequence = case.sequence());
+    let node = case.node.node.clone();
+    let asking = span.in_scope(|| {
+        catch_unwind(AssertUnwindSafe(|| {
+            let group = config.group_of(&case.node.node)?;
+            let known = config.nodes.get(&case.node.node)?;
+            let silence = silent_for(now, known.heard_at(case.node.last_seen), ready);
+            Some(Judgement::reach(case, &group, policy, silence))
+        }))
+    });
+    let judgement = match asking {
+        Ok(Some(judgement)) => Ok(judgement),
+        Ok(None) => Err(Reason::Unknown),
+        Err(_) => Err(Reason::Panicked),
+    };
+    Reached { node, judgement, now, begun, span }
 }
 
 fn log(outcome: Result<(), StoreError>) {

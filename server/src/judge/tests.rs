@@ -77,6 +77,7 @@ impl Bench {
         preparing.await.unwrap();
         let judge = Judge {
             metrics: Metrics::default().judging,
+            computing: Computing::default(),
             policy: Arc::new(Policy::from_directory(&fixture.path("policy")).unwrap()),
             store: store.clone(),
             config: Arc::clone(&config),
@@ -85,6 +86,7 @@ impl Bench {
             ready,
             signals: Signals::default(),
             liveness: Arc::default(),
+            fresh: Arc::default(),
             lag: SignedDuration::ZERO,
         };
         let ingest = Ingest {
@@ -94,6 +96,7 @@ impl Bench {
             judge: Arc::default(),
             arrived: Arc::default(),
             metrics: Metrics::default(),
+            computing: Computing::default(),
         };
         Self { judge, ingest, clock, fixture }
     }

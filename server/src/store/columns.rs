@@ -7,9 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::sql::{FromColumn, Param, Unfit, Value, ValueRef};
-
-/// Level of compression: bodies are written once and seldom read.
-const ZSTD_LEVEL: i32 = 3;
+use crate::packed::{pack, unpack};
 
 /// A time, as microseconds since 1970.
 pub(super) struct Micros(pub(super) Timestamp);
@@ -65,9 +63,14 @@ impl<T: DeserializeOwned> FromColumn for Json<T> {
 pub(crate) struct PackedBytes(Vec<u8>);
 
 impl PackedBytes {
+    /// What came compressed, and what [`unpack`] takes.
+    pub(crate) fn received(packed: Vec<u8>) -> Self {
+        Self(packed)
+    }
+
     /// Compresses `bytes`.
     pub(crate) fn of(bytes: &[u8]) -> std::io::Result<Self> {
-        zstd::encode_all(bytes, ZSTD_LEVEL).map(Self)
+        pack(bytes).map(Self)
     }
 }
 
@@ -82,14 +85,13 @@ pub(super) struct Packed<T>(pub(super) T);
 
 impl<T: AsRef<[u8]>> Param for Packed<T> {
     fn value(&self) -> Result<Value<'_>, Unfit> {
-        let packed = zstd::encode_all(self.0.as_ref(), ZSTD_LEVEL).map_err(unusable)?;
-        Ok(Value::Blob(Cow::Owned(packed)))
+        Ok(Value::Blob(Cow::Owned(pack(self.0.as_ref()).map_err(unusable)?)))
     }
 }
 
 impl FromColumn for Packed<Vec<u8>> {
     fn from_column(value: ValueRef<'_>) -> Result<Self, Unfit> {
-        zstd::decode_all(value.as_blob()?).map(Self).map_err(unusable)
+        unpack(value.as_blob()?).map(Self).map_err(unusable)
     }
 }
 

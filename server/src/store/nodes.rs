@@ -81,8 +81,22 @@ impl View<'_> {
     }
 
     /// Where every node stands, by id.
+    #[cfg(test)]
     pub(crate) fn nodes(&self) -> Result<Vec<NodeRow>, StoreError> {
         self.rows("read the nodes", "SELECT * FROM nodes ORDER BY node", params![], NodeRow::from_row)
+    }
+
+    /// The nodes that are not silent, and of which nothing was seen since a time, or of
+    /// which no report came since another.
+    pub(crate) fn nodes_unheard_since(
+        &self,
+        seen: Timestamp,
+        reported: Timestamp,
+    ) -> Result<Vec<NodeRow>, StoreError> {
+        let sql = "SELECT * FROM nodes WHERE state <> 'silent' \
+             AND (last_seen IS NULL OR last_seen < ?1 OR reported_at IS NULL OR reported_at < ?2) ORDER BY node";
+        let values = params![Micros(seen), Micros(reported)];
+        self.rows("look for silent nodes", sql, values, NodeRow::from_row)
     }
 
     /// The newest changes of a node's state, the newest first.
@@ -137,23 +151,32 @@ impl Tx<'_> {
         Ok(self.execute("forget a node", "DELETE FROM nodes WHERE node = ?1", params![node])? > 0)
     }
 
-    /// Gives a node its newest report, and the state that goes with it.
+    /// Gives a node its newest report, and the state that goes with it. `verifies`: it is a
+    /// full sweep that found the node congruent.
     pub(crate) fn advance_node(
         &self,
-        node: &str,
+        node: &NodeRow,
         report_id: i64,
         (state, note): (State, Option<&str>),
+        verifies: bool,
         at: Timestamp,
     ) -> Result<(), StoreError> {
-        self.change_state(node, state, note, at, Some(report_id))?;
-        let sql = "UPDATE nodes SET last_seen = ?2, reported_at = ?2, report_id = ?3, verified_report_id = \
-             CASE WHEN ?4 AND (SELECT sweep FROM reports WHERE id = ?3) = 'full' \
-             THEN ?3 ELSE verified_report_id END WHERE node = ?1";
-        let values = params![node, Micros(at), report_id, state == State::Congruent];
-        self.execute("note a node's newest report", sql, values).map(drop)
+        let action = "note a node's newest report";
+        let id = &node.node;
+        let verified = if verifies { Some(report_id) } else { node.verified_report_id };
+        if node.state == state {
+            // The indexes have the state, and are left alone where it stays.
+            let sql = "UPDATE nodes SET generation = generation + 1, note = ?2, last_seen = ?3, reported_at = ?3, \
+                 report_id = ?4, verified_report_id = ?5 WHERE node = ?1";
+            return self.execute(action, sql, params![id, note, Micros(at), report_id, verified]).map(drop);
+        }
+        let sql = "UPDATE nodes SET generation = generation + 1, note = ?2, last_seen = ?3, reported_at = ?3, \
+             report_id = ?4, verified_report_id = ?5, state = ?6, since = ?3 WHERE node = ?1";
+        self.execute(action, sql, params![id, note, Micros(at), report_id, verified, Word(state)])?;
+        self.insert_state(id, state, note, at, Some(report_id))
     }
 
-    /// Notes when nodes were heard of, which changes no state.
+    /// Notes when these nodes were heard of, which changes no state.
     pub(crate) fn note_heard(&self, heard: &[(String, Timestamp)]) -> Result<(), StoreError> {
         let sql = "UPDATE nodes SET last_seen = ?2 WHERE node = ?1 AND coalesce(last_seen, 0) < ?2";
         for (node, at) in heard {

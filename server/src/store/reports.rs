@@ -45,6 +45,16 @@ pub(crate) struct ReportRow {
     pub(crate) verdict: Option<Verdict>,
 }
 
+/// The end of a node's reports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct EndRow {
+    pub(crate) chain: u64,
+    /// The chain's id, as the agent made it.
+    pub(crate) chain_id: String,
+    pub(crate) sequence: u64,
+    pub(crate) digest: Digest,
+}
+
 const COLUMNS: &str = "id, node, chain, sequence, digest, boot, chain_id, agent_version, reported_at, received_at, state, \
      note, late, sweep, sweep_began_at, sweep_ended_at, conditional, manifest, observed_root, findings_total, findings_digest, verdict";
 
@@ -78,21 +88,31 @@ impl ReportRow {
 }
 
 impl View<'_> {
-    /// The chain and digest of each report of `node` numbered `sequence`.
-    pub(crate) fn reports_numbered(
+    /// The digest of the report with this number in the chain with this id.
+    pub(crate) fn report_digest(
         &self,
         node: &str,
+        chain_id: &str,
         sequence: u64,
-    ) -> Result<Vec<(u64, Digest)>, StoreError> {
-        self.rows(
-            "look for reports of the same number",
-            "SELECT chain, digest FROM reports WHERE node = ?1 AND sequence = ?2",
-            params![node, sequence],
-            |row| Ok((row.get(0)?, row.get::<_, Word<Digest>>(1)?.0)),
-        )
+    ) -> Result<Option<Digest>, StoreError> {
+        let sql = "SELECT digest FROM reports WHERE node = ?1 AND chain_id = ?2 AND sequence = ?3";
+        self.row("look for a report of the same number", sql, params![node, chain_id, sequence], |row| {
+            Ok(row.get::<_, Word<Digest>>(0)?.0)
+        })
+    }
+
+    /// The end of a node's reports: the one that no other came after.
+    pub(crate) fn end_of_reports(&self, node: &str) -> Result<Option<EndRow>, StoreError> {
+        let sql = "SELECT chain, chain_id, sequence, digest FROM reports WHERE node = ?1 \
+             ORDER BY chain DESC, sequence DESC LIMIT 1";
+        self.row("look for a node's newest report", sql, params![node], |row| {
+            let digest = row.get::<_, Word<Digest>>(3)?.0;
+            Ok(EndRow { chain: row.get(0)?, chain_id: row.get(1)?, sequence: row.get(2)?, digest })
+        })
     }
 
     /// The report of `node` that no other came after.
+    #[cfg(test)]
     pub(crate) fn newest_report(&self, node: &str) -> Result<Option<ReportRow>, StoreError> {
         let sql = select("node = ?1 ORDER BY chain DESC, sequence DESC LIMIT 1");
         self.row("look for a node's newest report", &sql, params![node], ReportRow::from_row)

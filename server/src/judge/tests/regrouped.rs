@@ -40,7 +40,14 @@ async fn what_was_judged_under_an_older_version_is_judged_again() {
     let bench = bench(Mode::Replace).await;
     bench.sweep("web-1", 1, tampered()).await;
     bench.store_only(&sweep("web-1", 2, tampered())).await;
-    let case = bench.judge.store.read("read", Case::of_next_reports).await.unwrap().0.remove(0);
+    let case = bench
+        .judge
+        .store
+        .read("read", |view| Case::of_next_reports(view, &Fresh::default()))
+        .await
+        .unwrap()
+        .0
+        .remove(0);
     let older = bench.judge.config.groups.get("fleet").unwrap();
     let judgement = Judgement::reach(case, &older, &bench.judge.policy, SignedDuration::ZERO);
     // Between policy's answer and the transaction, the brake is pulled.
