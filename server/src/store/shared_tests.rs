@@ -101,3 +101,21 @@ async fn what_both_write_at_once_counts_once_each() {
     println!("{} writes of two collectors to one row: {conflicts} conflicts, none lost", 2 * EACH);
     assert!(conflicts > 0, "they never met");
 }
+
+/// During an upgrade, a collector of before stops writing once the first of the newer ones
+/// has brought the database to its version.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_newer_collector_took_over_an_older_one_writes_no_more() {
+    let (database, [(one, _), _]) = two().await;
+    let Database::Postgres(server) = &database else { panic!("{database} is no PostgreSQL") };
+    let newer = || server.connect(None).unwrap().batch("UPDATE congruent_schema SET version = version + 1");
+    let at = time("2026-03-01T00:00:00Z");
+    let put_in = async |node: &'static str| {
+        one.write("put in a node", move |tx| tx.insert_node(node, "web", at, "new")).await
+    };
+    put_in("web-1").await.unwrap();
+    tokio::task::block_in_place(newer).unwrap();
+    let refused = put_in("web-2").await.unwrap_err();
+    assert!(matches!(refused, StoreError::Newer { .. }), "{refused:?}");
+    assert_eq!(one.read("count", |view| Ok(view.nodes()?.len())).await.unwrap(), 1);
+}

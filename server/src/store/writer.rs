@@ -24,6 +24,10 @@ use super::{Changes, Database, Memory, Sqlite, StoreError, Tx, View, lock, schem
 
 /// Writes that are committed together at most.
 const BATCH: usize = 1000;
+/// After a batch of so many, more are waited for, and for how long: what a commit costs is
+/// shared by more of them, and each waits little longer than for the disk.
+const BUSY: usize = 16;
+const GATHERING: Duration = Duration::from_millis(3);
 /// How often a batch is run again that met those of others.
 const CONFLICTS: u32 = 20;
 /// How long writes and reads wait for a server that is away before they are refused.
@@ -166,8 +170,13 @@ impl Writer {
 
     /// Writes until the last handle has gone, or the disk fails.
     pub(super) fn run(mut self, mut inbox: mpsc::Receiver<Box<dyn Job>>) {
+        let mut is_busy = false;
         while let Some(first) = inbox.blocking_recv() {
+            if is_busy {
+                std::thread::sleep(GATHERING);
+            }
             let batch = gather(first, &mut inbox);
+            is_busy = batch.len() >= BUSY;
             if self.write(batch) == Trust::Broken {
                 error!("the store stops: the disk failed, and what it keeps cannot be relied on");
                 break;
@@ -251,6 +260,7 @@ impl Writer {
         let work = || {
             let tx = Tx(View(&self.connection));
             let known = self.memory.known.load(Ordering::Acquire);
+            schema::check_still_ours(&self.connection, &self.database)?;
             if is_shared && generation(&tx)? != known {
                 return Err(StoreError::Stale);
             }

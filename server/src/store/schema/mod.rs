@@ -45,6 +45,15 @@ pub(super) fn check(connection: &mut Connection, database: &Database) -> Result<
     Ok(())
 }
 
+/// Refuses to write what a newer program has brought to its version meanwhile. Nobody else
+/// has a file of SQLite open.
+pub(super) fn check_still_ours(connection: &Connection, database: &Database) -> Result<(), StoreError> {
+    match connection {
+        Connection::Sqlite(_) => Ok(()),
+        Connection::Postgres(_) => check_not_newer(postgres::standing_version(connection)?, database),
+    }
+}
+
 /// Marks a database that others are copied into as unfinished, or as whole. Programs that
 /// know no such mark do not use it either: to them it has tables and no version.
 pub(super) fn mark(connection: &mut Connection, is_whole: bool) -> Result<(), StoreError> {

@@ -90,6 +90,11 @@ pub(super) fn version(connection: &Connection) -> Result<i64, StoreError> {
     Ok(0)
 }
 
+/// The version of a database that has one.
+pub(super) fn standing_version(connection: &Connection) -> Result<i64, StoreError> {
+    read_version(connection, "").map_err(to("read the schema's version"))
+}
+
 fn read_version(connection: &Connection, lock: &str) -> SqlResult<i64> {
     let mut version = None;
     connection.each(

@@ -78,7 +78,7 @@ impl Postgres {
         id.ok_or(SqlError::NoRow)
     }
 
-    pub(super) fn batch(&self, sql: &str) -> SqlResult<()> {
+    pub(in crate::store) fn batch(&self, sql: &str) -> SqlResult<()> {
         self.client()?.batch_execute(sql).map_err(|error| self.failed(error))
     }
 
