@@ -1,8 +1,9 @@
 //! `congruent-server selftest`: how many nodes this machine and its disk carry.
 //!
 //! A small simulated fleet reports to a collector that is started for the purpose, on
-//! the loopback and with a database of its own, in a folder beside the configured one
-//! and thrown away afterwards. What the user has is never opened.
+//! the loopback and with a database of its own: in a folder beside the configured one, or in
+//! a schema of its own on the configured server. Either is removed afterwards, and what the
+//! user has is never opened.
 
 mod disk;
 mod private;
@@ -13,9 +14,13 @@ use std::time::Duration;
 
 use congruent_fleet::{Fleet, FleetError, Length, Outcome, Pace, Run, Scenario, raise_limit};
 
+use tracing::error;
+
 use crate::config::{Config, ConfigError};
+use crate::ingest::chain_of;
 use crate::listener::Room;
 use crate::serve::ServeError;
+use crate::store::{Database, Schema, Server, StoreError};
 
 use private::Private;
 pub(crate) use verdict::Verdict;
@@ -34,11 +39,18 @@ const DEFAULT_HEARTBEATS: Duration = Duration::from_mins(1);
 /// Why nothing was measured.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SelftestError {
+    #[error("a thread of the test panicked; this is a bug")]
+    Thread(#[source] tokio::task::JoinError),
+    #[error("cannot make a schema for the test; the database's user needs the right to create one")]
+    Schema(#[source] StoreError),
     #[error(
-        "the configuration's database is a server of PostgreSQL, and only disks of this machine are measured; give \
-         --database with a file on one"
+        "cannot remove the schema {name} that was made for the test; remove it with DROP SCHEMA {name} CASCADE"
     )]
-    NoFile,
+    SchemaStays {
+        name: String,
+        #[source]
+        source: StoreError,
+    },
     #[error("the database {} lies in no folder", .0.display())]
     NoFolder(PathBuf),
     #[error("cannot make a folder for the test in {}; give a --database in a folder that can be written", .folder.display())]
@@ -75,7 +87,7 @@ pub(crate) enum SelftestError {
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     /// Where the database is, or is to be.
-    database: PathBuf,
+    database: Database,
     /// How long each kind of message is measured.
     pub(crate) length: Duration,
     heartbeats: Duration,
@@ -85,48 +97,123 @@ pub(crate) struct Plan {
 impl Plan {
     /// Beside this database, with the usual intervals.
     pub(crate) fn beside(database: &Path, length: Duration) -> Self {
-        let database = database.to_owned();
+        let database = Database::Sqlite(database.to_owned());
         Self { database, length, heartbeats: DEFAULT_HEARTBEATS, sweeps: DEFAULT_SWEEPS }
     }
 
     /// As a collector is configured.
-    pub(crate) fn of(config: &Config, length: Duration) -> Result<Self, SelftestError> {
-        let database = config.database.file().ok_or(SelftestError::NoFile)?.to_owned();
+    pub(crate) fn of(config: &Config, length: Duration) -> Self {
+        let database = config.database.clone();
         let sweeps = config.interval.unwrap_or(DEFAULT_SWEEPS);
-        Ok(Self { database, length, heartbeats: config.heartbeat_interval, sweeps })
+        Self { database, length, heartbeats: config.heartbeat_interval, sweeps }
     }
+}
 
-    /// The folder that the database lies in.
-    fn folder(&self) -> Result<&Path, SelftestError> {
-        match self.database.parent() {
-            Some(folder) if folder == Path::new("") => Ok(Path::new(".")),
-            Some(folder) => Ok(folder),
-            None => Err(SelftestError::NoFolder(self.database.clone())),
-        }
+/// The folder that a database lies in.
+fn folder_of(database: &Path) -> Result<&Path, SelftestError> {
+    match database.parent() {
+        Some(folder) if folder == Path::new("") => Ok(Path::new(".")),
+        Some(folder) => Ok(folder),
+        None => Err(SelftestError::NoFolder(database.to_owned())),
     }
 }
 
 /// Measures, and says how many nodes it comes to.
 pub(crate) async fn run(plan: &Plan) -> Result<Verdict, SelftestError> {
     raise_limit();
-    let folder = plan.folder()?;
-    let made = tempfile::Builder::new().prefix(".congruent-selftest-").tempdir_in(folder);
-    let place = made.map_err(|source| SelftestError::Folder { folder: folder.to_owned(), source })?;
-    let fsync = disk::fsync_latency(place.path(), plan.length)?;
-    let private = Private::start(place.path()).await?;
+    let folder = match &plan.database {
+        Database::Sqlite(file) => folder_of(file)?.to_owned(),
+        // For keys and certificates; what counts lies on the server.
+        Database::Postgres(_) => std::env::temp_dir(),
+    };
+    let made = tempfile::Builder::new().prefix(".congruent-selftest-").tempdir_in(&folder);
+    let place = made.map_err(|source| SelftestError::Folder { folder: folder.clone(), source })?;
+    let (shown, fsync, schema) = match &plan.database {
+        Database::Sqlite(_) => {
+            (folder.display().to_string(), Some(disk::fsync_latency(place.path(), plan.length)?), None)
+        }
+        Database::Postgres(server) => (server.to_string(), None, Some(TestSchema::make(server).await?)),
+    };
+    // Declared after the schema, so that where the test is stopped it ends before that goes.
+    let private = Private::start(place.path(), schema.as_ref().map(TestSchema::database)).await?;
+    let measured = measure_all(&private, plan, fsync).await;
+    let stopped = private.stop().await;
+    let removed = match schema {
+        Some(schema) => schema.remove().await,
+        None => Ok(()),
+    };
+    let asked = Asked { heartbeats: plan.heartbeats, sweeps: plan.sweeps, room: Room::make().nodes };
+    let verdict = Verdict::of(shown, measured?, asked);
+    stopped.and(removed).map(|()| verdict)
+}
+
+async fn measure_all(
+    private: &Private,
+    plan: &Plan,
+    fsync: Option<disk::Fsync>,
+) -> Result<Measured, SelftestError> {
     let mut fleet = private.fleet(NODES).await?;
     let heartbeats = measure(&mut fleet, Scenario::Healthy { sweep_every: 0 }, plan.length).await?;
     let clean = measure(&mut fleet, Scenario::Healthy { sweep_every: 1 }, plan.length).await?;
     let drift = measure(&mut fleet, Scenario::Drifting, plan.length).await?;
-    private.stop().await?;
-    let measured = Measured {
+    Ok(Measured {
         fsync,
         heartbeats: rate("heartbeat", &heartbeats)?,
         clean: rate("clean-report", &clean)?,
         drift: rate("drift-report", &drift)?,
-    };
-    let asked = Asked { heartbeats: plan.heartbeats, sweeps: plan.sweeps, room: Room::make().nodes };
-    Ok(Verdict::of(folder, measured, asked))
+    })
+}
+
+/// How often the schema is removed again where its tables are still in use.
+const REMOVALS: u32 = 40;
+const REMOVAL_PAUSE: Duration = Duration::from_millis(250);
+
+/// The test's schema on a server; removed when it is dropped as well, such as where the test
+/// is stopped.
+struct TestSchema(Option<Schema>);
+
+impl TestSchema {
+    async fn make(server: &Server) -> Result<Self, SelftestError> {
+        let name = format!("congruent_selftest_{}", uuid::Uuid::new_v4().simple());
+        let server = server.clone();
+        let making = tokio::task::spawn_blocking(move || Schema::make(&server, &name));
+        let schema = making.await.map_err(SelftestError::Thread)?;
+        Ok(Self(Some(schema.map_err(SelftestError::Schema)?)))
+    }
+
+    fn database(&self) -> Database {
+        self.0.as_ref().expect("it is there until it is removed").database()
+    }
+
+    async fn remove(mut self) -> Result<(), SelftestError> {
+        let Some(schema) = self.0.take() else { return Ok(()) };
+        tokio::task::spawn_blocking(|| remove(schema)).await.map_err(SelftestError::Thread)?
+    }
+}
+
+impl Drop for TestSchema {
+    fn drop(&mut self) {
+        let Some(schema) = self.0.take() else { return };
+        // Its connection waits, which no task may.
+        if let Ok(Err(error)) = std::thread::spawn(|| remove(schema)).join() {
+            error!("{}", chain_of(&error));
+        }
+    }
+}
+
+/// Removes a schema, also where what used it is still on its way out.
+fn remove(schema: Schema) -> Result<(), SelftestError> {
+    let mut tries = 1;
+    loop {
+        match schema.remove() {
+            Ok(()) => return Ok(()),
+            Err(_) if tries < REMOVALS => {
+                tries += 1;
+                std::thread::sleep(REMOVAL_PAUSE);
+            }
+            Err(source) => return Err(SelftestError::SchemaStays { name: schema.name().to_owned(), source }),
+        }
+    }
 }
 
 async fn measure(fleet: &mut Fleet, scenario: Scenario, length: Duration) -> Result<Outcome, SelftestError> {

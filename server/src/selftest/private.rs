@@ -15,6 +15,7 @@ use super::{FINDINGS, SelftestError};
 use crate::clock;
 use crate::config::Config;
 use crate::serve::{self, Collector, ServeError};
+use crate::store::Database;
 
 const GROUP: &str = "selftest";
 /// Files of the simulated image; a real one has far more, which only counts where
@@ -31,8 +32,8 @@ pub(super) struct Private {
 }
 
 impl Private {
-    /// Starts it, with all that it has in this folder.
-    pub(super) async fn start(folder: &Path) -> Result<Self, SelftestError> {
+    /// Starts it, with all that it has in this folder, but for a database that lies elsewhere.
+    pub(super) async fn start(folder: &Path, database: Option<Database>) -> Result<Self, SelftestError> {
         serve::install_crypto();
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(SelftestError::Random)?;
@@ -49,7 +50,10 @@ impl Private {
         ] {
             write_private(&folder.join(name), content)?;
         }
-        let config = Config::load(&folder.join("server.toml")).map_err(SelftestError::Config)?;
+        let mut config = Config::load(&folder.join("server.toml")).map_err(SelftestError::Config)?;
+        if let Some(database) = database {
+            config.database = database;
+        }
         let collector = Collector::start(config, clock::system()).await.map_err(SelftestError::Serve)?;
         if collector.agents_url().is_none() {
             return Err(SelftestError::NoAgents);

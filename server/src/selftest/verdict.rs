@@ -1,7 +1,6 @@
 //! From what was measured to how many nodes that is. Pure.
 
 use std::fmt;
-use std::path::Path;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -27,7 +26,8 @@ pub(super) struct Rate {
 /// What was measured.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Measured {
-    pub(super) fsync: Fsync,
+    /// Of the disk, where the database is on one of this machine.
+    pub(super) fsync: Option<Fsync>,
     pub(super) heartbeats: Rate,
     pub(super) clean: Rate,
     pub(super) drift: Rate,
@@ -55,8 +55,8 @@ enum Bound {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Verdict {
     schema_version: u32,
-    /// Where it was measured.
-    folder: String,
+    /// Where it was measured: a folder, or a database on a server.
+    place: String,
     nodes: u64,
     bound_by: Bound,
     /// The share of what was measured that `nodes` take.
@@ -66,7 +66,8 @@ pub(crate) struct Verdict {
     drift_share: f64,
     processors: usize,
     connections: usize,
-    fsync: Fsync,
+    /// None on a server.
+    fsync: Option<Fsync>,
     heartbeats_per_second: f64,
     heartbeats_p99_ms: f64,
     clean_reports_per_second: f64,
@@ -76,7 +77,7 @@ pub(crate) struct Verdict {
 }
 
 impl Verdict {
-    pub(super) fn of(folder: &Path, measured: Measured, asked: Asked) -> Self {
+    pub(super) fn of(place: String, measured: Measured, asked: Asked) -> Self {
         let Measured { fsync, heartbeats, clean, drift } = measured;
         let by_messages = MARGIN / share_of_one_node(&measured, &asked);
         let (nodes, bound_by) = if by_messages < asked.room as f64 {
@@ -86,7 +87,7 @@ impl Verdict {
         };
         Self {
             schema_version: SCHEMA,
-            folder: folder.display().to_string(),
+            place,
             nodes: round_down(nodes),
             bound_by,
             margin: MARGIN,
@@ -151,8 +152,14 @@ impl fmt::Display for Verdict {
             self.drift_reports_per_second,
             self.drift_reports_p99_ms,
         )?;
-        let Fsync { p50_ms, p99_ms, max_ms } = self.fsync;
-        writeln!(f, "fsync in {}: p50 {p50_ms:.2} ms, p99 {p99_ms:.2} ms, max {max_ms:.2} ms", self.folder)?;
+        match self.fsync {
+            Some(Fsync { p50_ms, p99_ms, max_ms }) => writeln!(
+                f,
+                "fsync in {}: p50 {p50_ms:.2} ms, p99 {p99_ms:.2} ms, max {max_ms:.2} ms",
+                self.place
+            )?,
+            None => writeln!(f, "in a schema of its own in {}", self.place)?,
+        }
         writeln!(
             f,
             "fleet and collector shared this machine's {} processors; one sweep in a hundred is taken to find drift",
@@ -169,10 +176,14 @@ mod tests {
 
     fn verdict(heartbeats: f64, clean: f64, drift: f64, (beat, sweep): (u64, u64), room: usize) -> Verdict {
         let rate = |per_second| Rate { per_second, p99_ms: 1.0 };
-        let measured =
-            Measured { fsync: FSYNC, heartbeats: rate(heartbeats), clean: rate(clean), drift: rate(drift) };
+        let measured = Measured {
+            fsync: Some(FSYNC),
+            heartbeats: rate(heartbeats),
+            clean: rate(clean),
+            drift: rate(drift),
+        };
         let asked = Asked { heartbeats: Duration::from_secs(beat), sweeps: Duration::from_secs(sweep), room };
-        Verdict::of(Path::new("/var/lib"), measured, asked)
+        Verdict::of("/var/lib".to_owned(), measured, asked)
     }
 
     #[test]

@@ -182,6 +182,44 @@ impl Server {
     }
 }
 
+/// A schema on a server that is made for a while, with all that is put into it.
+pub(crate) struct Schema {
+    server: Server,
+    name: String,
+}
+
+impl Schema {
+    /// Makes one with this name in a server's database, which is otherwise not touched.
+    /// Not from within a task.
+    pub(crate) fn make(server: &Server, name: &str) -> Result<Self, StoreError> {
+        run(server, &format!("CREATE SCHEMA {name}"))?;
+        Ok(Self { server: server.clone(), name: name.to_owned() })
+    }
+
+    /// What it is called.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The database that lies in it.
+    pub(crate) fn database(&self) -> Database {
+        let mut server = self.server.clone();
+        let options = server.config.get_options().map_or_else(String::new, |stated| format!("{stated} "));
+        server.config.options(&format!("{options}-c search_path={}", self.name));
+        Database::Postgres(Box::new(server))
+    }
+
+    /// Removes it. Not from within a task.
+    pub(crate) fn remove(&self) -> Result<(), StoreError> {
+        run(&self.server, &format!("DROP SCHEMA {} CASCADE", self.name))
+    }
+}
+
+fn run(server: &Server, sql: &str) -> Result<(), StoreError> {
+    let connection = server.connect(None)?;
+    connection.batch(sql).map_err(super::error::to("make room for a while"))
+}
+
 /// On this machine.
 fn is_near(host: &Host) -> bool {
     match host {

@@ -56,7 +56,7 @@ pub(crate) use actions::{ActionFilter, ActionRow, NewAction, StepRow};
 pub(crate) use audit::AuditRow;
 pub(crate) use columns::PackedBytes;
 pub(crate) use copy::{CopyError, Progress, Source, TableProof, copy, known_version, make_current, save};
-pub(crate) use database::{AddressError, Database};
+pub(crate) use database::{AddressError, Database, Schema, Server};
 pub(crate) use decisions::{DecisionRow, NewDecision};
 pub(crate) use enrolments::EnrolmentRow;
 pub(crate) use error::StoreError;
