@@ -11,6 +11,9 @@ use congruent_protocol::recompute::RecomputeError;
 /// Why a fleet cannot run.
 #[derive(Debug, thiserror::Error)]
 pub enum FleetError {
+    /// An operator's thread has no runtime.
+    #[error("cannot start a runtime")]
+    Runtime(#[source] io::Error),
     /// A file cannot be read.
     #[error("cannot read {}", .path.display())]
     Read {

@@ -2,13 +2,14 @@
 //! again, while the fleet does what it does.
 
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use congruent_protocol::report::Refusal;
 use serde::Deserialize;
 use serde_json::json;
+use tokio::runtime::Builder;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval};
 
 use crate::FleetError;
@@ -51,22 +52,26 @@ pub struct Watch {
     pub every: Duration,
 }
 
-/// An operator at work.
+/// An operator at work, on a thread of its own: how soon there is an answer must not hang
+/// on how busy the simulated nodes keep each other.
 pub(crate) struct Watching {
     stop: watch::Sender<bool>,
     asking: JoinHandle<()>,
 }
 
 impl Watch {
-    pub(crate) fn start(self, way: Way, shared: Arc<Shared>) -> Watching {
+    pub(crate) fn start(self, way: Way, shared: Arc<Shared>) -> Result<Watching, FleetError> {
         let (stop, mut stopping) = watch::channel(false);
-        let asking = tokio::spawn(async move {
-            tokio::select! {
-                () = self.ask(&way, &shared) => {}
-                _ = stopping.wait_for(|stop| *stop) => {}
-            }
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(FleetError::Runtime)?;
+        let asking = std::thread::spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = self.ask(&way, &shared) => {}
+                    _ = stopping.wait_for(|stop| *stop) => {}
+                }
+            });
         });
-        Watching { stop, asking }
+        Ok(Watching { stop, asking })
     }
 
     async fn ask(&self, way: &Way, shared: &Shared) {
@@ -99,6 +104,6 @@ impl Watching {
     pub(crate) async fn stop(self) {
         self.stop.send_replace(true);
         // It does not panic; if it did, its counts are still there.
-        let _ = self.asking.await;
+        let _ = tokio::task::spawn_blocking(|| self.asking.join()).await;
     }
 }

@@ -148,6 +148,7 @@ impl Fleet {
         let watched = Watched::begin(run)?;
         let during = Arc::new(shared(Tally::new()));
         let watching = run.operator.clone().map(|watch| watch.start(self.way.clone(), Arc::clone(&during)));
+        let watching = watching.transpose()?;
         let begun = Instant::now();
         let machines = if run.scenario == Scenario::Herd {
             herd::come_back(machines, &during).await?
