@@ -1,5 +1,6 @@
-//! A runtime of its own for operators. Whatever a fleet sends at once, such as thousands of
-//! handshakes after an outage, keeps the threads of the other busy, and not these.
+//! A runtime of its own for the port of operators and enrolment. Whatever an enrolled fleet
+//! sends at once, such as thousands of handshakes after an outage, keeps the threads of the
+//! other busy, and not these.
 
 use std::io;
 

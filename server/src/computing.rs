@@ -17,7 +17,7 @@ pub(crate) struct Computing {
 }
 
 impl Default for Computing {
-    /// As much at once as there are processors for.
+    /// As much at once as keeps the processors busy.
     fn default() -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Self { room: Arc::new(Semaphore::new(processors * TASKS_EACH)), processors }

@@ -9,6 +9,7 @@
 mod share;
 
 use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +29,7 @@ use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::error::Elapsed;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -41,6 +43,11 @@ use share::Shares;
 
 /// How long a handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How many handshakes are made at once: whoever has its connection sends what it has while
+/// others wait, so that those who come all at once do not send all at once. One that takes
+/// longer than its turn goes on, and others begin.
+const HANDSHAKES_AT_ONCE: usize = 64;
+const HANDSHAKE_TURN: Duration = Duration::from_millis(500);
 /// How long the head of a request may take.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often a silent HTTP/2 connection is asked whether it is still there.
@@ -111,7 +118,9 @@ impl Port {
     pub(crate) async fn serve(self, phases: Phases) {
         let Self { listener, tls, router, room, metrics } = self;
         let (shares, acceptor) = (Shares::of(room), tls.map(TlsAcceptor::from));
-        let door = Door { shares, acceptor, router, metrics, graceful: GracefulShutdown::new(), phases };
+        let turns = Arc::new(Semaphore::new(HANDSHAKES_AT_ONCE));
+        let door =
+            Door { shares, acceptor, turns, router, metrics, graceful: GracefulShutdown::new(), phases };
         let (room, mut stop) = (Arc::new(Semaphore::new(room)), door.phases.stop.clone());
         loop {
             tokio::select! {
@@ -131,6 +140,8 @@ impl Port {
 struct Door {
     shares: Shares,
     acceptor: Option<TlsAcceptor>,
+    /// Turns at handshakes.
+    turns: Arc<Semaphore>,
     router: Router,
     metrics: metrics::Port,
     graceful: GracefulShutdown,
@@ -145,7 +156,8 @@ impl Door {
             return;
         };
         let open = Open::one_more(&self.metrics);
-        let handshake = shake_hands(stream, address, self.acceptor.clone(), self.metrics.clone());
+        let acceptor = self.acceptor.clone().map(|acceptor| (acceptor, Arc::clone(&self.turns)));
+        let handshake = shake_hands(stream, address, acceptor, self.metrics.clone());
         let (router, watcher, mut phases) =
             (self.router.clone(), self.graceful.watcher(), self.phases.clone());
         tokio::spawn(async move {
@@ -228,15 +240,15 @@ enum Shaken {
 async fn shake_hands(
     stream: TcpStream,
     address: SocketAddr,
-    acceptor: Option<TlsAcceptor>,
+    acceptor: Option<(TlsAcceptor, Arc<Semaphore>)>,
     metrics: metrics::Port,
 ) -> Option<Shaken> {
     // Answers are small and whole; waiting for more only delays them.
     let _ = stream.set_nodelay(true);
-    let Some(acceptor) = acceptor else {
+    let Some((acceptor, turns)) = acceptor else {
         return Some(Shaken::Plain(stream, Connection { address, peer: None }));
     };
-    let stream = match timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
+    let stream = match accept_tls(stream, acceptor, turns).await {
         Ok(Ok(stream)) => {
             metrics.handshakes.inc();
             stream
@@ -264,6 +276,28 @@ async fn shake_hands(
             None
         }
     }
+}
+
+/// Makes TLS, when it is its turn.
+async fn accept_tls(
+    stream: TcpStream,
+    acceptor: TlsAcceptor,
+    turns: Arc<Semaphore>,
+) -> Result<io::Result<TlsStream<TcpStream>>, Elapsed> {
+    // Who says nothing takes nobody's turn.
+    if let Err(failure) = timeout(HANDSHAKE_TIMEOUT, stream.readable()).await? {
+        return Ok(Err(failure));
+    }
+    let turn = turns.acquire_owned().await;
+    let accepting = async move {
+        let mut accepting = acceptor.accept(stream);
+        if let Ok(accepted) = timeout(HANDSHAKE_TURN, &mut accepting).await {
+            return accepted;
+        }
+        drop(turn);
+        accepting.await
+    };
+    timeout(HANDSHAKE_TIMEOUT, accepting).await
 }
 
 async fn serve_connection<S>(

@@ -17,9 +17,9 @@ use crate::store::{SHELVES, Shelf, Store, StoreError};
 
 /// How often it is looked for what is old enough.
 const EVERY: Duration = Duration::from_hours(1);
-/// Collectors that wrote nothing for so long are gone: none waits so long for the outcome
-/// of a write.
-const GONE_AFTER: SignedDuration = SignedDuration::from_hours(24);
+/// Collectors that wrote nothing for so long are gone. One that is merely idle writes when it
+/// is asked whether it is ready.
+const GONE_AFTER: SignedDuration = SignedDuration::from_hours(90 * 24);
 
 /// Removes what is old enough.
 pub(crate) struct Remover {

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use crate::ingest::Refused;
 use crate::metrics;
-use crate::packed::{SMALL_BYTES as SMALL_UNPACKED_BYTES, SMALL_PACKED_BYTES as SMALL_BYTES, unpack_at_most};
+use crate::packed::{SMALL_BYTES, SMALL_PACKED_BYTES, unpack_at_most};
 
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -27,8 +27,8 @@ const ZSTD_WINDOW_LOG: u32 = 23;
 /// Into how many times its length a small body is decompressed in one step; what becomes
 /// larger is decompressed as a stream.
 const SMALL_RATIO: usize = 8;
-/// What comes of the shortest of them, which are compressed the most.
-const FRAME_BYTES: usize = 4096;
+/// What may come of the shortest of them, which are compressed the most.
+const LEAST_BYTES: usize = 4096;
 /// What a permit stands for, in bytes.
 const PERMIT_BYTES: usize = 4096;
 
@@ -81,15 +81,17 @@ pub(super) async fn read(
         None | Some(b"identity") => {
             receive(body, Decoder::Plain(Sink::new(limit, lane)), &lane.metrics).await
         }
-        Some(b"zstd") if length <= SMALL_BYTES as u64 => read_small(body, limit, lane).await,
+        Some(b"zstd") if length <= SMALL_PACKED_BYTES as u64 => read_small(body, limit, lane).await,
         Some(b"zstd") => receive(body, Decoder::zstd(Sink::new(limit, lane))?, &lane.metrics).await,
         Some(other) => {
             let other = String::from_utf8_lossy(other).chars().take(40).collect();
             return Err(Refused::Encoding(other));
         }
     };
-    if matches!(read, Err(Refused::Busy)) {
-        lane.metrics.refused.inc();
+    match &read {
+        Ok(arrived) => drop(lane.metrics.decompressed.inc_by(arrived.bytes.len() as u64)),
+        Err(Refused::Busy) => drop(lane.metrics.refused.inc()),
+        Err(_) => {}
     }
     read
 }
@@ -97,15 +99,16 @@ pub(super) async fn read(
 /// Reads a small body whole before it is decompressed, in one step: a stream's window
 /// takes megabytes, and making it longer than all else that is done for a sign of life.
 async fn read_small(body: Body, limit: usize, lane: &Lane) -> Result<Arrived, Refused> {
-    let packed = receive(body, Decoder::Plain(Sink::new(SMALL_BYTES, lane)), &lane.metrics).await?;
+    let packed = receive(body, Decoder::Plain(Sink::new(SMALL_PACKED_BYTES, lane)), &lane.metrics).await?;
     let mut sink = Sink::new(limit, lane);
     match unpack_at_most(
         &packed.bytes,
-        limit.min(SMALL_UNPACKED_BYTES).min(packed.bytes.len() * SMALL_RATIO + FRAME_BYTES),
+        limit.min(SMALL_BYTES).min(packed.bytes.len() * SMALL_RATIO + LEAST_BYTES),
     ) {
         Ok(bytes) => {
             sink.adopt(bytes);
-            let whole = Decoder::Plain(sink).finish()?;
+            let mut whole = Decoder::Plain(sink).finish()?;
+            whole._room.extend(packed._room);
             Ok(Arrived { packed: Some(packed.bytes), ..whole })
         }
         // It is larger than most, or may not be as large: a stream tells.
@@ -156,7 +159,6 @@ impl Write for Sink {
             self.room = Vec::new();
             return Err(io::ErrorKind::FileTooLarge.into());
         }
-        self.lane.metrics.decompressed.inc_by(data.len() as u64);
         self.bytes.extend_from_slice(data);
         Ok(data.len())
     }
@@ -172,10 +174,11 @@ impl Sink {
     }
 
     /// Takes bytes that are there whole.
-    fn adopt(&mut self, bytes: Vec<u8>) {
+    fn adopt(&mut self, mut bytes: Vec<u8>) {
+        // It was made for the most that might come of it.
+        bytes.shrink_to_fit();
         self.refused = self.refusal_of(bytes.len());
         if self.refused.is_none() {
-            self.lane.metrics.decompressed.inc_by(bytes.len() as u64);
             self.bytes = bytes;
         }
     }

@@ -8,10 +8,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::Version;
-use axum::middleware::Next;
-use axum::response::Response;
 use hyper::body::{Frame, SizeHint};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -32,17 +30,12 @@ struct Drained {
 }
 
 /// Has what a handler leaves of a body read, where that matters.
-pub(super) async fn drain(
-    State(draining): State<watch::Receiver<bool>>,
-    request: Request,
-    next: Next,
-) -> Response {
+pub(super) fn drained(request: Request, draining: &watch::Receiver<bool>) -> Request {
     let matters = request.version() == Version::HTTP_2 && !request.body().is_end_stream();
-    let request = match matters {
-        true => request.map(|body| Body::new(Drained { body: Some(body), draining })),
+    match matters {
+        true => request.map(|body| Body::new(Drained { body: Some(body), draining: draining.clone() })),
         false => request,
-    };
-    next.run(request).await
+    }
 }
 
 impl HttpBody for Drained {

@@ -8,12 +8,13 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tokio::time::timeout;
 use tracing::warn;
 
 use super::Api;
 use super::answer::Problem;
+use super::drained::drained;
 use super::refusals::Failed;
 use crate::ingest::chain_of;
 use crate::metrics::{Format, GaugeByWord, Metrics, Told, UNMATCHED};
@@ -55,11 +56,16 @@ pub(super) async fn metrics(State(api): State<Arc<Api>>, headers: HeaderMap) -> 
     Ok(([(header::CONTENT_TYPE, format.content_type())], text).into_response())
 }
 
-/// Counts a request by the route that it matched.
-pub(super) async fn measure(State(metrics): State<Metrics>, request: Request, next: Next) -> Response {
+/// Counts a request by the route that it matched, and has its body read to the end.
+pub(super) async fn measure(
+    State((metrics, draining)): State<(Metrics, watch::Receiver<bool>)>,
+    request: Request,
+    next: Next,
+) -> Response {
     let (begun, method) = (Instant::now(), request.method().clone());
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let response = next.run(request).await;
+    // In one layer: each takes as long as reading a sign of life.
+    let response = next.run(drained(request, &draining)).await;
     let route = route.as_ref().map_or(UNMATCHED, MatchedPath::as_str);
     metrics.requests.observe(route, &method, response.status(), begun.elapsed());
     response

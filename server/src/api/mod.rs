@@ -160,7 +160,6 @@ impl Api {
                 let status = StatusCode::METHOD_NOT_ALLOWED;
                 Problem::new(status, "method-not-allowed", "the route does not take this method")
             })
-            .layer(middleware::from_fn_with_state(self.draining.clone(), drained::drain))
-            .layer(middleware::from_fn_with_state(counted, metrics::measure))
+            .layer(middleware::from_fn_with_state((counted, self.draining.clone()), metrics::measure))
     }
 }

@@ -11,9 +11,10 @@ use congruent_protocol::report::Report;
 
 /// How many of each are kept; then all are let go of.
 const REPORTS_KEPT: usize = 512;
-const SETS_KEPT: usize = 4096;
-/// With how many findings at most.
-const MAX_FINDINGS: usize = 100;
+const SETS_KEPT: usize = 2048;
+/// The longest report of which anything is kept, in bytes of its JSON: nothing else bounds
+/// what lies here.
+pub(super) const MAX_BYTES: usize = 16 << 10;
 
 /// Reports by the ids of their rows, and sets of findings by their digests.
 #[derive(Debug, Default)]
@@ -23,12 +24,10 @@ pub(crate) struct Fresh {
 }
 
 impl Fresh {
-    /// Keeps a report that is durable, with the digest of its set of findings.
+    /// Keeps a report that is durable, of at most [`MAX_BYTES`], with the digest of its set of
+    /// findings.
     pub(super) fn put(&self, id: i64, report: Report, set: Digest) {
         let findings = report.findings();
-        if findings.len() > MAX_FINDINGS {
-            return;
-        }
         if !findings.is_empty() {
             let findings = findings.into();
             insert(&self.sets, SETS_KEPT, set, findings);

@@ -28,7 +28,7 @@ use congruent_protocol::report::{
 use congruent_protocol::verification::{State, SweepMode};
 use jiff::Timestamp;
 use tokio::sync::Notify;
-use tracing::{Instrument, info, info_span, warn};
+use tracing::{Instrument, debug, info_span, warn};
 
 use crate::clock::Clock;
 use crate::computing::Computing;
@@ -96,6 +96,8 @@ struct Checked {
     ledger: Ledger,
     /// The version of the group that it was held to.
     group: (String, Option<u64>),
+    /// Whether it may be kept in memory.
+    is_small: bool,
 }
 
 /// What the store knows that a report builds on.
@@ -138,7 +140,7 @@ impl Ingest {
                 Ok(answer) => {
                     let (sequence, state, duplicate) =
                         (answer.sequence, answer.state.name(), answer.duplicate);
-                    info!(sequence, state, duplicate, "stored");
+                    debug!(sequence, state, duplicate, "stored");
                 }
                 Err(refused) => self.note_refusal(&node, refused).await,
             }
@@ -224,7 +226,8 @@ impl Ingest {
                     return Err(Refused::Conflict { sequence: sent.sequence, newest });
                 }
                 Stored::Answer(answer, first_values, id) => {
-                    if let Some((id, checked)) = id.zip(Arc::into_inner(held)) {
+                    let checked = Arc::into_inner(held).filter(|checked| checked.is_small);
+                    if let Some((id, checked)) = id.zip(checked) {
                         self.arrived.fresh.put(id, checked.report, checked.findings_digest);
                     }
                     self.arrived.liveness.report(&sent.node, now, first_values);
@@ -366,6 +369,9 @@ impl Grounds {
         if *count == 0 && *digest == findings_digest(&[]) {
             return Some(Self { set: Some(Vec::new()), base: None, ledger });
         }
+        if let Some(set) = fresh.set(digest) {
+            return Some(Self { set: Some(set.to_vec()), base: None, ledger });
+        }
         let base = base.as_ref().and_then(|base| fresh.set(base))?;
         Some(Self { set: None, base: Some(base.to_vec()), ledger })
     }
@@ -400,6 +406,7 @@ fn check_whole(
     let report = report.try_map(|change| whole_set(change, set, base, pages))?;
     check::check_paths(&report)?;
     let (standing, group) = hold(&report, &findings_digest, config, &ledger, now)?;
+    let is_small = body.bytes.len() <= fresh::MAX_BYTES;
     let body = match body.packed {
         Some(packed) => PackedBytes::received(packed),
         None => PackedBytes::of(&body.bytes).map_err(|_| Refused::Failed)?,
@@ -413,7 +420,7 @@ fn check_whole(
         }
         Some(PackedBytes::of(&json).map_err(|_| Refused::Failed)?)
     };
-    Ok(Checked { report, digest, body, standing, findings_digest, set, ledger, group })
+    Ok(Checked { report, digest, body, standing, findings_digest, set, ledger, group, is_small })
 }
 
 /// The set that a report names: known whole, sent ahead whole, or worked out from the

@@ -376,6 +376,7 @@ async fn a_report_is_stored_as_the_group_that_stands_has_it() {
         ledger: no_ledger(),
         standing,
         group,
+        is_small: true,
     };
     // The group changes between the look at the manifest and the transaction.
     config.groups.put(fleet(&fixture, &config, 2, true, Mode::ReportOnly));

@@ -8,7 +8,7 @@ use tracing::{info, warn};
 
 use super::act::{Actor, Step};
 use super::judgement::Judgement;
-use crate::config::{Config, Group};
+use crate::config::{Config, Group, Mode};
 use crate::plan::{Action, FullSweep, Other, Plan, Situation, is_idle, plan};
 use crate::store::{ActionRow, NodeRow, ReportRow, StoreError, Tx};
 
@@ -148,15 +148,19 @@ fn make_plan(
     if is_idle(judgement.verdict(), action.map(of_row).as_ref()) {
         return Ok(Plan::Nothing);
     }
-    let sweeps = tx.newest_full_sweeps(id, CONFIRMING_SWEEPS)?;
-    let failed = tx.newest_failed_action(id)?;
+    let (sweeps, failed, open) = match group.mode {
+        // Nothing is ordered for that reason alone, and no other is looked at.
+        Mode::ReportOnly => (Vec::new(), None, Vec::new()),
+        Mode::Replace => {
+            (tx.newest_full_sweeps(id, CONFIRMING_SWEEPS)?, tx.newest_failed_action(id)?, tx.open_actions()?)
+        }
+    };
     // Nodes are in the group that they are configured in, whatever it was called
     // when their actions began. A node that is not configured any more, because
     // it was replaced under another id, takes no budget: nobody would ever close
     // its action.
     let is_member = |node: &str| context.config.group_of(node).is_some_and(|other| other.name == group.name);
-    let others = tx.open_actions()?.into_iter();
-    let others = others.filter(|other| other.node != *id && is_member(&other.node));
+    let others = open.into_iter().filter(|other| other.node != *id && is_member(&other.node));
     Ok(plan(&Situation {
         now: context.now,
         group: &group.name,

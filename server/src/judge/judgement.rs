@@ -59,7 +59,10 @@ impl Judgement {
             manifest: case.manifest(),
             findings: findings.iter().take(ORDER_FINDINGS).cloned().collect(),
             findings_total: findings.len() as u64,
-            findings_digest: findings_digest(findings),
+            findings_digest: match &case.report {
+                Some((row, _)) if !findings.is_empty() => row.report.findings_digest,
+                _ => findings_digest(&[]),
+            },
             policy_digest: policy.digest(),
             engine: policy.engine(),
             is_about_report: case.is_about_report,

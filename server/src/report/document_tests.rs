@@ -164,7 +164,7 @@ fn the_scope_names_manifests_and_signers() {
 }
 
 #[test]
-fn what_was_removed_of_the_period_is_told() {
+fn what_was_removed_is_told() {
     let whole = evidence();
     assert_eq!(rendered(&whole, "2026-05-01T00:00:00Z")["removed"], serde_json::json!([]));
     let removal = RemovalRow { kind: RecordKind::Reports, until: time("2026-03-05T00:00:00Z"), count: 12 };

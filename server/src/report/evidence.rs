@@ -28,7 +28,7 @@ pub(super) struct Evidence {
     pub(super) refusals: Vec<RefusalRecord>,
     /// What operators changed, and were refused.
     pub(super) audit: Vec<AuditRecord>,
-    /// What of the period, or of the time just before it, may be gone.
+    /// What is gone of any time: also what came before the period tells of it.
     pub(super) removed: Vec<RemovalRow>,
 }
 
@@ -69,7 +69,7 @@ pub(super) fn read(view: &View<'_>, period: Period) -> Result<Evidence, StoreErr
         decisions: view.decisions_between(from, to)?.into_iter().map(Into::into).collect(),
         refusals: view.refusals_between(from, to)?.into_iter().map(Into::into).collect(),
         audit: view.audit_between(from, to)?.into_iter().map(Into::into).collect(),
-        removed: view.removals_after(from)?,
+        removed: view.removals()?,
         nodes,
         scopes,
     })

@@ -18,6 +18,9 @@ const LOG_BYTES_KEPT: i64 = 16 << 20;
 /// After how many pages in it they are put into the file: pages that are written again and
 /// again go there once.
 const LOG_PAGES: i64 = LOG_BYTES_KEPT / 4096;
+/// How much of the file is kept in memory where it is written, in KiB: the pages of indexes
+/// that nodes' reports go to are many, and scattered.
+const WRITER_CACHE_KIB: i64 = 32 << 10;
 /// Statements that are kept prepared.
 const PREPARED: usize = 256;
 /// After how many of SQLite's instructions a read looks at the time.
@@ -51,6 +54,7 @@ impl Sqlite {
     pub(in crate::store) fn prepare(&self) -> rusqlite::Result<()> {
         self.connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
         self.connection.pragma_update(None, "synchronous", "FULL")?;
+        self.connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
         self.connection.pragma_update(None, "foreign_keys", true)
     }
 
