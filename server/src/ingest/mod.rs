@@ -100,6 +100,12 @@ struct Checked {
     is_small: bool,
 }
 
+/// A report that was read, as far as that needs nothing of the store.
+enum Read {
+    Opened(Box<Opened>),
+    Checked(Box<Checked>),
+}
+
 /// What the store knows that a report builds on.
 struct Grounds {
     /// The set of findings that it names, where it is known whole.
@@ -186,34 +192,39 @@ impl Ingest {
     }
 
     async fn try_take(&self, sender: Arc<Node>, body: Received) -> Result<Acknowledgement, Refused> {
-        let arrived = Arc::clone(&self.arrived);
-        let stored = self.stored(&sender).await?;
-        let (config, now) = (Arc::clone(&self.config), (self.clock)());
-        // Parsing megabytes and hashing a tree would hold up other requests.
-        let reading = self.computing.run(move || {
-            let opened = open::open(&sender, &arrived.seals, stored, body)?;
-            let grounds = Grounds::in_memory(&opened.report, &arrived.fresh).filter(|_| opened.is_new);
-            match grounds {
-                Some(grounds) => {
-                    let pages = arrived.staged.of(&opened.report.node);
-                    check_whole(&config, opened, grounds, &pages, now).map(Ok)
-                }
-                None => Ok(Err(opened)),
-            }
-        });
-        let mut checked = match reading.await.ok_or(Refused::Failed)?? {
-            Ok(checked) => checked,
-            Err(opened) => {
+        let now = (self.clock)();
+        let checked = match self.read(sender, body, now).await? {
+            Read::Checked(checked) => *checked,
+            Read::Opened(opened) => {
                 let sent = Sent::of(&opened.report, opened.digest);
                 if !opened.is_new
                     && let Some(answer) = self.look_up(&sent).await?
                 {
                     return Ok(answer);
                 }
-                self.check(opened, now).await?
+                self.check(*opened, now).await?
             }
         };
-        let sent = Sent::of(&checked.report, checked.digest);
+        self.keep(checked, now).await
+    }
+
+    /// Opens a report, and holds it to what it builds on where that is in memory.
+    async fn read(&self, sender: Arc<Node>, body: Received, now: Timestamp) -> Result<Read, Refused> {
+        let (arrived, config) = (Arc::clone(&self.arrived), Arc::clone(&self.config));
+        let stored = self.stored(&sender).await?;
+        // Parsing megabytes and hashing a tree would hold up other requests.
+        let reading = self.computing.run(move || {
+            let opened = open::open(&sender, &arrived.seals, stored, body)?;
+            let grounds = Grounds::in_memory(&opened.report, &arrived.fresh).filter(|_| opened.is_new);
+            let Some(grounds) = grounds else { return Ok(Read::Opened(Box::new(opened))) };
+            let pages = arrived.staged.of(&opened.report.node);
+            check_whole(&config, opened, grounds, &pages, now).map(Box::new).map(Read::Checked)
+        });
+        reading.await.ok_or(Refused::Failed)?
+    }
+
+    /// Stores a report as its group stands when that is committed.
+    async fn keep(&self, mut checked: Checked, now: Timestamp) -> Result<Acknowledgement, Refused> {
         loop {
             let (config, storing) = (Arc::clone(&self.config), Arc::new(checked));
             let held = Arc::clone(&storing);
@@ -222,15 +233,15 @@ impl Ingest {
             checked = match writing.await.map_err(Refused::Store)? {
                 Stored::Conflict { newest } => {
                     // Where it was another machine, this tells.
-                    self.look_up(&sent).await?;
-                    return Err(Refused::Conflict { sequence: sent.sequence, newest });
+                    self.look_up(&Sent::of(&held.report, held.digest)).await?;
+                    return Err(Refused::Conflict { sequence: held.report.sequence, newest });
                 }
                 Stored::Answer(answer, first_values, id) => {
-                    let checked = Arc::into_inner(held).filter(|checked| checked.is_small);
-                    if let Some((id, checked)) = id.zip(checked) {
+                    self.arrived.liveness.report(&held.report.node, now, first_values);
+                    let small = Arc::into_inner(held).filter(|checked| checked.is_small);
+                    if let Some((id, checked)) = id.zip(small) {
                         self.arrived.fresh.put(id, checked.report, checked.findings_digest);
                     }
-                    self.arrived.liveness.report(&sent.node, now, first_values);
                     self.judge.notify_one();
                     return Ok(answer);
                 }

@@ -4,12 +4,11 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use tokio::sync::Semaphore;
-
 use super::database::READ_LIMIT;
 use super::sql::{Condition, Connection};
 use super::writer::{PATIENCE, PAUSE};
 use super::{Database, StoreError, View, view};
+use crate::computing::Crew;
 
 /// How many reads there are at once.
 pub(super) const READS_AT_ONCE: usize = 4;
@@ -22,7 +21,7 @@ pub(super) struct Readers {
     database: Arc<Database>,
     /// Those that nobody uses now. They are opened when they are first needed.
     idle: Arc<Mutex<Vec<Connection>>>,
-    room: Arc<Semaphore>,
+    crew: Crew,
     /// Since when the server cannot be reached.
     away_since: Arc<Mutex<Option<Instant>>>,
 }
@@ -30,8 +29,8 @@ pub(super) struct Readers {
 impl Readers {
     /// Connections to a database, none of which is opened yet.
     pub(super) fn new(database: Arc<Database>) -> Self {
-        let room = Arc::new(Semaphore::new(READS_AT_ONCE));
-        Self { database, idle: Arc::default(), room, away_since: Arc::default() }
+        let crew = Crew::of(READS_AT_ONCE);
+        Self { database, idle: Arc::default(), crew, away_since: Arc::default() }
     }
 
     /// What they are connections to.
@@ -50,16 +49,9 @@ impl Readers {
         T: Send + 'static,
         F: Fn(&View<'_>) -> Result<T, StoreError> + Send + 'static,
     {
-        let stopped = || StoreError::Stopped { action };
-        // Who waits holds no thread, which others may need.
-        let turn = Arc::clone(&self.room).acquire_owned().await.map_err(|_| stopped())?;
         let readers = self.clone();
-        let reading = tokio::task::spawn_blocking(move || {
-            let read = readers.read_now(action, work);
-            drop(turn);
-            read
-        });
-        reading.await.map_err(|_| stopped())?
+        let read = self.crew.run(move || readers.read_now(action, work)).await;
+        read.unwrap_or(Err(StoreError::Stopped { action }))
     }
 
     fn read_now<T>(
