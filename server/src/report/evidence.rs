@@ -69,7 +69,7 @@ pub(super) fn read(view: &View<'_>, period: Period) -> Result<Evidence, StoreErr
         decisions: view.decisions_between(from, to)?.into_iter().map(Into::into).collect(),
         refusals: view.refusals_between(from, to)?.into_iter().map(Into::into).collect(),
         audit: view.audit_between(from, to)?.into_iter().map(Into::into).collect(),
-        removed: view.removals()?,
+        removed: RemovalRow::all(view)?,
         nodes,
         scopes,
     })

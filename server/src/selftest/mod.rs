@@ -187,7 +187,7 @@ impl TestSchema {
 
     async fn remove(mut self) -> Result<(), SelftestError> {
         let Some(schema) = self.0.take() else { return Ok(()) };
-        tokio::task::spawn_blocking(|| remove(schema)).await.map_err(SelftestError::Thread)?
+        tokio::task::spawn_blocking(move || remove(&schema)).await.map_err(SelftestError::Thread)?
     }
 }
 
@@ -195,14 +195,14 @@ impl Drop for TestSchema {
     fn drop(&mut self) {
         let Some(schema) = self.0.take() else { return };
         // Its connection waits, which no task may.
-        if let Ok(Err(error)) = std::thread::spawn(|| remove(schema)).join() {
+        if let Ok(Err(error)) = std::thread::spawn(move || remove(&schema)).join() {
             error!("{}", chain_of(&error));
         }
     }
 }
 
 /// Removes a schema, also where what used it is still on its way out.
-fn remove(schema: Schema) -> Result<(), SelftestError> {
+fn remove(schema: &Schema) -> Result<(), SelftestError> {
     let mut tries = 1;
     loop {
         match schema.remove() {

@@ -187,6 +187,12 @@ impl Shelf {
 }
 
 impl RemovalRow {
+    /// What is gone, by kind.
+    pub(crate) fn all(view: &View<'_>) -> Result<Vec<Self>, StoreError> {
+        let sql = "SELECT * FROM removals ORDER BY kind";
+        view.rows("look what was removed", sql, params![], Self::from_row)
+    }
+
     fn from_row(row: &Row<'_>) -> SqlResult<Self> {
         Ok(Self {
             kind: row.get::<_, Word<_>>("kind")?.0,
@@ -197,12 +203,6 @@ impl RemovalRow {
 }
 
 impl View<'_> {
-    /// What is gone, by kind.
-    pub(crate) fn removals(&self) -> Result<Vec<RemovalRow>, StoreError> {
-        let sql = "SELECT * FROM removals ORDER BY kind";
-        self.rows("look what was removed", sql, params![], RemovalRow::from_row)
-    }
-
     /// How many rows a table has.
     #[cfg(test)]
     pub(crate) fn count(&self, table: &str) -> Result<u64, StoreError> {

@@ -8,7 +8,7 @@ use congruent_protocol::report::findings_digest;
 use super::*;
 use crate::config::Retention;
 use crate::retention::Remover;
-use crate::store::{NewReport, PackedBytes, RecordKind, View};
+use crate::store::{NewReport, PackedBytes, RecordKind, RemovalRow, View};
 use crate::testing::{enrolment, time};
 
 const TABLES: [&str; 12] = [
@@ -79,7 +79,7 @@ async fn nothing_is_removed_that_is_not_old_or_where_nobody_said_so() {
     bench.clock.set("2036-03-01T00:00:00Z");
     bench.remove(Retention::default()).await;
     assert_eq!(bench.rows().await, before);
-    let removals = bench.judge.store.read("read", |view| view.removals()).await.unwrap();
+    let removals = bench.judge.store.read("read", RemovalRow::all).await.unwrap();
     assert_eq!(removals, []);
 }
 
@@ -125,7 +125,7 @@ async fn a_node_stands_where_it_stood_when_all_before_is_gone() {
     assert_eq!(bench.numbers().await, [8, 10, 11]);
     let rows = bench.rows().await;
     assert_eq!((rows["decisions"], rows["actions"], rows["finding_sets"]), (2, 1, 1), "{rows:?}");
-    let removals = bench.judge.store.read("read", |view| view.removals()).await.unwrap();
+    let removals = bench.judge.store.read("read", RemovalRow::all).await.unwrap();
     let kinds: Vec<_> = removals.iter().map(|removal| (removal.kind, removal.until)).collect();
     let until = time("2046-01-30T00:00:00Z");
     assert!(kinds.contains(&(RecordKind::Reports, until)), "{kinds:?}");
