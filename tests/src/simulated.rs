@@ -153,7 +153,9 @@ impl Simulated {
         if !arguments.contains(&"--collector-pid") {
             command.args(["--collector-pid", &self.collector.process_id().to_string()]);
         }
-        command.arg("--database").arg(self.site.database());
+        if self.site.has_file() {
+            command.arg("--database").arg(self.site.database());
+        }
         Ok(on(self.pinned.map(|pinned| pinned.simulator), command))
     }
 

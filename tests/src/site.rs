@@ -142,6 +142,11 @@ impl Site {
         self.sandbox.path("congruent.db")
     }
 
+    /// Whether that is so.
+    pub fn has_file(&self) -> bool {
+        self.store.is_none()
+    }
+
     /// The one number that a query gives, wherever the database is.
     ///
     /// # Errors
