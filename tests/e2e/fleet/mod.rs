@@ -1,6 +1,7 @@
 //! A simulated fleet at a real collector: each scenario small, and what the API says
 //! of it afterwards.
 
+mod copied;
 mod herd;
 mod replaced;
 mod restored;
