@@ -58,6 +58,9 @@ impl Check {
     }
 }
 
+/// For how long after a write found no room the collector is not ready.
+const FULL_FOR: Duration = Duration::from_secs(30);
+
 impl Readiness {
     pub(super) fn new(
         store: Store,
@@ -106,6 +109,10 @@ impl Readiness {
         let (name, now, begun) = ("store-write-milliseconds", (self.clock)(), Instant::now());
         let writing = self.store.write("write a probe", move |tx| tx.probe(now));
         match timeout(PROBE_TIMEOUT, writing).await {
+            // There may be room for this one, and for no report.
+            Ok(Ok(())) if self.store.was_full_within(FULL_FOR) => {
+                Check::fails(name, "the disk was full a moment ago, and may be: make room on it")
+            }
             Ok(Ok(())) => Check::holds(name, millis(begun.elapsed()), millis(PROBE_TIMEOUT)),
             Ok(Err(error)) => Check::fails(name, chain_of(&error)),
             Err(_) => Check::fails(name, "the store does not take writes in time"),

@@ -99,6 +99,11 @@ pub(crate) enum StoreError {
 }
 
 impl StoreError {
+    /// Whether there was no room on the disk.
+    pub(super) fn is_full(&self) -> bool {
+        matches!(self, Self::Query { source, .. } if source.is_full())
+    }
+
     /// What the failure means for whoever asked.
     pub(super) fn condition(&self) -> Condition {
         match self {

@@ -48,7 +48,8 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -102,6 +103,8 @@ struct Memory {
     known: AtomicI64,
     /// What takes others' changes in.
     sharing: OnceLock<Box<dyn Sharing>>,
+    /// When a write last found no room on the disk.
+    full_at: Mutex<Option<Instant>>,
 }
 
 impl Store {
@@ -213,6 +216,13 @@ impl Store {
     /// Completes when the store takes no more writes, since the disk failed.
     pub(crate) async fn stopped(&self) {
         self.writes.closed().await;
+    }
+
+    /// Whether a write found no room on the disk within the last `period`. Small ones may
+    /// find some all the same.
+    pub(crate) fn was_full_within(&self, period: Duration) -> bool {
+        let full_at = *self.memory.full_at.lock().unwrap_or_else(PoisonError::into_inner);
+        full_at.is_some_and(|at| at.elapsed() < period)
     }
 
     /// How many writes wait, and how many may.

@@ -133,7 +133,7 @@ async fn reads_wait_for_those_of_their_own_handle_alone() {
     let store = open(&path).unwrap();
     let apart = store.reading_apart();
     let (release, held) = std::sync::mpsc::channel::<()>();
-    let held = Arc::new(std::sync::Mutex::new(held));
+    let held = Arc::new(Mutex::new(held));
     let (began, mut beginning) = mpsc::unbounded_channel();
     let slow: Vec<_> = (0..9)
         .map(|_| {

@@ -8,8 +8,8 @@
 //! whether it was committed.
 
 use std::fs::File;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
@@ -206,6 +206,10 @@ impl Writer {
                 Trust::Unbroken
             }
             condition => {
+                if error.is_full() {
+                    let full_at = self.memory.full_at.lock();
+                    *full_at.unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+                }
                 let message = error.to_string();
                 let mut errors = std::iter::once(error);
                 for job in batch {

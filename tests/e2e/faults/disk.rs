@@ -69,6 +69,10 @@ fn a_collector_whose_disk_is_full_acknowledges_nothing_and_goes_on_when_there_is
     }
     assert_eq!(spooled(&site, "web-1")?, 5);
     assert_eq!(collector.get("/healthz")?.status, 200);
+    // Whatever small writes still find room.
+    let ready = collector.get("/readyz")?;
+    assert_eq!(ready.status, 503, "{}", ready.text());
+    assert!(ready.text().contains("full"), "{}", ready.text());
     fs::remove_file(database.join("filler"))?;
     assert_eq!(site.sweep("web-1")?.code, Some(0));
     assert_eq!(spooled(&site, "web-1")?, 0);

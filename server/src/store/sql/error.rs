@@ -62,6 +62,15 @@ impl SqlError {
         }
     }
 
+    /// Whether there was no room on the disk.
+    pub(crate) fn is_full(&self) -> bool {
+        match self {
+            Self::Sqlite(rusqlite::Error::SqliteFailure(failure, _)) => failure.code == ErrorCode::DiskFull,
+            Self::Postgres(error) => error.code() == Some(&SqlState::DISK_FULL),
+            _ => false,
+        }
+    }
+
     /// Whether a rule of uniqueness was broken.
     pub(crate) fn is_duplicate(&self) -> bool {
         match self {
