@@ -48,7 +48,8 @@ pub(crate) enum ConfigError {
     #[error("`{key}` is {value}; {mend}")]
     Value { key: &'static str, value: String, mend: &'static str },
     #[error(
-        "`{kind}` of [retention] is {value}; write a time of at least a day, in hours, days or weeks, such as \"400d\""
+        "`{kind}` of [retention] is {value:?}; write a time of at least a day, in hours, days or weeks, such as \
+         \"400d\", or leave it out to keep them for ever"
     )]
     Retention { kind: &'static str, value: String },
     #[error("{what} {name:?} must be 1 to {limit} printable characters without \"/\", and not dots alone", limit = super::MAX_NAME_CHARS)]

@@ -18,7 +18,7 @@ pub(crate) struct Retention(BTreeMap<RecordKind, SignedDuration>);
 /// The table as written.
 #[derive(Debug, Default, Deserialize)]
 #[serde(transparent)]
-pub(super) struct RetentionTable(BTreeMap<RecordKind, Span>);
+pub(super) struct RetentionTable(BTreeMap<RecordKind, String>);
 
 impl Retention {
     /// How long records of a kind are kept, where not for ever.
@@ -41,11 +41,12 @@ impl Retention {
 
 impl RetentionTable {
     pub(super) fn check(self) -> Result<Retention, ConfigError> {
-        let period = |(kind, span): (RecordKind, Span)| {
-            let length = span.to_duration(SpanRelativeTo::days_are_24_hours()).ok();
+        let period = |(kind, value): (RecordKind, String)| {
+            let span = value.parse::<Span>().ok();
+            let length = span.and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()).ok());
             match length.filter(|length| *length >= SHORTEST) {
                 Some(length) => Ok((kind, length)),
-                None => Err(ConfigError::Retention { kind: kind.name(), value: format!("{span:#}") }),
+                None => Err(ConfigError::Retention { kind: kind.name(), value }),
             }
         };
         self.0.into_iter().map(period).collect::<Result<_, _>>().map(Retention)
@@ -81,6 +82,8 @@ mod tests {
             ("reports = '23h'", "at least"),
             ("reports = '-30d'", "at least"),
             ("reports = '0s'", "at least"),
+            ("reports = 'forever'", "`reports` of [retention] is \"forever\""),
+            ("reports = ''", "leave it out"),
             ("reports = 400", "invalid type"),
             ("report = '400d'", "unknown variant"),
         ] {
