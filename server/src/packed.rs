@@ -1,5 +1,5 @@
 //! Compression of what is small and many: with zstd, each thread by a context that it
-//! keeps. To make one costs more than to compress a report with it.
+//! keeps, since to make one is much of what compressing a report costs.
 
 use std::cell::RefCell;
 use std::io;

@@ -89,8 +89,12 @@ pub(super) async fn read(
         }
     };
     match &read {
-        Ok(arrived) => drop(lane.metrics.decompressed.inc_by(arrived.bytes.len() as u64)),
-        Err(Refused::Busy) => drop(lane.metrics.refused.inc()),
+        Ok(arrived) => {
+            lane.metrics.decompressed.inc_by(arrived.bytes.len() as u64);
+        }
+        Err(Refused::Busy) => {
+            lane.metrics.refused.inc();
+        }
         Err(_) => {}
     }
     read
@@ -101,10 +105,8 @@ pub(super) async fn read(
 async fn read_small(body: Body, limit: usize, lane: &Lane) -> Result<Arrived, Refused> {
     let packed = receive(body, Decoder::Plain(Sink::new(SMALL_PACKED_BYTES, lane)), &lane.metrics).await?;
     let mut sink = Sink::new(limit, lane);
-    match unpack_at_most(
-        &packed.bytes,
-        limit.min(SMALL_BYTES).min(packed.bytes.len() * SMALL_RATIO + LEAST_BYTES),
-    ) {
+    let at_most = limit.min(SMALL_BYTES).min(packed.bytes.len() * SMALL_RATIO + LEAST_BYTES);
+    match unpack_at_most(&packed.bytes, at_most) {
         Ok(bytes) => {
             sink.adopt(bytes);
             let mut whole = Decoder::Plain(sink).finish()?;

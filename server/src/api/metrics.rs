@@ -64,7 +64,7 @@ pub(super) async fn measure(
 ) -> Response {
     let (begun, method) = (Instant::now(), request.method().clone());
     let route = request.extensions().get::<MatchedPath>().cloned();
-    // In one layer: each takes as long as reading a sign of life.
+    // In one layer: each takes its share of what a sign of life costs.
     let response = next.run(drained(request, &draining)).await;
     let route = route.as_ref().map_or(UNMATCHED, MatchedPath::as_str);
     metrics.requests.observe(route, &method, response.status(), begun.elapsed());

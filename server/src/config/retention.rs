@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::ConfigError;
 use crate::store::RecordKind;
 
-/// Days are of 24 hours; months and years have no length of their own.
+/// The shortest time. Days are of 24 hours; months and years have no length of their own.
 const SHORTEST: SignedDuration = SignedDuration::from_hours(24);
 
 /// How long records are kept, by kind; those of other kinds for ever.

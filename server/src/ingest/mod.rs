@@ -9,23 +9,22 @@
 mod chain;
 mod check;
 mod fresh;
+mod grounds;
 mod open;
 mod refused;
 mod seals;
 mod staged;
+mod stored;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
 use congruent_protocol::digest::Digest;
-use congruent_protocol::drift::{Attributes, Finding};
-use congruent_protocol::ledger::{FirstValue, Ledger};
+use congruent_protocol::drift::Finding;
+use congruent_protocol::ledger::Ledger;
 use congruent_protocol::path::escape;
-use congruent_protocol::report::{
-    Acknowledgement, Outcome, REPORT_SCHEMA, Report, SetChange, findings_digest,
-};
-use congruent_protocol::verification::{State, SweepMode};
+use congruent_protocol::report::{Acknowledgement, Outcome, Report, SetChange, findings_digest};
 use jiff::Timestamp;
 use tokio::sync::Notify;
 use tracing::{Instrument, debug, info_span, warn};
@@ -35,17 +34,20 @@ use crate::computing::Computing;
 use crate::config::{Config, Node};
 use crate::liveness::{Liveness, Twins};
 use crate::metrics::Metrics;
-use crate::store::{NewReport, PackedBytes, Store, StoreError, Tx, View};
+use crate::store::{PackedBytes, Store};
 
 pub(crate) use check::{Standing, not_accepted, shorten};
 pub(crate) use fresh::Fresh;
 pub(crate) use refused::Refused;
+pub(crate) use stored::{LATE, NEVER_REPORTED};
 
-use chain::{End, Known, Link, Place};
+use chain::{Link, Place};
+use grounds::{Grounds, contradicts};
 use open::Opened;
 use refused::Machine;
 use seals::Seals;
 use staged::{NoRoom, Pages, Staged};
+use stored::{Stored, acknowledge, known, machine_of, standing, store_current};
 
 /// Takes reports.
 pub(crate) struct Ingest {
@@ -104,30 +106,6 @@ struct Checked {
 enum Read {
     Opened(Box<Opened>),
     Checked(Box<Checked>),
-}
-
-/// What the store knows that a report builds on.
-struct Grounds {
-    /// The set of findings that it names, where it is known whole.
-    set: Option<Vec<Finding>>,
-    /// The set that it tells the difference to.
-    base: Option<Vec<Finding>>,
-    /// The ledger that its node was held to.
-    ledger: Ledger,
-}
-
-/// What a transaction made of a report.
-enum Stored {
-    /// The answer; how many first values there are of the node, where it says what it
-    /// runs; and the report's id, where it is to be judged.
-    Answer(Acknowledgement, Option<u64>, Option<i64>),
-    Conflict {
-        newest: u64,
-    },
-    /// The node's enrolment has ended meanwhile.
-    Revoked,
-    /// The node's group is another than the one that it was held to.
-    Stale,
 }
 
 impl Ingest {
@@ -361,42 +339,6 @@ impl Sent {
     }
 }
 
-impl Grounds {
-    /// What a report builds on that tells of no look.
-    fn none() -> Self {
-        Self { set: None, base: None, ledger: Ledger::empty(findings_digest(&[])) }
-    }
-
-    /// What a report builds on, where nothing need be asked of the store: its node is held to
-    /// no first values, and is as it was baked, or as it was a moment ago but for the
-    /// difference that it tells.
-    fn in_memory(report: &Report<SetChange>, fresh: &Fresh) -> Option<Self> {
-        let Outcome::Verified(verification) = &report.outcome else { return Some(Self::none()) };
-        if report.first_values > 0 || !verification.coverage.first_seen.is_empty() {
-            return None;
-        }
-        let SetChange { count, digest, base, .. } = &verification.findings;
-        let ledger = Ledger::empty(verification.baked_root);
-        if *count == 0 && *digest == findings_digest(&[]) {
-            return Some(Self { set: Some(Vec::new()), base: None, ledger });
-        }
-        if let Some(set) = fresh.set(digest) {
-            return Some(Self { set: Some(set.to_vec()), base: None, ledger });
-        }
-        let base = base.as_ref().and_then(|base| fresh.set(base))?;
-        Some(Self { set: None, base: Some(base.to_vec()), ledger })
-    }
-}
-
-/// Whether a node tells a first value that is recorded, and is another: then it was not
-/// held to the ledger that it has by now.
-fn contradicts(ledger: &Ledger, first_seen: &[FirstValue]) -> bool {
-    first_seen.iter().any(|first| {
-        let recorded = ledger.first_values().get(&first.path);
-        recorded.is_some_and(|recorded| Attributes::from(recorded) != first.attributes)
-    })
-}
-
 /// Works out the whole set of findings, and holds the report to what its group
 /// accepts.
 fn check_whole(
@@ -469,164 +411,6 @@ fn hold(
     let group = config.group_of(&report.node).ok_or(Refused::NoGroup)?;
     let standing = check::stand(report, set, &group, ledger, now)?;
     Ok((standing, (group.name.clone(), group.version)))
-}
-
-/// Stores a report, unless its node's group was changed since it was held to it:
-/// then what it would be stored as is not so any more.
-fn store_current(
-    tx: &Tx<'_>,
-    checked: &Checked,
-    config: &Config,
-    now: Timestamp,
-) -> Result<Stored, StoreError> {
-    // Revoked meanwhile, or enrolled anew: what it says is no more the node's.
-    let node = config.nodes.get(&checked.report.node);
-    if node.is_none_or(|node| node.enrolment != checked.report.chain) {
-        return Ok(Stored::Revoked);
-    }
-    let group = config.group_of(&checked.report.node);
-    if group.is_some_and(|group| (&group.name, group.version) != (&checked.group.0, checked.group.1)) {
-        return Ok(Stored::Stale);
-    }
-    store(tx, checked, now)
-}
-
-/// Stores a report, and what follows from it for its node.
-fn store(tx: &Tx<'_>, checked: &Checked, now: Timestamp) -> Result<Stored, StoreError> {
-    let Checked { report, digest, body, standing: Standing { state, note, .. }, .. } = checked;
-    let node = &report.node;
-    let link = Link { sequence: report.sequence, digest: *digest, previous: report.previous };
-    let (chain, late, chain_note) =
-        match chain::place(link, &known(tx, node, &report.chain, report.sequence)?) {
-            Place::Conflict { newest } => return Ok(Stored::Conflict { newest }),
-            Place::Duplicate => {
-                let standing = standing(tx, node)?;
-                let answer = acknowledge(report.sequence, *digest, true, standing);
-                return Ok(Stored::Answer(answer, first_values(tx, report)?, None));
-            }
-            Place::Late { chain } => (chain, true, None),
-            Place::Newest { chain, note } => (chain, false, note),
-        };
-    let row = row(checked, chain, late, now);
-    let id = tx.insert_report(&row, body)?;
-    match &checked.set {
-        Some(set) => tx.keep_finding_set(&checked.findings_digest, report.findings().len() as u64, set)?,
-        None if report.findings().is_empty() => {}
-        None => tx.keep_known_set(&checked.findings_digest, report.findings())?,
-    }
-    if let Some(chain_note) = chain_note {
-        tx.insert_chain_note(node, now, report.sequence, &chain_note)?;
-    }
-    if late {
-        let (state, _) = standing(tx, node)?;
-        let answer = acknowledge(report.sequence, *digest, false, (state, Some(LATE.to_owned())));
-        return Ok(Stored::Answer(answer, first_values(tx, report)?, None));
-    }
-    let known = match tx.node(node)? {
-        Some(known) => known,
-        None => {
-            tx.insert_node(node, &checked.group.0, now, NEVER_REPORTED)?;
-            tx.node(node)?.expect("it was put in a moment ago")
-        }
-    };
-    let verifies = *state == State::Congruent && row.sweep == Some(SweepMode::Full);
-    tx.advance_node(&known, id, (*state, note.as_deref()), verifies, now)?;
-    // Only of what is accepted: nothing of another image is ever held to.
-    if let Outcome::Verified(verification) = &report.outcome
-        && *state != State::Unknown
-    {
-        let (root, values) = (verification.baked_root, &verification.coverage.first_seen);
-        tx.record_first_values(&report.chain, &root, values, (id, now))?;
-    }
-    let answer = acknowledge(report.sequence, *digest, false, (*state, note.clone()));
-    Ok(Stored::Answer(answer, first_values(tx, report)?, Some(id)))
-}
-
-/// How many first values are recorded of a node, as its report has it run; none where
-/// it does not say.
-fn first_values(view: &View<'_>, report: &Report) -> Result<Option<u64>, StoreError> {
-    match &report.outcome {
-        Outcome::Verified(verification) => {
-            view.first_values_count(&report.chain, &verification.baked_root).map(Some)
-        }
-        Outcome::NoManifest(_) | Outcome::Withheld(_) => Ok(None),
-    }
-}
-
-/// The note to a report that came after a later one.
-pub(crate) const LATE: &str = "a later report of this node is known; this one is kept and changes nothing";
-
-/// The note of a node of which nothing was heard.
-pub(crate) const NEVER_REPORTED: &str = "it has never reported";
-
-fn row(checked: &Checked, chain: u64, late: bool, now: Timestamp) -> NewReport {
-    let Checked { report, digest, standing, findings_digest, .. } = checked;
-    let verification = match &report.outcome {
-        Outcome::Verified(verification) => Some(verification),
-        Outcome::NoManifest(_) | Outcome::Withheld(_) => None,
-    };
-    let coverage = verification.map(|verification| &verification.coverage);
-    NewReport {
-        node: report.node.clone(),
-        chain,
-        sequence: report.sequence,
-        digest: *digest,
-        boot: report.boot.clone(),
-        chain_id: report.chain.clone(),
-        agent_version: report.agent_version.clone(),
-        reported_at: report.reported_at,
-        received_at: now,
-        state: standing.state,
-        note: standing.note.clone(),
-        late,
-        sweep: coverage.map(|coverage| coverage.mode),
-        swept: coverage.map(|coverage| (coverage.started_at, coverage.finished_at)),
-        conditional: verification.is_some_and(|verification| verification.conditional),
-        manifest: standing.manifest.clone(),
-        observed_root: verification.map(|verification| verification.observed_root),
-        findings_total: report.findings().len() as u64,
-        findings_digest: *findings_digest,
-    }
-}
-
-/// What is known when a report arrives.
-fn known(view: &View<'_>, node: &str, chain: &str, sequence: u64) -> Result<Known, StoreError> {
-    let Some(newest) = view.end_of_reports(node)? else { return Ok(Known::default()) };
-    let end = End { chain: newest.chain, sequence: newest.sequence, digest: newest.digest };
-    // Nothing is numbered higher than the newest; of most reports that is all that is asked.
-    let (chain, same_number) = match newest.chain_id == chain {
-        true if sequence > newest.sequence => (Some(newest.chain), None),
-        true => (Some(newest.chain), view.report_digest(node, chain, sequence)?),
-        false => (view.chain_of(node, chain)?, view.report_digest(node, chain, sequence)?),
-    };
-    Ok(Known { same_number, newest: Some(end), chain })
-}
-
-/// The machine that made the report of this number.
-fn machine_of(
-    view: &View<'_>,
-    node: &str,
-    chain: &str,
-    sequence: u64,
-) -> Result<Option<Machine>, StoreError> {
-    let Some(row) = view.report_numbered(node, chain, sequence)? else { return Ok(None) };
-    let facts = view.report_body(row.id)?.facts;
-    Ok(Some(Machine::of(&row.report.boot, &facts)))
-}
-
-/// The state that a node has now.
-fn standing(view: &View<'_>, node: &str) -> Result<(State, Option<String>), StoreError> {
-    Ok(view.node(node)?.map_or((State::Unknown, None), |row| (row.state, row.note)))
-}
-
-fn acknowledge(
-    sequence: u64,
-    digest: Digest,
-    duplicate: bool,
-    (state, note): (State, Option<String>),
-) -> Acknowledgement {
-    let advice = None;
-    Acknowledgement { schema_version: REPORT_SCHEMA, sequence, digest, duplicate, state, note, advice }
 }
 
 /// An error and its causes, as one line.

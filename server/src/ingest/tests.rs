@@ -5,7 +5,8 @@ use congruent_protocol::contract::{Class, Contract};
 use congruent_protocol::digest::Algorithm;
 use congruent_protocol::drift::Finding;
 use congruent_protocol::key::SecretKey;
-use congruent_protocol::verification::{Hidden, Mount, MountTreatment, SweepMode, Verification};
+use congruent_protocol::ledger::FirstValue;
+use congruent_protocol::verification::{Hidden, Mount, MountTreatment, State, SweepMode, Verification};
 
 use super::*;
 use crate::config::Mode;

@@ -7,7 +7,7 @@
 //! removed is on record itself, so that a report about an earlier time says so.
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::columns::{Micros, Word};
 use super::sql::{Row, SqlResult, params};
@@ -17,9 +17,7 @@ use super::{StoreError, Tx, View};
 const CHUNK: i64 = 500;
 
 /// What is removed together, each kind after its own time.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, serde::Deserialize, utoipa::ToSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum RecordKind {
     /// Actions that are over, with their orders and deliveries.

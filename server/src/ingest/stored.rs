@@ -1,0 +1,185 @@
+//! A report's transaction: its place in the chain, and what follows from it for its node.
+
+use congruent_protocol::digest::Digest;
+use congruent_protocol::report::{Acknowledgement, Outcome, REPORT_SCHEMA, Report};
+use congruent_protocol::verification::{State, SweepMode};
+use jiff::Timestamp;
+
+use super::Checked;
+use super::chain::{self, End, Known, Link, Place};
+use super::check::Standing;
+use super::refused::Machine;
+use crate::config::Config;
+use crate::store::{NewReport, StoreError, Tx, View};
+
+/// What a transaction made of a report.
+pub(super) enum Stored {
+    /// The answer; how many first values there are of the node, where it says what it
+    /// runs; and the report's id, where it is to be judged.
+    Answer(Acknowledgement, Option<u64>, Option<i64>),
+    Conflict {
+        newest: u64,
+    },
+    /// The node's enrolment has ended meanwhile.
+    Revoked,
+    /// The node's group is another than the one that it was held to.
+    Stale,
+}
+
+/// Stores a report, unless its node's group was changed since it was held to it:
+/// then what it would be stored as is not so any more.
+pub(super) fn store_current(
+    tx: &Tx<'_>,
+    checked: &Checked,
+    config: &Config,
+    now: Timestamp,
+) -> Result<Stored, StoreError> {
+    // Revoked meanwhile, or enrolled anew: what it says is no more the node's.
+    let node = config.nodes.get(&checked.report.node);
+    if node.is_none_or(|node| node.enrolment != checked.report.chain) {
+        return Ok(Stored::Revoked);
+    }
+    let group = config.group_of(&checked.report.node);
+    if group.is_some_and(|group| (&group.name, group.version) != (&checked.group.0, checked.group.1)) {
+        return Ok(Stored::Stale);
+    }
+    store(tx, checked, now)
+}
+
+/// Stores a report, and what follows from it for its node.
+fn store(tx: &Tx<'_>, checked: &Checked, now: Timestamp) -> Result<Stored, StoreError> {
+    let Checked { report, digest, body, standing: Standing { state, note, .. }, .. } = checked;
+    let node = &report.node;
+    let link = Link { sequence: report.sequence, digest: *digest, previous: report.previous };
+    let (chain, late, chain_note) =
+        match chain::place(link, &known(tx, node, &report.chain, report.sequence)?) {
+            Place::Conflict { newest } => return Ok(Stored::Conflict { newest }),
+            Place::Duplicate => {
+                let standing = standing(tx, node)?;
+                let answer = acknowledge(report.sequence, *digest, true, standing);
+                return Ok(Stored::Answer(answer, first_values(tx, report)?, None));
+            }
+            Place::Late { chain } => (chain, true, None),
+            Place::Newest { chain, note } => (chain, false, note),
+        };
+    let row = row(checked, chain, late, now);
+    let id = tx.insert_report(&row, body)?;
+    match &checked.set {
+        Some(set) => tx.keep_finding_set(&checked.findings_digest, report.findings().len() as u64, set)?,
+        None if report.findings().is_empty() => {}
+        None => tx.keep_known_set(&checked.findings_digest, report.findings())?,
+    }
+    if let Some(chain_note) = chain_note {
+        tx.insert_chain_note(node, now, report.sequence, &chain_note)?;
+    }
+    if late {
+        let (state, _) = standing(tx, node)?;
+        let answer = acknowledge(report.sequence, *digest, false, (state, Some(LATE.to_owned())));
+        return Ok(Stored::Answer(answer, first_values(tx, report)?, None));
+    }
+    let known = match tx.node(node)? {
+        Some(known) => known,
+        None => {
+            tx.insert_node(node, &checked.group.0, now, NEVER_REPORTED)?;
+            tx.node(node)?.expect("it was put in a moment ago")
+        }
+    };
+    let verifies = *state == State::Congruent && row.sweep == Some(SweepMode::Full);
+    tx.advance_node(&known, id, (*state, note.as_deref()), verifies, now)?;
+    // Only of what is accepted: nothing of another image is ever held to.
+    if let Outcome::Verified(verification) = &report.outcome
+        && *state != State::Unknown
+    {
+        let (root, values) = (verification.baked_root, &verification.coverage.first_seen);
+        tx.record_first_values(&report.chain, &root, values, (id, now))?;
+    }
+    let answer = acknowledge(report.sequence, *digest, false, (*state, note.clone()));
+    Ok(Stored::Answer(answer, first_values(tx, report)?, Some(id)))
+}
+
+/// How many first values are recorded of a node, as its report has it run; none where
+/// it does not say.
+fn first_values(view: &View<'_>, report: &Report) -> Result<Option<u64>, StoreError> {
+    match &report.outcome {
+        Outcome::Verified(verification) => {
+            view.first_values_count(&report.chain, &verification.baked_root).map(Some)
+        }
+        Outcome::NoManifest(_) | Outcome::Withheld(_) => Ok(None),
+    }
+}
+
+/// The note to a report that came after a later one.
+pub(crate) const LATE: &str = "a later report of this node is known; this one is kept and changes nothing";
+
+/// The note of a node of which nothing was heard.
+pub(crate) const NEVER_REPORTED: &str = "it has never reported";
+
+fn row(checked: &Checked, chain: u64, late: bool, now: Timestamp) -> NewReport {
+    let Checked { report, digest, standing, findings_digest, .. } = checked;
+    let verification = match &report.outcome {
+        Outcome::Verified(verification) => Some(verification),
+        Outcome::NoManifest(_) | Outcome::Withheld(_) => None,
+    };
+    let coverage = verification.map(|verification| &verification.coverage);
+    NewReport {
+        node: report.node.clone(),
+        chain,
+        sequence: report.sequence,
+        digest: *digest,
+        boot: report.boot.clone(),
+        chain_id: report.chain.clone(),
+        agent_version: report.agent_version.clone(),
+        reported_at: report.reported_at,
+        received_at: now,
+        state: standing.state,
+        note: standing.note.clone(),
+        late,
+        sweep: coverage.map(|coverage| coverage.mode),
+        swept: coverage.map(|coverage| (coverage.started_at, coverage.finished_at)),
+        conditional: verification.is_some_and(|verification| verification.conditional),
+        manifest: standing.manifest.clone(),
+        observed_root: verification.map(|verification| verification.observed_root),
+        findings_total: report.findings().len() as u64,
+        findings_digest: *findings_digest,
+    }
+}
+
+/// What is known when a report arrives.
+pub(super) fn known(view: &View<'_>, node: &str, chain: &str, sequence: u64) -> Result<Known, StoreError> {
+    let Some(newest) = view.end_of_reports(node)? else { return Ok(Known::default()) };
+    let end = End { chain: newest.chain, sequence: newest.sequence, digest: newest.digest };
+    // Nothing is numbered higher than the newest; of most reports that is all that is asked.
+    let (chain, same_number) = match newest.chain_id == chain {
+        true if sequence > newest.sequence => (Some(newest.chain), None),
+        true => (Some(newest.chain), view.report_digest(node, chain, sequence)?),
+        false => (view.chain_of(node, chain)?, view.report_digest(node, chain, sequence)?),
+    };
+    Ok(Known { same_number, newest: Some(end), chain })
+}
+
+/// The machine that made the report of this number.
+pub(super) fn machine_of(
+    view: &View<'_>,
+    node: &str,
+    chain: &str,
+    sequence: u64,
+) -> Result<Option<Machine>, StoreError> {
+    let Some(row) = view.report_numbered(node, chain, sequence)? else { return Ok(None) };
+    let facts = view.report_body(row.id)?.facts;
+    Ok(Some(Machine::of(&row.report.boot, &facts)))
+}
+
+/// The state that a node has now.
+pub(super) fn standing(view: &View<'_>, node: &str) -> Result<(State, Option<String>), StoreError> {
+    Ok(view.node(node)?.map_or((State::Unknown, None), |row| (row.state, row.note)))
+}
+
+pub(super) fn acknowledge(
+    sequence: u64,
+    digest: Digest,
+    duplicate: bool,
+    (state, note): (State, Option<String>),
+) -> Acknowledgement {
+    let advice = None;
+    Acknowledgement { schema_version: REPORT_SCHEMA, sequence, digest, duplicate, state, note, advice }
+}
