@@ -5,7 +5,7 @@ use std::io::Cursor;
 use congruent_protocol::contract::Contract;
 use congruent_protocol::digest::Algorithm;
 use congruent_protocol::manifest::{
-    Baked, EntriesWriter, Manifest, ManifestKind, Origin, Predicate, write_manifest,
+    Baked, EntriesWriter, Manifest, ManifestKind, Origin, PackedSection, Predicate, write_manifest,
 };
 use congruent_protocol::tree::{Contribution, TreeHasher};
 
@@ -27,6 +27,7 @@ pub fn bake(name: &str, kind: ManifestKind, contract: Contract, tree: &Tree) -> 
         kind,
         root: hasher.finish(),
         entries,
+        layers: Vec::new(),
         contract,
         reserved: Vec::new(),
         baked: Baked {
@@ -41,7 +42,8 @@ pub fn bake(name: &str, kind: ManifestKind, contract: Contract, tree: &Tree) -> 
         lint: None,
     };
     let (mut file, length) = (Vec::new(), section.len() as u64);
-    write_manifest(&mut file, predicate, &[], &mut Cursor::new(section), length).expect("it can be baked");
+    write_manifest(&mut file, predicate, &[], vec![PackedSection::new(Cursor::new(section), length)])
+        .expect("it can be baked");
     let manifest = Manifest::read_unchecked(&mut Cursor::new(&file)).expect("what was baked is read");
     (manifest, file)
 }

@@ -337,7 +337,7 @@ impl Attributes {
             Kind::Socket => Node::Socket,
             Kind::CharDevice => Node::CharDevice(self.parse_device().ok_or(lack("device"))?),
             Kind::BlockDevice => Node::BlockDevice(self.parse_device().ok_or(lack("device"))?),
-            Kind::Mount => return Err(lack("entry")),
+            Kind::Mount | Kind::Whiteout | Kind::Opaque => return Err(lack("entry")),
         };
         let mut xattrs = Xattrs::new();
         for xattr in &self.xattrs {

@@ -120,6 +120,10 @@ pub enum Kind {
     BlockDevice,
     /// A mount that the contract does not name.
     Mount,
+    /// In a container image's layer: what a lower layer has here is gone.
+    Whiteout,
+    /// In a container image's layer: all that lower layers have in the directory is gone.
+    Opaque,
 }
 
 impl Kind {
@@ -134,6 +138,8 @@ impl Kind {
             Self::CharDevice => b'c',
             Self::BlockDevice => b'b',
             Self::Mount => b'm',
+            Self::Whiteout => b'w',
+            Self::Opaque => b'o',
         }
     }
 
@@ -148,6 +154,8 @@ impl Kind {
             Self::CharDevice => "char-device",
             Self::BlockDevice => "block-device",
             Self::Mount => "mount",
+            Self::Whiteout => "whiteout",
+            Self::Opaque => "opaque",
         }
     }
 }

@@ -13,6 +13,7 @@ pub mod dsse;
 pub mod enrolment;
 pub mod entry;
 pub mod key;
+pub mod layer;
 pub mod ledger;
 pub mod manifest;
 pub mod normalise;

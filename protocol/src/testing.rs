@@ -8,7 +8,11 @@ use crate::contract::{Contract, Terms};
 use crate::digest::Algorithm;
 use crate::entry::{Device, Entry, Node, Timestamp};
 use crate::key::SecretKey;
-use crate::manifest::{Baked, EntriesWriter, ListedEntry, ManifestKind, Origin, Predicate, write_manifest};
+use crate::layer::{LayerEntry, LayerHasher};
+use crate::manifest::{
+    Baked, EntriesWriter, ImageLayer, ImageOrigin, LayerWriter, ListedEntry, ManifestKind, Origin,
+    PackedSection, Predicate, write_manifest,
+};
 use crate::path::TreePath;
 use crate::tree::{Contribution, TreeHasher};
 
@@ -76,6 +80,7 @@ pub(crate) struct Baking<'a> {
     pub(crate) contract: Contract,
     pub(crate) algorithm: Algorithm,
     pub(crate) expires: Option<jiff::Timestamp>,
+    pub(crate) layers: &'a [Vec<LayerEntry>],
 }
 
 impl<'a> Baking<'a> {
@@ -87,11 +92,12 @@ impl<'a> Baking<'a> {
             contract: Contract::linux(),
             algorithm: Algorithm::Blake3,
             expires: None,
+            layers: &[],
         }
     }
 
     pub(crate) fn bake(self, keys: &[SecretKey]) -> Vec<u8> {
-        let Self { tree, name, kind, contract, algorithm, expires } = self;
+        let Self { tree, name, kind, contract, algorithm, expires, layers } = self;
         let mut writer = EntriesWriter::new(Vec::new(), algorithm).unwrap();
         let mut hasher = TreeHasher::new(algorithm);
         for ListedEntry { path, entry } in tree {
@@ -99,12 +105,21 @@ impl<'a> Baking<'a> {
             hasher.push(path, Contribution::of(entry, contract.terms_of(path))).unwrap();
         }
         let (section, entries) = writer.finish().unwrap();
+        let layers: Vec<_> = layers.iter().map(|layer| pack_layer(layer, algorithm)).collect();
+        let diff_ids: Vec<_> = layers.iter().map(|(layer, _)| layer.diff_id).collect();
+        let image = diff_ids.first().map(|first| ImageOrigin {
+            config_digest: *first,
+            diff_ids: diff_ids.clone(),
+            platform: Some("linux/amd64".to_owned()),
+            manifest_digest: None,
+        });
         let predicate = Predicate {
             name: name.to_owned(),
             version: "1.4.2".to_owned(),
             kind,
             root: hasher.finish(),
             entries,
+            layers: layers.iter().map(|(layer, _)| layer.clone()).collect(),
             contract,
             reserved: Predicate::reserved_for(name).unwrap().to_vec(),
             baked: Baked {
@@ -114,15 +129,31 @@ impl<'a> Baking<'a> {
                 with: "congruent 0.1.0".to_owned(),
             },
             expires,
-            origin: Origin::default(),
+            origin: Origin { image, ..Origin::default() },
             packages: None,
             lint: None,
         };
         let mut out = Vec::new();
-        let length = section.len() as u64;
-        write_manifest(&mut out, predicate, keys, &mut Cursor::new(section), length).unwrap();
+        let sections = [section].into_iter().chain(layers.into_iter().map(|(_, section)| section));
+        let sections = sections.map(|section| {
+            let length = section.len() as u64;
+            PackedSection::new(Cursor::new(section), length)
+        });
+        write_manifest(&mut out, predicate, keys, sections.collect()).unwrap();
         out
     }
+}
+
+/// A layer's statement and section. Its diff_id is that of nothing in particular.
+fn pack_layer(layer: &[LayerEntry], algorithm: Algorithm) -> (ImageLayer, Vec<u8>) {
+    let mut writer = LayerWriter::new(Vec::new(), algorithm).unwrap();
+    let mut hasher = LayerHasher::new(algorithm);
+    for LayerEntry { path, node } in layer {
+        writer.push(path, node).unwrap();
+        hasher.push(path, node).unwrap();
+    }
+    let (section, entries) = writer.finish().unwrap();
+    (ImageLayer { diff_id: Algorithm::Sha256.digest(&section), root: hasher.finish(), entries }, section)
 }
 
 pub(crate) fn arbitrary_entry() -> impl Strategy<Value = Entry> {

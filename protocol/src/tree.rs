@@ -14,7 +14,7 @@ const DIRECTORY_DOMAIN: &[u8] = b"congruent directory v1\0";
 /// Domain of the root.
 const ROOT_DOMAIN: &[u8] = b"congruent tree v1\0";
 /// Tag of an ancestor that does not itself contribute.
-const IMPLIED_TAG: u8 = b'i';
+pub(crate) const IMPLIED_TAG: u8 = b'i';
 
 /// Tag of what contradicts the ledger.
 const CONTRADICTION_TAG: u8 = b'x';
@@ -34,6 +34,11 @@ pub enum Contribution<'a> {
     },
     /// A mount that the contract does not name: a leaf without attributes.
     Mount,
+    /// In a layer: what lies below at this path is gone. A leaf without attributes.
+    Whiteout,
+    /// In a layer: all that lies below in the directory that holds this is gone.
+    /// A leaf without attributes.
+    Opaque,
     /// Something other than the first value in the ledger, as observed; none
     /// where nothing is there.
     Contradiction(Option<&'a Entry>),
@@ -48,7 +53,7 @@ impl<'a> Contribution<'a> {
     fn entry(&self) -> Option<&'a Entry> {
         match self {
             Self::Entry { entry, .. } | Self::Contradiction(Some(entry)) => Some(entry),
-            Self::Mount | Self::Contradiction(None) => None,
+            Self::Mount | Self::Whiteout | Self::Opaque | Self::Contradiction(None) => None,
         }
     }
 }
@@ -211,10 +216,9 @@ impl TreeHasher {
                     put_entry(out, name, entry, false);
                 }
             }
-            Contribution::Mount => {
-                out.push(Kind::Mount.tag());
-                put_bytes(out, name);
-            }
+            Contribution::Mount => put_leaf(out, Kind::Mount, name),
+            Contribution::Whiteout => put_leaf(out, Kind::Whiteout, name),
+            Contribution::Opaque => put_leaf(out, Kind::Opaque, name),
         }
     }
 
@@ -222,6 +226,12 @@ impl TreeHasher {
     fn innermost(&mut self) -> &mut Vec<u8> {
         self.directories.last_mut().unwrap_or(&mut self.root).next()
     }
+}
+
+/// What is a kind and a name alone.
+fn put_leaf(out: &mut Vec<u8>, kind: Kind, name: &[u8]) {
+    out.push(kind.tag());
+    put_bytes(out, name);
 }
 
 /// An entry's own contribution. A directory's subtree digest follows later.

@@ -17,7 +17,7 @@ use congruent_protocol::entry::{Entry, Node};
 use congruent_protocol::key::SecretKey;
 use congruent_protocol::ledger::Ledger;
 use congruent_protocol::manifest::{
-    Baked, EntriesWriter, ListedEntry, ManifestKind, Origin, Predicate, write_manifest,
+    Baked, EntriesWriter, ListedEntry, ManifestKind, Origin, PackedSection, Predicate, write_manifest,
 };
 use congruent_protocol::path::TreePath;
 use congruent_protocol::recompute::recompute;
@@ -117,6 +117,7 @@ pub(crate) fn manifest_under(
         kind: ManifestKind::Base,
         root: hasher.finish(),
         entries,
+        layers: Vec::new(),
         contract,
         reserved: reserved(),
         baked: Baked {
@@ -132,8 +133,13 @@ pub(crate) fn manifest_under(
     };
     let mut out = Vec::new();
     let length = section.len() as u64;
-    write_manifest(&mut out, predicate, std::slice::from_ref(key), &mut Cursor::new(section), length)
-        .unwrap();
+    write_manifest(
+        &mut out,
+        predicate,
+        std::slice::from_ref(key),
+        vec![PackedSection::new(Cursor::new(section), length)],
+    )
+    .unwrap();
     out
 }
 

@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use congruent_protocol::contract::{Contract, ContractFile, Floor};
 use congruent_protocol::key::SecretKey;
 use congruent_protocol::manifest::{
-    Baked, ImageOrigin, ManifestKind, Origin, Predicate, check_name, write_manifest,
+    Baked, ImageOrigin, ManifestKind, Origin, PackedSection, Predicate, check_name, write_manifest,
 };
 use congruent_protocol::path::{TreePath, escape};
 use jiff::tz::TimeZone;
@@ -69,6 +69,7 @@ pub(super) fn run(args: &Bake) -> anyhow::Result<Outcome> {
         kind: if args.add_on { ManifestKind::AddOn } else { ManifestKind::Base },
         root: baked.root,
         entries: baked.entries.clone(),
+        layers: Vec::new(),
         contract,
         reserved,
         baked: who_baked(),
@@ -80,7 +81,7 @@ pub(super) fn run(args: &Bake) -> anyhow::Result<Outcome> {
     atomic::write(&args.output, |out| {
         let section_bytes = section.stream_position()?;
         section.rewind()?;
-        Ok(write_manifest(out, predicate, &keys, &mut section, section_bytes)?)
+        Ok(write_manifest(out, predicate, &keys, vec![PackedSection::new(&mut section, section_bytes)])?)
     })?;
     tell(args, &baked, &keys, &installed)?;
     if let Some(loosening) = loosening {
@@ -142,9 +143,12 @@ fn read_packages(root: &Root) -> io::Result<Found> {
 
 fn origin(args: &OriginArgs) -> Origin {
     let OriginArgs { source_revision, pipeline_run, builder, ticket, approver, owner, .. } = args.clone();
-    let image = args
-        .image_config_digest
-        .map(|config_digest| ImageOrigin { config_digest, diff_ids: args.diff_id.clone() });
+    let image = args.image_config_digest.map(|config_digest| ImageOrigin {
+        config_digest,
+        diff_ids: args.diff_id.clone(),
+        platform: None,
+        manifest_digest: None,
+    });
     Origin { source_revision, pipeline_run, builder, ticket, approver, owner, image }
 }
 

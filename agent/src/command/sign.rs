@@ -52,8 +52,8 @@ pub(super) fn run(args: &Sign) -> anyhow::Result<Outcome> {
     }
     let output = args.output.as_ref().unwrap_or(&args.manifest);
     atomic::check_output("--output", output)?;
-    let mut section = manifest.section(&file)?;
-    atomic::write(output, |out| Ok(write_envelope(out, &envelope, &mut section, manifest.section_bytes())?))?;
+    let sections = manifest.all_sections(&file)?;
+    atomic::write(output, |out| Ok(write_envelope(out, &envelope, sections)?))?;
     let keys = envelope.claimed_keys();
     let mut err = io::stderr();
     for key in &keys[before..] {

@@ -6,7 +6,8 @@ use congruent_protocol::contract::Contract;
 use congruent_protocol::digest::{Algorithm, ContentKey};
 use congruent_protocol::entry::{Entry, Node, Timestamp};
 use congruent_protocol::manifest::{
-    Baked, EntriesWriter, Manifest, ManifestKind, Origin, Package, Packages, Predicate, write_manifest,
+    Baked, EntriesWriter, Manifest, ManifestKind, Origin, Package, Packages, PackedSection, Predicate,
+    write_manifest,
 };
 use congruent_protocol::path::TreePath;
 use congruent_protocol::tree::{Contribution, TreeHasher};
@@ -67,6 +68,7 @@ impl Image<'_> {
             kind: ManifestKind::Base,
             root: hasher.finish(),
             entries,
+            layers: Vec::new(),
             contract,
             reserved: Predicate::reserved_for("web").unwrap().to_vec(),
             baked: Baked {
@@ -81,7 +83,13 @@ impl Image<'_> {
             lint: None,
         };
         let mut bytes = Vec::new();
-        write_manifest(&mut bytes, predicate, &[], &mut &section[..], section.len() as u64).unwrap();
+        write_manifest(
+            &mut bytes,
+            predicate,
+            &[],
+            vec![PackedSection::new(&section[..], section.len() as u64)],
+        )
+        .unwrap();
         let mut file = Cursor::new(bytes);
         (Manifest::read_unchecked(&mut file).unwrap(), file)
     }

@@ -91,7 +91,9 @@ fn set_links(attributes: &mut Option<Attributes>, links: u32) {
 pub(super) fn missing_entry(claims: &Claims) -> Entry {
     let device = claims.device.unwrap_or(congruent_protocol::entry::Device { major: 0, minor: 0 });
     let node = match claims.implied_kind().unwrap_or(Kind::File) {
-        Kind::File | Kind::Mount => Node::File { size: 0, content: claims.sha256() },
+        Kind::File | Kind::Mount | Kind::Whiteout | Kind::Opaque => {
+            Node::File { size: 0, content: claims.sha256() }
+        }
         Kind::Directory => Node::Directory,
         Kind::Symlink => Node::Symlink { target: Vec::new() },
         Kind::Fifo => Node::Fifo,

@@ -5,12 +5,16 @@
 //! directory, and names in a directory strictly rise. The section's digest is
 //! that of the records before compression.
 
+mod layer;
+
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 
 use crate::digest::{Algorithm, DIGEST_BYTES, Digest, Hasher};
 use crate::entry::{Device, Entry, Kind, Node, Timestamp, Xattrs};
 use crate::manifest::EntriesSummary;
 use crate::path::TreePath;
+
+pub use layer::{LayerReader, LayerWriter};
 
 /// The longest link target taken; Linux allows 4095.
 const MAX_TARGET_BYTES: u64 = 65_536;
@@ -126,35 +130,56 @@ impl<W: Write> EntriesWriter<W> {
     /// # Errors
     /// When it is out of order, its content was never read, or it cannot be written.
     pub fn push(&mut self, path: &TreePath, entry: &Entry) -> Result<(), EntriesError> {
-        let malformed = |what: &str| EntriesError::Malformed {
-            after: self.last.clone().unwrap_or_else(TreePath::root),
-            what: format!("{path} {what}"),
-        };
-        match &self.last {
-            None if !path.is_root() => return Err(malformed("comes first, but only / can")),
-            Some(last) if last >= path => return Err(malformed("is out of order")),
-            _ => {}
-        }
+        self.check_order(path)?;
         if let Node::File { content: None, .. } = entry.node {
-            return Err(malformed("has no content digest"));
+            return Err(self.malformed(path, "has no content digest"));
         }
         if entry.xattrs.len() as u64 > MAX_XATTRS {
-            return Err(malformed("has more xattrs than a manifest can hold"));
+            return Err(self.malformed(path, "has more xattrs than a manifest can hold"));
         }
         self.record.clear();
         put_record(&mut self.record, path, entry);
+        self.write_record(path)?;
+        if let Node::File { size, .. } = entry.node {
+            self.summary.content_bytes += size;
+        }
+        Ok(())
+    }
+
+    /// Adds a mark, which is a path and a kind alone.
+    fn push_mark(&mut self, path: &TreePath, tag: u8) -> Result<(), EntriesError> {
+        self.check_order(path)?;
+        self.record.clear();
+        put_path(&mut self.record, path);
+        self.record.push(tag);
+        self.write_record(path)
+    }
+
+    fn write_record(&mut self, path: &TreePath) -> Result<(), EntriesError> {
         self.hasher.update(&self.record);
         self.out.write_all(&self.record).map_err(EntriesError::Write)?;
         self.summary.count += 1;
         self.summary.section_bytes += self.record.len() as u64;
-        if let Node::File { size, .. } = entry.node {
-            self.summary.content_bytes += size;
-        }
         match &mut self.last {
             Some(last) => last.clone_from(path),
             None => self.last = Some(path.clone()),
         }
         Ok(())
+    }
+
+    fn check_order(&self, path: &TreePath) -> Result<(), EntriesError> {
+        match &self.last {
+            None if !path.is_root() => Err(self.malformed(path, "comes first, but only / can")),
+            Some(last) if last >= path => Err(self.malformed(path, "is out of order")),
+            _ => Ok(()),
+        }
+    }
+
+    fn malformed(&self, path: &TreePath, what: &str) -> EntriesError {
+        EntriesError::Malformed {
+            after: self.last.clone().unwrap_or_else(TreePath::root),
+            what: format!("{path} {what}"),
+        }
     }
 
     /// Ends the section; gives the sink back, with what the statement must say.
@@ -169,9 +194,13 @@ impl<W: Write> EntriesWriter<W> {
     }
 }
 
-fn put_record(out: &mut Vec<u8>, path: &TreePath, entry: &Entry) {
+fn put_path(out: &mut Vec<u8>, path: &TreePath) {
     put_varint(out, path.depth() as u64);
     put_bytes(out, path.name());
+}
+
+fn put_record(out: &mut Vec<u8>, path: &TreePath, entry: &Entry) {
+    put_path(out, path);
     out.push(entry.node.kind().tag());
     put_varint(out, u64::from(entry.mode));
     put_varint(out, u64::from(entry.uid));
@@ -306,6 +335,11 @@ impl<R: Read> EntriesReader<R> {
     fn read_entry(&mut self) -> Result<Entry, EntriesError> {
         self.read_path()?;
         let tag = self.byte()?;
+        self.read_attributes(tag)
+    }
+
+    /// Reads what follows the kind of an entry.
+    fn read_attributes(&mut self, tag: u8) -> Result<Entry, EntriesError> {
         let mode = self.varint_below("mode", 0o10000)? as u16;
         let uid = self.varint_u32("uid")?;
         let gid = self.varint_u32("gid")?;
@@ -402,7 +436,7 @@ impl<R: Read> EntriesReader<R> {
             Kind::BlockDevice => Node::BlockDevice(self.read_device()?),
             Kind::Fifo => Node::Fifo,
             Kind::Socket => Node::Socket,
-            Kind::Directory | Kind::Mount => Node::Directory,
+            Kind::Directory | Kind::Mount | Kind::Whiteout | Kind::Opaque => Node::Directory,
         })
     }
 

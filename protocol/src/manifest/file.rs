@@ -1,4 +1,4 @@
-//! The manifest file: magic line, envelope, entries section.
+//! The manifest file: magic line, envelope, entries section, sections of layers.
 
 use std::collections::HashMap;
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
@@ -9,9 +9,10 @@ use crate::contract::{Class, Loosening};
 use crate::digest::Digest;
 use crate::entry::{Entry, Node};
 use crate::key::{KeyId, PublicKey, SecretKey};
+use crate::layer::{LayerEntry, LayerHasher};
 use crate::manifest::{
-    EntriesError, EntriesReader, Envelope, EnvelopeError, ListedEntry, Predicate, Rules, Statement,
-    StatementError,
+    EntriesError, EntriesReader, Envelope, EnvelopeError, ImageLayer, LayerReader, ListedEntry, Predicate,
+    Rules, Statement, StatementError,
 };
 use crate::path::{TreePath, escape};
 use crate::tree::{Contribution, OutOfOrder, TreeHasher};
@@ -25,16 +26,40 @@ const VERSION: u32 = 2;
 const MAX_MAGIC_BYTES: usize = 40;
 /// The largest envelope taken.
 const MAX_ENVELOPE_BYTES: u32 = 16 << 20;
+/// What a section's length takes before it.
+const LENGTH_BYTES: u64 = 8;
 
 /// A manifest whose signature, entries and root have been checked.
 #[derive(Debug, Clone)]
 pub struct Manifest {
     predicate: Predicate,
     signed_by: SignedBy,
-    section_start: u64,
-    section_bytes: u64,
+    /// The entries', then each layer's.
+    sections: Vec<Place>,
     /// The baked sizes of files that may only be appended to.
     append_only: HashMap<TreePath, u64>,
+}
+
+/// Where a section lies in the file.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    start: u64,
+    bytes: u64,
+}
+
+/// A compressed section, to be copied into a manifest.
+pub struct PackedSection<R> {
+    /// The section, and perhaps more after it.
+    pub input: R,
+    /// How long it is.
+    pub bytes: u64,
+}
+
+impl<R> PackedSection<R> {
+    /// The next `bytes` of `input`.
+    pub fn new(input: R, bytes: u64) -> Self {
+        Self { input, bytes }
+    }
 }
 
 /// Who signed a manifest.
@@ -74,6 +99,14 @@ pub enum ManifestError {
     Truncated {
         /// Where it ends.
         part: &'static str,
+    },
+    /// It was to be written with another number of sections than its statement asks for.
+    #[error("a manifest was given {found} sections, and its statement asks for {stated}")]
+    Sections {
+        /// How many there are.
+        found: usize,
+        /// One for the entries and one for each layer.
+        stated: usize,
     },
     /// Something follows its end.
     #[error("the manifest has {0} bytes after its end; copy or bake it again")]
@@ -151,6 +184,16 @@ pub enum ManifestError {
         /// As stated.
         stated: Digest,
     },
+    /// A layer's entries do not hash to its stated root.
+    #[error("the entries of the manifest's layer {diff_id} have the root {found}, stated is {stated}")]
+    LayerRoot {
+        /// Which layer.
+        diff_id: Digest,
+        /// As computed.
+        found: Digest,
+        /// As stated.
+        stated: Digest,
+    },
     /// Never for entries read in order.
     #[error(transparent)]
     Order(#[from] OutOfOrder),
@@ -161,37 +204,50 @@ fn list(keys: &[String]) -> String {
     if shown.is_empty() { "none".to_owned() } else { shown.join(", ") }
 }
 
-/// Writes a manifest: the statement about `predicate`, signed by `keys`, and
-/// the compressed entries `section`, which is copied from its reader.
+/// Writes a manifest: the statement about `predicate`, signed by `keys`, and the
+/// sections, which are copied: that of the entries, then those of the layers.
 ///
 /// # Errors
-/// When the statement would be refused, or on a failed read or write.
-pub fn write_manifest(
+/// When the statement would be refused, the sections are not as many as it needs, or
+/// on a failed read or write.
+pub fn write_manifest<R: Read>(
     out: &mut impl Write,
     predicate: Predicate,
     keys: &[SecretKey],
-    section: &mut impl Read,
-    section_bytes: u64,
+    sections: Vec<PackedSection<R>>,
 ) -> Result<(), ManifestError> {
+    if sections.len() != 1 + predicate.layers.len() {
+        return Err(ManifestError::Sections { found: sections.len(), stated: 1 + predicate.layers.len() });
+    }
     let payload = Statement::new(predicate).to_json();
     Statement::from_json(&payload)?;
     let mut envelope = Envelope::new(&payload);
     for key in keys {
         envelope.sign(key)?;
     }
-    write_envelope(out, &envelope, section, section_bytes)
+    write_head(out, &envelope)?;
+    for PackedSection { input, bytes } in sections {
+        out.write_all(&bytes.to_le_bytes()).map_err(ManifestError::Write)?;
+        copy_exactly(input, bytes, out)?;
+    }
+    Ok(())
 }
 
-/// Writes a manifest around an envelope, as [`write_manifest`] does.
+/// Writes a manifest again, with another envelope and all `sections` as they stand in
+/// the file that [`Manifest::all_sections`] was given.
 ///
 /// # Errors
 /// When the envelope is too large, or on a failed read or write.
 pub fn write_envelope(
     out: &mut impl Write,
     envelope: &Envelope,
-    section: &mut impl Read,
-    section_bytes: u64,
+    sections: PackedSection<impl Read>,
 ) -> Result<(), ManifestError> {
+    write_head(out, envelope)?;
+    copy_exactly(sections.input, sections.bytes, out)
+}
+
+fn write_head(out: &mut impl Write, envelope: &Envelope) -> Result<(), ManifestError> {
     let envelope = envelope.to_json();
     let envelope_bytes = u32::try_from(envelope.len()).unwrap_or(u32::MAX);
     if envelope_bytes > MAX_ENVELOPE_BYTES {
@@ -200,10 +256,12 @@ pub fn write_envelope(
     let mut head = format!("{MAGIC}{VERSION}\n").into_bytes();
     head.extend_from_slice(&envelope_bytes.to_le_bytes());
     head.extend_from_slice(&envelope);
-    head.extend_from_slice(&section_bytes.to_le_bytes());
-    out.write_all(&head).map_err(ManifestError::Write)?;
-    let copied = io::copy(section, out).map_err(ManifestError::Write)?;
-    if copied == section_bytes { Ok(()) } else { Err(ManifestError::Truncated { part: "entries" }) }
+    out.write_all(&head).map_err(ManifestError::Write)
+}
+
+fn copy_exactly(input: impl Read, bytes: u64, out: &mut impl Write) -> Result<(), ManifestError> {
+    let copied = io::copy(&mut input.take(bytes), out).map_err(ManifestError::Write)?;
+    if copied == bytes { Ok(()) } else { Err(ManifestError::Truncated { part: "entries" }) }
 }
 
 impl Manifest {
@@ -295,7 +353,7 @@ impl Manifest {
     fn check<R: Read + Seek>(&self, input: &mut R) -> Result<HashMap<TreePath, u64>, ManifestError> {
         let mut rules = Rules::of(&self.predicate);
         let mut hasher = TreeHasher::new(self.predicate.root.algorithm());
-        let mut entries = self.entries(input)?;
+        let mut entries = self.entries(&mut *input)?;
         let mut listed = ListedEntry { path: TreePath::root(), entry: Entry::empty() };
         let mut append_only = HashMap::new();
         while entries.read(&mut listed)? {
@@ -310,7 +368,29 @@ impl Manifest {
         if found != stated {
             return Err(ManifestError::Root { found, stated });
         }
+        for (at, layer) in self.predicate.layers.iter().enumerate() {
+            self.check_layer(at, layer, input)?;
+        }
         Ok(append_only)
+    }
+
+    fn check_layer<R: Read + Seek>(
+        &self,
+        at: usize,
+        layer: &ImageLayer,
+        input: &mut R,
+    ) -> Result<(), ManifestError> {
+        let mut hasher = LayerHasher::new(self.predicate.root.algorithm());
+        for listed in self.layer(at, input)? {
+            let LayerEntry { path, node } = listed?;
+            hasher.push(&path, &node)?;
+        }
+        let (found, stated) = (hasher.finish(), layer.root);
+        if found == stated {
+            Ok(())
+        } else {
+            Err(ManifestError::LayerRoot { diff_id: layer.diff_id, found, stated })
+        }
     }
 
     /// The baked size of a file that may only be appended to.
@@ -328,9 +408,9 @@ impl Manifest {
         &self.signed_by
     }
 
-    /// The length of the entries section in the file.
+    /// The length of all sections in the file.
     pub fn section_bytes(&self) -> u64 {
-        self.section_bytes
+        self.sections.iter().map(|place| place.bytes).sum()
     }
 
     /// The entries, from the file that was verified. They are held to the
@@ -338,12 +418,24 @@ impl Manifest {
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub fn entries<R: Read + Seek>(&self, mut input: R) -> Result<EntriesReader<io::Take<R>>, EntriesError> {
-        input
-            .seek(SeekFrom::Start(self.section_start))
-            .map_err(|source| EntriesError::Read { after: TreePath::root(), source })?;
-        let section = input.take(self.section_bytes);
+    pub fn entries<R: Read + Seek>(&self, input: R) -> Result<EntriesReader<io::Take<R>>, EntriesError> {
+        let section = section_at(self.sections[0], input)?;
         EntriesReader::new(section, self.predicate.root.algorithm(), self.predicate.entries.clone())
+    }
+
+    /// What the layer at `at` lists, as [`Manifest::entries`] gives the tree's; there
+    /// must be such a layer.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn layer<R: Read + Seek>(
+        &self,
+        at: usize,
+        input: R,
+    ) -> Result<LayerReader<io::Take<R>>, EntriesError> {
+        let section = section_at(self.sections[at + 1], input)?;
+        let stated = self.predicate.layers[at].entries.clone();
+        LayerReader::new(section, self.predicate.root.algorithm(), stated)
     }
 
     /// The envelope as it stands in the file.
@@ -354,19 +446,31 @@ impl Manifest {
         Ok(read_frame(input)?.envelope)
     }
 
-    /// The compressed entries, to be copied into another file.
+    /// The compressed entries, to be copied into another manifest.
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub fn section<R: Read + Seek>(&self, mut input: R) -> Result<io::Take<R>, ManifestError> {
-        input.seek(SeekFrom::Start(self.section_start)).map_err(ManifestError::Read)?;
-        Ok(input.take(self.section_bytes))
+    pub fn section<R: Read + Seek>(&self, mut input: R) -> Result<PackedSection<R>, ManifestError> {
+        let Place { start, bytes } = self.sections[0];
+        input.seek(SeekFrom::Start(start)).map_err(ManifestError::Read)?;
+        Ok(PackedSection::new(input, bytes))
+    }
+
+    /// All sections as they stand in the file, to be written with another envelope.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn all_sections<R: Read + Seek>(&self, mut input: R) -> Result<PackedSection<R>, ManifestError> {
+        let start = self.sections[0].start - LENGTH_BYTES;
+        let end = self.sections.last().map_or(start, |last| last.start + last.bytes);
+        input.seek(SeekFrom::Start(start)).map_err(ManifestError::Read)?;
+        Ok(PackedSection::new(input, end - start))
     }
 
     /// Checks everything before the entries. Without `trust`, who signed it is
     /// not asked.
     fn read_head<R: Read + Seek>(input: &mut R, trust: Option<&Trust>) -> Result<Self, ManifestError> {
-        let Frame { envelope, section_start, section_bytes } = read_frame(input)?;
+        let Frame { envelope, sections_start } = read_frame(input)?;
         let claimed = envelope.claimed_keys();
         // A stranger's statement is not even parsed.
         if let Some(trust) = trust {
@@ -376,18 +480,18 @@ impl Manifest {
         let verified =
             trust.map_or(Ok(Vec::new()), |trust| check_signers(&envelope, &predicate.name, trust))?;
         let signed_by = SignedBy { verified, claimed };
-        Ok(Self { predicate, signed_by, section_start, section_bytes, append_only: HashMap::new() })
+        let sections = read_sections(input, sections_start, 1 + predicate.layers.len())?;
+        Ok(Self { predicate, signed_by, sections, append_only: HashMap::new() })
     }
 }
 
 /// The parts of a file.
 struct Frame {
     envelope: Envelope,
-    section_start: u64,
-    section_bytes: u64,
+    sections_start: u64,
 }
 
-/// Takes a file apart, and sees that it ends where it says.
+/// Reads what comes before the sections.
 fn read_frame<R: Read + Seek>(input: &mut R) -> Result<Frame, ManifestError> {
     input.rewind().map_err(ManifestError::Read)?;
     let mut head = BufReader::new(&mut *input);
@@ -401,19 +505,37 @@ fn read_frame<R: Read + Seek>(input: &mut R) -> Result<Frame, ManifestError> {
     if read.map_err(ManifestError::Read)? < envelope_bytes as usize {
         return Err(ManifestError::Truncated { part: "envelope" });
     }
-    let section_bytes = u64::from_le_bytes(read_array(&mut head, "entries")?);
-    let section_start = head.stream_position().map_err(ManifestError::Read)?;
+    let sections_start = head.stream_position().map_err(ManifestError::Read)?;
+    Ok(Frame { envelope: Envelope::from_json(&envelope)?, sections_start })
+}
+
+/// Finds `count` sections from `start` on, and sees that the file ends after them.
+fn read_sections<R: Read + Seek>(
+    input: &mut R,
+    start: u64,
+    count: usize,
+) -> Result<Vec<Place>, ManifestError> {
     let end = input.seek(SeekFrom::End(0)).map_err(ManifestError::Read)?;
-    match end.checked_sub(section_start).map(|left| (left, left.cmp(&section_bytes))) {
-        None | Some((_, std::cmp::Ordering::Less)) => {
-            return Err(ManifestError::Truncated { part: "entries" });
+    let mut sections = Vec::new();
+    let mut at = start;
+    for index in 0..count {
+        let part = if index == 0 { "entries" } else { "layers" };
+        input.seek(SeekFrom::Start(at)).map_err(ManifestError::Read)?;
+        let place = Place { bytes: u64::from_le_bytes(read_array(input, part)?), start: at + LENGTH_BYTES };
+        if end.checked_sub(place.start).is_none_or(|left| left < place.bytes) {
+            return Err(ManifestError::Truncated { part });
         }
-        Some((left, std::cmp::Ordering::Greater)) => {
-            return Err(ManifestError::TrailingBytes(left - section_bytes));
-        }
-        Some((_, std::cmp::Ordering::Equal)) => {}
+        at = place.start + place.bytes;
+        sections.push(place);
     }
-    Ok(Frame { envelope: Envelope::from_json(&envelope)?, section_start, section_bytes })
+    if at == end { Ok(sections) } else { Err(ManifestError::TrailingBytes(end - at)) }
+}
+
+fn section_at<R: Read + Seek>(place: Place, mut input: R) -> Result<io::Take<R>, EntriesError> {
+    input
+        .seek(SeekFrom::Start(place.start))
+        .map_err(|source| EntriesError::Read { after: TreePath::root(), source })?;
+    Ok(input.take(place.bytes))
 }
 
 /// Those of `keys` that signed; at least one.
@@ -491,7 +613,9 @@ mod tests {
     use std::io::Cursor;
 
     use super::*;
-    use crate::testing::{manifest_of, sample_tree, secret_key};
+    use crate::digest::Algorithm;
+    use crate::layer::LayerNode;
+    use crate::testing::{self, Baking, manifest_of, sample_tree, secret_key};
 
     fn verify(bytes: &[u8]) -> Result<Manifest, ManifestError> {
         let trust = Trust::any_of(vec![secret_key(1).public()]);
@@ -529,13 +653,80 @@ mod tests {
         }
     }
 
+    /// What a layer of each kind of mark comes to.
+    fn sample_layers() -> Vec<Vec<LayerEntry>> {
+        let at = |path: &str, node| LayerEntry { path: testing::path(path), node };
+        let upper = vec![
+            at("/", LayerNode::Implied),
+            at("/bin", LayerNode::Entry(testing::directory())),
+            at("/bin/.wh..wh..opq", LayerNode::Opaque),
+            at("/link", LayerNode::Whiteout),
+        ];
+        vec![vec![at("/", LayerNode::Entry(testing::directory()))], Vec::new(), upper]
+    }
+
+    #[test]
+    fn layers_are_read_as_they_were_written() {
+        let (tree, layers) = (sample_tree(), sample_layers());
+        let bytes = Baking { layers: &layers, ..Baking::new(&tree) }.bake(&[secret_key(1)]);
+        let manifest = verify(&bytes).unwrap();
+        for (at, layer) in layers.iter().enumerate() {
+            let read: Result<Vec<_>, _> = manifest.layer(at, Cursor::new(&bytes)).unwrap().collect();
+            assert_eq!(read.unwrap(), *layer, "layer {at}");
+        }
+        let mut again = Vec::new();
+        let envelope = Manifest::read_envelope(&mut Cursor::new(&bytes)).unwrap();
+        write_envelope(&mut again, &envelope, manifest.all_sections(Cursor::new(&bytes)).unwrap()).unwrap();
+        assert_eq!(again, bytes);
+        let sections = manifest.section_bytes() as usize + 8 * 4;
+        for at in bytes.len() - sections..bytes.len() {
+            assert!(verify(&bytes[..at]).is_err(), "cut at {at}");
+        }
+        let error = verify(&[&bytes[..], b"more"].concat()).unwrap_err().to_string();
+        assert!(error.contains("4 bytes after its end"), "{error}");
+    }
+
+    #[test]
+    fn layers_and_image_must_agree() {
+        let (tree, layers) = (sample_tree(), sample_layers());
+        let bytes = Baking { layers: &layers, ..Baking::new(&tree) }.bake(&[]);
+        let manifest = Manifest::read_unchecked(&mut Cursor::new(&bytes)).unwrap();
+        let mut out = Vec::new();
+        let mut restate = |alter: fn(&mut Predicate), sections: usize| {
+            let mut predicate = manifest.predicate().clone();
+            alter(&mut predicate);
+            let sections = (0..sections).map(|at| {
+                let place = manifest.sections[at];
+                let mut input = Cursor::new(&bytes);
+                input.set_position(place.start);
+                PackedSection::new(input, place.bytes)
+            });
+            out.clear();
+            let written = write_manifest(&mut out, predicate, &[], sections.collect());
+            let read = written.and_then(|()| Manifest::read_unchecked(&mut Cursor::new(&out)));
+            read.map(drop).map_err(|error| error.to_string())
+        };
+        assert_eq!(restate(|_| {}, 4), Ok(()));
+        for (alter, sections, says) in [
+            ((|_| {}) as fn(&mut Predicate), 3, "was given 3 sections"),
+            (|it| it.origin.image = None, 4, "not those of its image"),
+            (|it| it.layers.swap(0, 2), 4, "not those of its image"),
+            (|it| it.layers[2].root = it.layers[0].root, 4, "have the root"),
+            (|it| it.layers[2].root = Algorithm::Sha256.digest(b""), 4, "not of the algorithm"),
+        ] {
+            let error = restate(alter, sections).unwrap_err();
+            assert!(error.contains(says), "{error}");
+        }
+    }
+
     #[test]
     fn refusals_say_why() {
         let signed = manifest_of(&sample_tree(), &[secret_key(2)]);
         let unsigned = manifest_of(&sample_tree(), &[]);
         let future = [b"congruent-manifest 3\n", &signed[21..]].concat();
         let past = [b"congruent-manifest 1\n", &signed[21..]].concat();
-        let longer = [&signed[..], b"more"].concat();
+        let trusted = manifest_of(&sample_tree(), &[secret_key(1)]);
+        let longer = [&trusted[..], b"more"].concat();
         let empty = manifest_of(&[], &[secret_key(1)]);
         let stranger = secret_key(2).public().id().to_string();
         for (bytes, says) in [
@@ -543,7 +734,7 @@ mod tests {
             (b"", "not a congruent manifest"),
             (b"congruent-man", "truncated in its first line"),
             (&signed[..30], "truncated in its envelope"),
-            (&signed[..signed.len() - 1], "truncated in its entries"),
+            (&trusted[..trusted.len() - 1], "truncated in its entries"),
             (&longer, "4 bytes after its end"),
             (&future, "format version 3"),
             (&past, "bake it again"),

@@ -12,12 +12,12 @@ mod lint;
 mod rules;
 mod statement;
 
-pub use entries::{EntriesError, EntriesReader, EntriesWriter, ListedEntry};
+pub use entries::{EntriesError, EntriesReader, EntriesWriter, LayerReader, LayerWriter, ListedEntry};
 pub use envelope::{Envelope, EnvelopeError, EnvelopeSignature};
-pub use file::{Manifest, ManifestError, SignedBy, write_envelope, write_manifest};
+pub use file::{Manifest, ManifestError, PackedSection, SignedBy, write_envelope, write_manifest};
 pub use lint::{LintAllowance, LintFinding, LintReport};
 pub(crate) use rules::Rules;
 pub use statement::{
-    Baked, EntriesSummary, ImageOrigin, ManifestKind, Origin, PREDICATE_TYPE, Package, Packages, Predicate,
-    STATE_DIRECTORY, Statement, StatementError, check_name,
+    Baked, EntriesSummary, ImageLayer, ImageOrigin, ManifestKind, Origin, PREDICATE_TYPE, Package, Packages,
+    Predicate, STATE_DIRECTORY, Statement, StatementError, check_name,
 };

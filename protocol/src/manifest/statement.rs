@@ -92,6 +92,10 @@ pub struct Predicate {
     pub root: Digest,
     /// What the entries section holds.
     pub entries: EntriesSummary,
+    /// The layers of a container image, lowest first, each with a section of its own;
+    /// the tree is what they come to. None where what was baked is no image.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub layers: Vec<ImageLayer>,
     /// What may change, and which mounts are expected.
     pub contract: Contract,
     /// Places outside the tree: where the manifest is put, and the agent's state.
@@ -180,13 +184,33 @@ pub struct ImageOrigin {
     pub config_digest: Digest,
     /// The digests of its uncompressed layers, lowest first.
     pub diff_ids: Vec<Digest>,
+    /// What it runs on, as `linux/arm64/v8`.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub platform: Option<String>,
+    /// The digest of the image's own manifest, where it was read from a registry or a
+    /// layout. A hint: the same image has others elsewhere.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub manifest_digest: Option<Digest>,
 }
 
 impl ImageOrigin {
     /// Whether any of its digests is keyed, as only reports have them.
     fn is_keyed(&self) -> bool {
-        self.diff_ids.iter().chain([&self.config_digest]).any(Digest::is_keyed)
+        let digests = self.diff_ids.iter().chain([&self.config_digest]).chain(&self.manifest_digest);
+        digests.into_iter().any(Digest::is_keyed)
     }
+}
+
+/// One layer of a container image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageLayer {
+    /// The digest of its archive, uncompressed.
+    pub diff_id: Digest,
+    /// Its own root: of what its archive lists, with whiteouts and opaque directories.
+    pub root: Digest,
+    /// What its section holds.
+    pub entries: EntriesSummary,
 }
 
 /// The packages in an image.
@@ -346,7 +370,9 @@ impl Predicate {
             return refuse("an add-on has a contract; the base's says what may change".to_owned());
         }
         let baked = [("by", &self.baked.by), ("on", &self.baked.on), ("with", &self.baked.with)];
+        let platform = self.origin.image.as_ref().and_then(|image| image.platform.as_deref());
         let baked = baked.into_iter().map(|(name, word)| (name, word.as_str()));
+        let baked = baked.chain(platform.map(|word| ("platform", word)));
         if let Some((name, _)) =
             baked.chain(self.origin.words()).find(|(_, word)| word.chars().count() > MAX_WORD_CHARS)
         {
@@ -358,6 +384,7 @@ impl Predicate {
         if self.origin.image.as_ref().is_some_and(ImageOrigin::is_keyed) {
             return refuse("the digests of its image are keyed".to_owned());
         }
+        self.check_layers()?;
         match &self.packages {
             Some(packages) if packages.list.len() > MAX_PACKAGES => {
                 refuse(format!("it has over {MAX_PACKAGES} packages"))
@@ -367,6 +394,24 @@ impl Predicate {
             }
             _ => Ok(()),
         }
+    }
+}
+
+impl Predicate {
+    fn check_layers(&self) -> Result<(), StatementError> {
+        let refuse = |why: &str| Err(StatementError::Unacceptable(why.to_owned()));
+        if self.layers.is_empty() {
+            return Ok(());
+        }
+        let named = self.origin.image.as_ref().map(|image| image.diff_ids.as_slice()).unwrap_or_default();
+        if !self.layers.iter().map(|layer| &layer.diff_id).eq(named) {
+            return refuse("its layers are not those of its image, diff_id by diff_id");
+        }
+        let is_of_tree = |digest: &Digest| !digest.is_keyed() && digest.algorithm() == self.root.algorithm();
+        if !self.layers.iter().all(|layer| is_of_tree(&layer.root) && is_of_tree(&layer.entries.digest)) {
+            return refuse("the digests of its layers are keyed, or not of the algorithm of its root");
+        }
+        Ok(())
     }
 }
 

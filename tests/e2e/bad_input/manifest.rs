@@ -100,8 +100,8 @@ fn restate(manifest: &Path, key: &Path, alter: Alter<'_>, into: &Path) -> Result
     let mut predicate = honest.predicate().clone();
     alter(&mut predicate);
     let key = SecretKey::from_pem(&fs::read_to_string(key)?)?;
-    let mut section = honest.section(&file)?;
-    write_manifest(&mut File::create(into)?, predicate, &[key], &mut section, honest.section_bytes())?;
+    let section = honest.section(&file)?;
+    write_manifest(&mut File::create(into)?, predicate, &[key], vec![section])?;
     Ok(())
 }
 

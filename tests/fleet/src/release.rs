@@ -12,7 +12,8 @@ use congruent_protocol::entry::{Entry, Node};
 use congruent_protocol::key::SecretKey;
 use congruent_protocol::ledger::Ledger;
 use congruent_protocol::manifest::{
-    Baked, EntriesWriter, ListedEntry, Manifest, ManifestKind, Origin, Predicate, write_manifest,
+    Baked, EntriesWriter, ListedEntry, Manifest, ManifestKind, Origin, PackedSection, Predicate,
+    write_manifest,
 };
 use congruent_protocol::path::TreePath;
 use congruent_protocol::recompute::recompute;
@@ -64,6 +65,7 @@ impl Baking {
             kind: ManifestKind::Base,
             root: hasher.finish(),
             entries,
+            layers: Vec::new(),
             contract: Contract::linux(),
             reserved: Predicate::reserved_for(&self.name).map_err(FleetError::Path)?.to_vec(),
             baked: Baked {
@@ -79,7 +81,7 @@ impl Baking {
         };
         let (mut out, length) = (Vec::new(), section.len() as u64);
         let keys = std::slice::from_ref(key);
-        write_manifest(&mut out, predicate, keys, &mut Cursor::new(section), length)
+        write_manifest(&mut out, predicate, keys, vec![PackedSection::new(Cursor::new(section), length)])
             .map_err(FleetError::Bake)?;
         Ok(out)
     }

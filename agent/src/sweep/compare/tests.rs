@@ -7,7 +7,9 @@ use std::io::Cursor;
 
 use congruent_protocol::entry::{Device, Timestamp as FileTime};
 use congruent_protocol::ledger::Ledger;
-use congruent_protocol::manifest::{Baked, EntriesWriter, ManifestKind, Origin, Predicate, write_manifest};
+use congruent_protocol::manifest::{
+    Baked, EntriesWriter, ManifestKind, Origin, PackedSection, Predicate, write_manifest,
+};
 use congruent_protocol::recompute::recompute;
 use congruent_protocol::stack::Stack;
 use congruent_protocol::verification::MountTreatment;
@@ -161,6 +163,7 @@ fn bake(name: &str, kind: ManifestKind, contract: Contract, tree: &Tree, terms: 
         kind,
         root: hasher.finish(),
         entries,
+        layers: Vec::new(),
         contract,
         reserved: vec![],
         baked: Baked { at: Timestamp::UNIX_EPOCH, by: who(), on: who(), with: who() },
@@ -171,7 +174,7 @@ fn bake(name: &str, kind: ManifestKind, contract: Contract, tree: &Tree, terms: 
     };
     let mut out = Vec::new();
     let length = section.len() as u64;
-    write_manifest(&mut out, predicate, &[], &mut Cursor::new(section), length).unwrap();
+    write_manifest(&mut out, predicate, &[], vec![PackedSection::new(Cursor::new(section), length)]).unwrap();
     out
 }
 

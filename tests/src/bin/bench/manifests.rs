@@ -10,7 +10,9 @@ use congruent_protocol::contract::{Contract, Terms};
 use congruent_protocol::digest::Algorithm;
 use congruent_protocol::entry::{Entry, Node, Timestamp};
 use congruent_protocol::key::SecretKey;
-use congruent_protocol::manifest::{Baked, EntriesWriter, ManifestKind, Origin, Predicate, write_manifest};
+use congruent_protocol::manifest::{
+    Baked, EntriesWriter, ManifestKind, Origin, PackedSection, Predicate, write_manifest,
+};
 use congruent_protocol::path::TreePath;
 use congruent_protocol::tree::{Contribution, TreeHasher};
 use congruent_tests::agent;
@@ -97,6 +99,7 @@ fn write_tree(sandbox: &Sandbox, key: &SecretKey, count: usize) -> Result<PathBu
         kind: ManifestKind::Base,
         root,
         entries,
+        layers: Vec::new(),
         contract: Contract::linux(),
         reserved: Predicate::reserved_for("bench")?.to_vec(),
         baked: Baked { at: jiff::Timestamp::now(), by: word(), on: word(), with: word() },
@@ -107,7 +110,12 @@ fn write_tree(sandbox: &Sandbox, key: &SecretKey, count: usize) -> Result<PathBu
     };
     let path = sandbox.path(format!("{count}.manifest"));
     let mut out = File::create(&path).with_context(|| format!("cannot make {}", path.display()))?;
-    write_manifest(&mut out, predicate, std::slice::from_ref(key), &mut section, length)?;
+    write_manifest(
+        &mut out,
+        predicate,
+        std::slice::from_ref(key),
+        vec![PackedSection::new(&mut section, length)],
+    )?;
     out.flush()?;
     Ok(path)
 }
