@@ -1,0 +1,303 @@
+//! What a layer's archive lists, in tree order, once names are resolved.
+//!
+//! Names are taken as they stand: nothing is followed. Where what comes of a name
+//! depends on who unpacks it, such as a name beneath a link, the layer is refused.
+//! By the image specification whiteouts take away what lies below before anything
+//! of their own layer is put in place, wherever they stand.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
+
+use congruent_protocol::digest::Algorithm;
+use congruent_protocol::entry::{Entry, Node};
+use congruent_protocol::layer::{LayerEntry, LayerNode, OPAQUE_NAME, WHITEOUT_PREFIX, is_mark};
+use congruent_protocol::path::{TreePath, escape};
+
+use super::member::{Limits, Member, MemberError, MemberKind, Members};
+
+/// The longest path taken: Linux opens none that is longer.
+const MAX_PATH_BYTES: usize = 4096;
+/// What AUFS left in archives of its time; no runtime unpacks it.
+const AUFS_NAMES: [&[u8]; 3] = [b".wh..wh.plnk", b".wh..wh.aufs", b".wh..wh.orph"];
+
+/// Why a layer is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum LayerError {
+    /// Its archive is none, or has a member that no layer can hold.
+    #[error(transparent)]
+    Archive(#[from] MemberError),
+    /// A member's name or link is one that runtimes take in different ways, or that
+    /// leads out of the image.
+    #[error("the member {member} is refused: {why}")]
+    Name {
+        /// Its name, escaped.
+        member: String,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+/// What the layers below come to, as far as hard links need it.
+pub trait Lower {
+    /// What is at `path` there.
+    fn entry(&self, path: &TreePath) -> Option<&Entry>;
+}
+
+/// What a layer's archive lists. All extended attributes are kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Layer {
+    /// In tree order.
+    pub entries: Vec<LayerEntry>,
+}
+
+impl Layer {
+    /// Reads an uncompressed archive.
+    ///
+    /// # Errors
+    /// When it cannot be read, or holds what no layer may.
+    pub fn read(
+        archive: impl Read,
+        algorithm: Algorithm,
+        limits: Limits,
+        lower: &impl Lower,
+    ) -> Result<Self, LayerError> {
+        let mut members = Members::new(archive, limits);
+        let mut list = List {
+            lower,
+            entries: BTreeMap::new(),
+            gone: BTreeSet::new(),
+            opaque: BTreeSet::new(),
+            link_groups: 0,
+        };
+        while let Some(member) = members.next()? {
+            let shown = || escape(&member.name).into_owned();
+            let refuse = |why: String| LayerError::Name { member: shown(), why };
+            let Some(target) = list.place(&member.name).map_err(refuse)? else { continue };
+            match target {
+                Target::Whiteout(path) => drop(list.gone.insert(path)),
+                Target::Opaque(directory) => drop(list.opaque.insert(directory)),
+                Target::Entry(path) => {
+                    let entry = match &member.kind {
+                        MemberKind::HardLink => list.linked(&path, &member.link).map_err(refuse)?,
+                        _ => entry_of(&member, algorithm, &mut members)?,
+                    };
+                    list.put(path, entry).map_err(refuse)?;
+                }
+            }
+        }
+        Ok(list.finish())
+    }
+}
+
+/// The entry of a member that is no hard link; content is read and hashed.
+fn entry_of<R: Read>(
+    member: &Member,
+    algorithm: Algorithm,
+    members: &mut Members<R>,
+) -> Result<Entry, MemberError> {
+    let node = match &member.kind {
+        MemberKind::File => {
+            let mut hasher = algorithm.hasher();
+            members.read_content(|piece| hasher.update(piece))?;
+            Node::File { size: member.size, content: Some(hasher.finish()) }
+        }
+        MemberKind::Symlink if member.link.is_empty() || member.link.len() >= MAX_PATH_BYTES => {
+            let why = "it is a symbolic link, and where it points is empty or too long".to_owned();
+            return Err(MemberError::Member { member: escape(&member.name).into_owned(), why });
+        }
+        MemberKind::Symlink => Node::Symlink { target: member.link.clone() },
+        MemberKind::Fifo => Node::Fifo,
+        MemberKind::CharDevice(device) => Node::CharDevice(*device),
+        MemberKind::BlockDevice(device) => Node::BlockDevice(*device),
+        MemberKind::Directory | MemberKind::HardLink => Node::Directory,
+    };
+    // Linux knows no modes of symbolic links.
+    let mode = if member.kind == MemberKind::Symlink { 0o777 } else { member.mode };
+    let &Member { uid, gid, mtime, .. } = member;
+    Ok(Entry { node, mode, uid, gid, mtime, link_group: 0, xattrs: member.xattrs.clone(), package: 0 })
+}
+
+/// What a member's name says.
+enum Target {
+    Entry(TreePath),
+    Whiteout(TreePath),
+    /// The directory that is opaque.
+    Opaque(TreePath),
+}
+
+/// A layer while it is read.
+struct List<'l, L> {
+    lower: &'l L,
+    entries: BTreeMap<TreePath, Entry>,
+    gone: BTreeSet<TreePath>,
+    opaque: BTreeSet<TreePath>,
+    link_groups: u32,
+}
+
+impl<L: Lower> List<'_, L> {
+    /// What a name says; none of what no runtime unpacks.
+    fn place(&self, name: &[u8]) -> Result<Option<Target>, String> {
+        let path = resolve(name)?;
+        if path.as_bytes().split(|&b| b == b'/').any(|component| AUFS_NAMES.contains(&component)) {
+            return Ok(None);
+        }
+        let above = path.parent();
+        if let Some(above) = &above {
+            self.check_above(above)?;
+        }
+        let own = path.name();
+        let Some(above) = above.filter(|_| is_mark(own)) else { return Ok(Some(Target::Entry(path))) };
+        if own == OPAQUE_NAME {
+            return Ok(Some(Target::Opaque(above)));
+        }
+        let gone = &own[WHITEOUT_PREFIX.len()..];
+        if is_mark(gone) {
+            return Err("it is a whiteout of a name that is itself a mark".to_owned());
+        }
+        let gone = above.join(gone);
+        gone.map(|gone| Some(Target::Whiteout(gone)))
+            .map_err(|_| "it is a whiteout of a name that no entry can have".to_owned())
+    }
+
+    /// Nothing may lie beneath what is no directory: some would follow a link, some
+    /// would take its place. Nor beneath a mark.
+    fn check_above(&self, above: &TreePath) -> Result<(), String> {
+        let mut above = Some(above.clone());
+        while let Some(path) = above {
+            if is_mark(path.name()) {
+                return Err(format!("it lies beneath {path}, which is a whiteout"));
+            }
+            match self.entries.get(&path) {
+                Some(entry) if entry.node.is_directory() => return Ok(()),
+                Some(entry) => {
+                    return Err(format!("it lies beneath {path}, which is a {}", entry.node.kind().name()));
+                }
+                None => above = path.parent(),
+            }
+        }
+        Ok(())
+    }
+
+    /// What a hard link from `path` comes to.
+    fn linked(&mut self, path: &TreePath, link: &[u8]) -> Result<Entry, String> {
+        let target =
+            resolve(link).map_err(|why| format!("it is a hard link, and of where it points: {why}"))?;
+        if target == *path {
+            return Err("it is a hard link to itself".to_owned());
+        }
+        let missing = || format!("it is a hard link to {target}, which neither this layer nor one below has");
+        let is_gone = self.is_gone(&target);
+        let entry = match self.entries.get_mut(&target) {
+            Some(entry) => {
+                if entry.link_group == 0 && !entry.node.is_directory() {
+                    self.link_groups += 1;
+                    entry.link_group = self.link_groups;
+                }
+                entry.clone()
+            }
+            None if is_gone => return Err(missing()),
+            None => Entry { link_group: 0, ..self.lower.entry(&target).cloned().ok_or_else(missing)? },
+        };
+        if entry.node.is_directory() {
+            return Err(format!("it is a hard link to {target}, which is a directory"));
+        }
+        Ok(entry)
+    }
+
+    fn is_gone(&self, path: &TreePath) -> bool {
+        let mut at = Some(path.clone());
+        while let Some(path) = at {
+            at = path.parent();
+            if self.gone.contains(&path) || at.as_ref().is_some_and(|above| self.opaque.contains(above)) {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn put(&mut self, path: TreePath, entry: Entry) -> Result<(), String> {
+        if path.is_root() && !entry.node.is_directory() {
+            return Err("it is the root of the image, and no directory".to_owned());
+        }
+        if !entry.node.is_directory() {
+            remove_beneath(&mut self.entries, &path);
+            self.gone.retain(|gone| !is_beneath(gone, &path));
+            self.opaque.retain(|opaque| !opaque.starts_with(&path));
+        }
+        self.entries.insert(path, entry);
+        Ok(())
+    }
+
+    fn finish(self) -> Layer {
+        let Self { entries, gone, mut opaque, .. } = self;
+        let mut nodes: BTreeMap<TreePath, LayerNode> =
+            entries.into_iter().map(|(path, entry)| (path, LayerNode::Entry(entry))).collect();
+        let has_beneath = |nodes: &BTreeMap<TreePath, LayerNode>, path: &TreePath| {
+            nodes
+                .range(path.clone()..)
+                .find(|(at, _)| *at != path)
+                .is_some_and(|(at, _)| at.starts_with(path))
+        };
+        for path in gone {
+            // What is made anew takes the old one's place by itself, but for a directory.
+            match nodes.get(&path) {
+                Some(node) if node.is_directory() => drop(opaque.insert(path)),
+                Some(_) => {}
+                None if has_beneath(&nodes, &path) => drop(opaque.insert(path)),
+                None => drop(nodes.insert(path, LayerNode::Whiteout)),
+            }
+        }
+        for directory in opaque {
+            let mark = directory.join(OPAQUE_NAME).expect("the mark's name is a possible one");
+            nodes.insert(mark, LayerNode::Opaque);
+        }
+        let listed: Vec<TreePath> = nodes.keys().cloned().collect();
+        for path in listed {
+            let mut above = path.parent();
+            while let Some(path) = above.filter(|path| !nodes.contains_key(path)) {
+                above = path.parent();
+                nodes.insert(path, LayerNode::Implied);
+            }
+        }
+        Layer { entries: nodes.into_iter().map(|(path, node)| LayerEntry { path, node }).collect() }
+    }
+}
+
+/// The path that a name in an archive stands for, without following anything.
+fn resolve(name: &[u8]) -> Result<TreePath, String> {
+    if name.starts_with(b"/") && name.iter().any(|&b| b != b'/') {
+        return Err("its name is absolute".to_owned());
+    }
+    if name.is_empty() {
+        return Err("its name is empty".to_owned());
+    }
+    let mut path = TreePath::root();
+    for component in name.split(|&b| b == b'/').filter(|component| !matches!(*component, b"" | b".")) {
+        if component == b".." {
+            return Err("its name leads upwards with \"..\"".to_owned());
+        }
+        path.push(component)
+            .map_err(|_| "a component of its name is none that a file can have".to_owned())?;
+    }
+    if path.len() > MAX_PATH_BYTES {
+        Err(format!("its name is over {MAX_PATH_BYTES} bytes long"))
+    } else {
+        Ok(path)
+    }
+}
+
+pub(super) fn is_beneath(path: &TreePath, above: &TreePath) -> bool {
+    path != above && path.starts_with(above)
+}
+
+pub(super) fn remove_beneath<V>(entries: &mut BTreeMap<TreePath, V>, above: &TreePath) {
+    let beneath = entries.range(above.clone()..).map(|(path, _)| path);
+    let beneath: Vec<TreePath> =
+        beneath.take_while(|path| path.starts_with(above)).filter(|path| *path != above).cloned().collect();
+    for path in beneath {
+        entries.remove(&path);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,16 @@
+//! The layers of a container image: from their archives to what they list, and from
+//! what they list to the tree that they come to.
+//!
+//! Nothing is extracted. An archive is read once, from a stream, member by member;
+//! what it lists is kept in memory, and contents only as digests. Archives are from
+//! strangers: whatever runtimes might read in two ways is refused.
+
+mod list;
+mod member;
+mod merge;
+mod pax;
+mod sparse;
+
+pub use list::{Layer, LayerError, Lower};
+pub use member::{Limits, MemberError};
+pub use merge::{MergeError, MergedTree};
