@@ -13,6 +13,8 @@ use congruent_protocol::entry::{Entry, Node};
 use congruent_protocol::layer::{LayerEntry, LayerNode, OPAQUE_NAME, WHITEOUT_PREFIX, is_mark};
 use congruent_protocol::path::{TreePath, escape};
 
+use crate::lint::{self, Hit};
+
 use super::member::{Limits, Member, MemberError, MemberKind, Members};
 
 /// The longest path taken: Linux opens none that is longer.
@@ -48,6 +50,19 @@ pub trait Lower {
 pub struct Layer {
     /// In tree order.
     pub entries: Vec<LayerEntry>,
+    /// What lint finds in it, in tree order; nothing where it was not to look.
+    pub(crate) hits: Vec<(TreePath, Hit)>,
+}
+
+/// How an archive is read.
+#[derive(Debug, Clone, Copy)]
+pub struct Reading {
+    /// What computes the digests of contents.
+    pub algorithm: Algorithm,
+    /// What it may come to.
+    pub limits: Limits,
+    /// Whether lint looks at each entry.
+    pub lint: bool,
 }
 
 impl Layer {
@@ -55,33 +70,23 @@ impl Layer {
     ///
     /// # Errors
     /// When it cannot be read, or holds what no layer may.
-    pub fn read(
-        archive: impl Read,
-        algorithm: Algorithm,
-        limits: Limits,
-        lower: &impl Lower,
-    ) -> Result<Self, LayerError> {
-        let mut members = Members::new(archive, limits);
-        let mut list = List {
-            lower,
-            entries: BTreeMap::new(),
-            gone: BTreeSet::new(),
-            opaque: BTreeSet::new(),
-            link_groups: 0,
-        };
+    pub fn read(archive: impl Read, reading: Reading, lower: &impl Lower) -> Result<Self, LayerError> {
+        let mut members = Members::new(archive, reading.limits);
+        let mut list = List::over(lower);
         while let Some(member) = members.next()? {
-            let shown = || escape(&member.name).into_owned();
-            let refuse = |why: String| LayerError::Name { member: shown(), why };
+            let refuse = |why: String| LayerError::Name { member: escape(&member.name).into_owned(), why };
             let Some(target) = list.place(&member.name).map_err(refuse)? else { continue };
             match target {
                 Target::Whiteout(path) => drop(list.gone.insert(path)),
                 Target::Opaque(directory) => drop(list.opaque.insert(directory)),
+                Target::Entry(path) if member.kind == MemberKind::HardLink => {
+                    let entry = list.linked(&path, &member.link).map_err(refuse)?;
+                    list.put(path, entry, Vec::new()).map_err(refuse)?;
+                }
                 Target::Entry(path) => {
-                    let entry = match &member.kind {
-                        MemberKind::HardLink => list.linked(&path, &member.link).map_err(refuse)?,
-                        _ => entry_of(&member, algorithm, &mut members)?,
-                    };
-                    list.put(path, entry).map_err(refuse)?;
+                    let (entry, head) = entry_of(&member, &path, reading, &mut members)?;
+                    let hits = if reading.lint { lint::of(&path, &entry, &head) } else { Vec::new() };
+                    list.put(path, entry, hits).map_err(refuse)?;
                 }
             }
         }
@@ -89,16 +94,23 @@ impl Layer {
     }
 }
 
-/// The entry of a member that is no hard link; content is read and hashed.
+/// The entry of a member that is no hard link, and how its content begins, where lint
+/// is to see it. Content is read and hashed.
 fn entry_of<R: Read>(
     member: &Member,
-    algorithm: Algorithm,
+    path: &TreePath,
+    reading: Reading,
     members: &mut Members<R>,
-) -> Result<Entry, MemberError> {
+) -> Result<(Entry, Vec<u8>), MemberError> {
+    let wanted = if reading.lint { lint::head_bytes(path) } else { 0 };
+    let mut head = Vec::new();
     let node = match &member.kind {
         MemberKind::File => {
-            let mut hasher = algorithm.hasher();
-            members.read_content(|piece| hasher.update(piece))?;
+            let mut hasher = reading.algorithm.hasher();
+            members.read_content(|piece| {
+                hasher.update(piece);
+                head.extend_from_slice(&piece[..piece.len().min(wanted - head.len())]);
+            })?;
             Node::File { size: member.size, content: Some(hasher.finish()) }
         }
         MemberKind::Symlink if member.link.is_empty() || member.link.len() >= MAX_PATH_BYTES => {
@@ -114,7 +126,8 @@ fn entry_of<R: Read>(
     // Linux knows no modes of symbolic links.
     let mode = if member.kind == MemberKind::Symlink { 0o777 } else { member.mode };
     let &Member { uid, gid, mtime, .. } = member;
-    Ok(Entry { node, mode, uid, gid, mtime, link_group: 0, xattrs: member.xattrs.clone(), package: 0 })
+    let xattrs = member.xattrs.clone();
+    Ok((Entry { node, mode, uid, gid, mtime, link_group: 0, xattrs, package: 0 }, head))
 }
 
 /// What a member's name says.
@@ -132,9 +145,15 @@ struct List<'l, L> {
     gone: BTreeSet<TreePath>,
     opaque: BTreeSet<TreePath>,
     link_groups: u32,
+    hits: BTreeMap<TreePath, Vec<Hit>>,
 }
 
-impl<L: Lower> List<'_, L> {
+impl<'l, L: Lower> List<'l, L> {
+    fn over(lower: &'l L) -> Self {
+        let (entries, hits) = (BTreeMap::new(), BTreeMap::new());
+        Self { lower, entries, gone: BTreeSet::new(), opaque: BTreeSet::new(), link_groups: 0, hits }
+    }
+
     /// What a name says; none of what no runtime unpacks.
     fn place(&self, name: &[u8]) -> Result<Option<Target>, String> {
         let path = resolve(name)?;
@@ -215,7 +234,7 @@ impl<L: Lower> List<'_, L> {
         false
     }
 
-    fn put(&mut self, path: TreePath, entry: Entry) -> Result<(), String> {
+    fn put(&mut self, path: TreePath, entry: Entry, hits: Vec<Hit>) -> Result<(), String> {
         if path.is_root() && !entry.node.is_directory() {
             return Err("it is the root of the image, and no directory".to_owned());
         }
@@ -224,12 +243,16 @@ impl<L: Lower> List<'_, L> {
             self.gone.retain(|gone| !is_beneath(gone, &path));
             self.opaque.retain(|opaque| !opaque.starts_with(&path));
         }
+        self.hits.insert(path.clone(), hits);
         self.entries.insert(path, entry);
         Ok(())
     }
 
     fn finish(self) -> Layer {
-        let Self { entries, gone, mut opaque, .. } = self;
+        let Self { entries, gone, mut opaque, hits, .. } = self;
+        let hits = hits.into_iter().filter(|(path, _)| entries.contains_key(path));
+        let hits =
+            hits.flat_map(|(path, hits)| hits.into_iter().map(move |hit| (path.clone(), hit))).collect();
         let mut nodes: BTreeMap<TreePath, LayerNode> =
             entries.into_iter().map(|(path, entry)| (path, LayerNode::Entry(entry))).collect();
         let has_beneath = |nodes: &BTreeMap<TreePath, LayerNode>, path: &TreePath| {
@@ -259,7 +282,7 @@ impl<L: Lower> List<'_, L> {
                 nodes.insert(path, LayerNode::Implied);
             }
         }
-        Layer { entries: nodes.into_iter().map(|(path, node)| LayerEntry { path, node }).collect() }
+        Layer { entries: nodes.into_iter().map(|(path, node)| LayerEntry { path, node }).collect(), hits }
     }
 }
 

@@ -133,7 +133,7 @@ mod tests {
             path: TreePath::new(*path).unwrap(),
             node: node.clone(),
         };
-        Layer { entries: listed.iter().map(entry).collect() }
+        Layer { entries: listed.iter().map(entry).collect(), hits: Vec::new() }
     }
 
     fn file(mode: u16) -> LayerNode {

@@ -8,9 +8,11 @@
 mod list;
 mod member;
 mod merge;
+mod pack;
 mod pax;
 mod sparse;
 
-pub use list::{Layer, LayerError, Lower};
+pub use list::{Layer, LayerError, Lower, Reading};
 pub use member::{Limits, MemberError};
 pub use merge::{MergeError, MergedTree};
+pub(crate) use pack::{ImageBaking, PackError};

@@ -93,7 +93,10 @@ impl Pax {
             return Err("it has an xattr whose name has no namespace".to_owned());
         }
         if value.len() > MAX_XATTR_BYTES {
-            return Err(format!("it has an xattr of {} bytes, and Linux takes {MAX_XATTR_BYTES}", value.len()));
+            return Err(format!(
+                "it has an xattr of {} bytes, and Linux takes {MAX_XATTR_BYTES}",
+                value.len()
+            ));
         }
         self.xattrs.retain(|(known, _)| known != name);
         self.xattrs.push((name.to_vec(), value.to_vec()));

@@ -55,10 +55,14 @@ impl Archive {
     }
 }
 
-const LIMITS: Limits = Limits { members: 100, content_bytes: 1 << 20 };
+const READING: Reading = Reading {
+    algorithm: Algorithm::Blake3,
+    limits: Limits { members: 100, content_bytes: 1 << 20 },
+    lint: true,
+};
 
 fn read_over(archive: &[u8], lower: &MergedTree) -> Result<Layer, String> {
-    Layer::read(archive, Algorithm::Blake3, LIMITS, lower).map_err(|error| error.to_string())
+    Layer::read(archive, READING, lower).map_err(|error| error.to_string())
 }
 
 fn read(archive: Archive) -> Result<Layer, String> {
@@ -165,6 +169,20 @@ fn hard_links_are_what_they_link_to_also_in_lower_layers() {
     let gone = Archive::default().file(".wh.low", b"").link(b'1', "c", "low").end();
     let error = read_over(&gone, &lower).unwrap_err();
     assert!(error.contains("hard link to /low, which neither"), "{error}");
+}
+
+#[test]
+fn lint_sees_what_stays() {
+    let mut shell = Archive::header(b'0', b"bin/shell", 0);
+    shell.set_mode(0o4755);
+    let archive = Archive::default().member(shell.clone(), b"").file("bin/x", b"").member(shell, b"");
+    let hits = read(archive).unwrap().hits;
+    let found: Vec<_> = hits.iter().map(|(path, hit)| format!("{path} {}", hit.lint)).collect();
+    assert_eq!(found, ["/bin/shell setuid"]);
+    let mut shell = Archive::header(b'0', b"bin", 0);
+    shell.set_mode(0o4755);
+    let replaced = Archive::default().member(shell, b"").file("bin", b"");
+    assert_eq!(read(replaced).unwrap().hits, []);
 }
 
 #[test]
