@@ -5,14 +5,20 @@
 //! what it lists is kept in memory, and contents only as digests. Archives are from
 //! strangers: whatever runtimes might read in two ways is refused.
 
+mod check;
+mod ids;
 mod list;
 mod member;
 mod merge;
+mod on_disk;
 mod pack;
 mod pax;
 mod sparse;
 
+pub(crate) use check::{CheckError, CheckedLayer, Expected, check};
+pub(crate) use ids::{IdMaps, IdRange};
 pub use list::{Layer, LayerError, Lower, Reading};
 pub use member::{Limits, MemberError};
 pub use merge::{MergeError, MergedTree};
+pub(crate) use on_disk::Looking;
 pub(crate) use pack::{ImageBaking, PackError};

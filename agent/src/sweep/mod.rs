@@ -33,7 +33,7 @@ mod xattrs;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use congruent_protocol::contract::Contract;
+use congruent_protocol::contract::{Contract, Terms};
 use congruent_protocol::digest::Algorithm;
 use congruent_protocol::manifest::Manifest;
 use congruent_protocol::path::TreePath;
@@ -48,6 +48,7 @@ pub(crate) use pool::sweep;
 pub(crate) use root::Root;
 pub(crate) use sight::{Inode, MountSeen, Problem, ProblemKind, Seen, SeenEntry, Sight};
 pub(crate) use walk::is_hiding;
+use xattrs::Wanted;
 
 /// What a sweep needs to know of each path before it looks.
 pub(crate) struct Scope<'a> {
@@ -69,11 +70,27 @@ pub(crate) enum Purpose<'a> {
         /// Knows the baked sizes of files that may only be appended to.
         base: Option<&'a Manifest>,
     },
+    /// One layer of an overlay is read, with what overlay notes there: every entry is
+    /// looked at, and all contents are read but those that may be anything.
+    Layer {
+        /// As above, where what is read lies over a whole image.
+        base: Option<&'a Manifest>,
+    },
+}
+
+impl Scope<'_> {
+    fn wanted_xattrs<'t>(&self, terms: &'t Terms) -> Wanted<'t> {
+        Wanted { scope: &terms.xattrs, overlays: self.purpose.is_layer() }
+    }
 }
 
 impl Purpose<'_> {
     fn is_bake(self) -> bool {
         matches!(self, Self::Bake { .. })
+    }
+
+    fn is_layer(self) -> bool {
+        matches!(self, Self::Layer { .. })
     }
 
     fn is_linted(self) -> bool {

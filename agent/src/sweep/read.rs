@@ -116,7 +116,11 @@ impl<'w, 'a> Reader<'w, 'a> {
         if let Some(sight) = self.at_mount(look, &stat, mount) {
             return Ok(sight);
         }
-        if unread && !may_be_forbidden(look, &stat) {
+        if unread && self.scope.purpose.is_layer() {
+            // It may take away what is not of its class.
+            return Ok(self.unopened(look, &stat, node_from(look, &stat)?, None));
+        }
+        if unread && !self.may_be_forbidden(look, &stat) {
             return Ok(Sight::Anything);
         }
         if let Some(stamp) = look.known.filter(|stamp| *stamp == Stamp::of(&stat)) {
@@ -129,12 +133,12 @@ impl<'w, 'a> Reader<'w, 'a> {
                 Err(Errno::LOOP | Errno::NXIO) => Err(LookError::Swapped),
                 Err(errno) => {
                     let problem = Problem::unreadable("cannot open", errno);
-                    Ok(unopened(look, &stat, file_node(&stat, None), Some(problem)))
+                    Ok(self.unopened(look, &stat, file_node(&stat, None), Some(problem)))
                 }
             };
         }
         let node = node_from(look, &stat)?;
-        let mut sight = unopened(look, &stat, node, None);
+        let mut sight = self.unopened(look, &stat, node, None);
         if let Sight::Entry(seen) = &mut sight {
             seen.settle(&stat, begun);
         }
@@ -166,7 +170,7 @@ impl<'w, 'a> Reader<'w, 'a> {
         let mut attempt = 1;
         let (content, problem, xattrs) = loop {
             let digest = self.digest(look, file, &before, begun);
-            let xattrs = xattrs::read(file, &look.terms.xattrs);
+            let xattrs = xattrs::read(file, self.scope.wanted_xattrs(look.terms));
             let digest = match digest {
                 Ok(digest) => digest,
                 Err(errno) => break (None, Some(Problem::unreadable("cannot read", errno)), xattrs),
@@ -228,7 +232,9 @@ impl<'w, 'a> Reader<'w, 'a> {
 
     fn baked_size(&self, look: &Look<'_>) -> Option<u64> {
         match self.scope.purpose {
-            Purpose::Verify { base: Some(base) } if look.terms.class == Class::AppendOnly => {
+            Purpose::Verify { base: Some(base) } | Purpose::Layer { base: Some(base) }
+                if look.terms.class == Class::AppendOnly =>
+            {
                 base.append_only_size(&look.path)
             }
             _ => None,
@@ -243,26 +249,32 @@ impl<'w, 'a> Reader<'w, 'a> {
             && (before.stx_mode, before.stx_uid, before.stx_gid)
                 == (after.stx_mode, after.stx_uid, after.stx_gid)
     }
-}
 
-/// Whether what may be anything could be something that its rule forbids; then
-/// it is looked at in full.
-fn may_be_forbidden(look: &Look<'_>, stat: &Statx) -> bool {
-    let forbid = &look.terms.forbid;
-    let is_file = file_type(stat) == FileType::RegularFile;
-    let is_device = matches!(file_type(stat), FileType::CharacterDevice | FileType::BlockDevice);
-    forbid.iter().any(|forbidden| match forbidden {
-        Forbidden::Exec => is_file && (stat.stx_mode & 0o111 != 0 || has_capability(look)),
-        Forbidden::Setuid => is_file && stat.stx_mode & 0o6000 != 0,
-        Forbidden::Device => is_device,
-    })
-}
+    /// Whether what may be anything could be something that its rule forbids; then
+    /// it is looked at in full.
+    fn may_be_forbidden(&self, look: &Look<'_>, stat: &Statx) -> bool {
+        let forbid = &look.terms.forbid;
+        let is_file = file_type(stat) == FileType::RegularFile;
+        let is_device = matches!(file_type(stat), FileType::CharacterDevice | FileType::BlockDevice);
+        forbid.iter().any(|forbidden| match forbidden {
+            Forbidden::Exec => is_file && (stat.stx_mode & 0o111 != 0 || self.has_capability(look)),
+            Forbidden::Setuid => is_file && stat.stx_mode & 0o6000 != 0,
+            Forbidden::Device => is_device,
+        })
+    }
 
-/// Whether a file has rights of its own, or might: what cannot be asked is
-/// looked at.
-fn has_capability(look: &Look<'_>) -> bool {
-    let read = xattrs::read_named(&look.directory, look.name(), &look.terms.xattrs);
-    read.failed.is_some() || read.xattrs.iter().any(|(name, _)| name == CAPABILITY)
+    /// Whether a file has rights of its own, or might: what cannot be asked is
+    /// looked at.
+    fn has_capability(&self, look: &Look<'_>) -> bool {
+        let read = xattrs::read_named(&look.directory, look.name(), self.scope.wanted_xattrs(look.terms));
+        read.failed.is_some() || read.xattrs.iter().any(|(name, _)| name == CAPABILITY)
+    }
+
+    /// An entry that is not opened: all but regular files, and those we may not open.
+    fn unopened(&self, look: &Look<'_>, stat: &Statx, node: Node, problem: Option<Problem>) -> Sight {
+        let xattrs = xattrs::read_named(&look.directory, look.name(), self.scope.wanted_xattrs(look.terms));
+        Sight::Entry(Box::new(seen_entry(stat, node, xattrs, problem)))
+    }
 }
 
 fn failed(action: &str, errno: Errno) -> LookError {
@@ -277,12 +289,6 @@ fn is_unmoved(before: &Statx, after: &Statx) -> bool {
     before.stx_size == after.stx_size
         && time(before.stx_mtime) == time(after.stx_mtime)
         && time(before.stx_ctime) == time(after.stx_ctime)
-}
-
-/// An entry that is not opened: all but regular files, and those we may not open.
-fn unopened(look: &Look<'_>, stat: &Statx, node: Node, problem: Option<Problem>) -> Sight {
-    let xattrs = xattrs::read_named(&look.directory, look.name(), &look.terms.xattrs);
-    Sight::Entry(Box::new(seen_entry(stat, node, xattrs, problem)))
 }
 
 pub(super) fn seen_entry(stat: &Statx, node: Node, read: ReadXattrs, problem: Option<Problem>) -> SeenEntry {

@@ -215,7 +215,7 @@ impl<'w, 'a> Walk<'w, 'a> {
             Err(Errno::NOENT) => Ok(()),
             Err(errno) => {
                 let problem = Problem::unreadable("cannot open the directory", errno);
-                let xattrs = xattrs::read_named(parent, self.path.name(), &terms.xattrs);
+                let xattrs = xattrs::read_named(parent, self.path.name(), self.scope.wanted_xattrs(terms));
                 self.seen_directory(&stat, terms, mount, xattrs, Some(problem))
             }
         }
@@ -239,7 +239,7 @@ impl<'w, 'a> Walk<'w, 'a> {
         terms: &'a Terms,
         mount: Option<Box<MountSeen>>,
     ) -> Result<(), Stopped> {
-        let xattrs = xattrs::read(&fd, &terms.xattrs);
+        let xattrs = xattrs::read(&fd, self.scope.wanted_xattrs(terms));
         let (names, errno) = Names::list(&fd, &mut self.buffer);
         let problem = errno.map(|errno| Problem::unreadable("cannot list the directory", errno));
         self.seen_directory(stat, terms, mount, xattrs, problem)?;

@@ -16,6 +16,8 @@ use super::directory::Directory;
 
 /// The longest list of xattr names, and the largest value, that Linux has.
 const XATTR_BYTES: usize = 64 << 10;
+/// Overlay's own, of a file system mounted by root, and by a user.
+const OVERLAYS: [&[u8]; 2] = [b"trusted.overlay.", b"user.overlay."];
 
 /// What could be read.
 pub(super) struct ReadXattrs {
@@ -26,10 +28,28 @@ pub(super) struct ReadXattrs {
     pub(super) answered: Vec<&'static CStr>,
 }
 
+/// Which attributes are read.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    pub(super) scope: &'a XattrScope,
+    /// Whether also those by which overlay tells what a layer takes away.
+    pub(super) overlays: bool,
+}
+
+impl Wanted<'_> {
+    fn contains(self, name: &[u8]) -> bool {
+        self.scope.contains(name) || (self.overlays && OVERLAYS.iter().any(|own| name.starts_with(own)))
+    }
+
+    fn asks_for_trusted(self) -> bool {
+        self.overlays || self.scope.asks_for_trusted()
+    }
+}
+
 /// Those of an open file or directory.
-pub(super) fn read(fd: &impl AsFd, scope: &XattrScope) -> ReadXattrs {
+pub(super) fn read(fd: &impl AsFd, wanted: Wanted<'_>) -> ReadXattrs {
     collect(
-        scope,
+        wanted,
         |list| rustix::fs::flistxattr(fd, list),
         |name, value| rustix::fs::fgetxattr(fd, name, value),
     )
@@ -37,29 +57,29 @@ pub(super) fn read(fd: &impl AsFd, scope: &XattrScope) -> ReadXattrs {
 
 /// Those of what cannot be opened. There is no call for a name relative to a
 /// directory before Linux 6.13, so the way leads through /proc.
-pub(super) fn read_named(directory: &Directory, name: &[u8], scope: &XattrScope) -> ReadXattrs {
+pub(super) fn read_named(directory: &Directory, name: &[u8], wanted: Wanted<'_>) -> ReadXattrs {
     let mut path = format!("/proc/self/fd/{}/", directory.as_fd().as_raw_fd()).into_bytes();
     path.extend_from_slice(name);
     collect(
-        scope,
+        wanted,
         |list| rustix::fs::llistxattr(&path[..], list),
         |name, value| rustix::fs::lgetxattr(&path[..], name, value),
     )
 }
 
 fn collect(
-    scope: &XattrScope,
+    wanted: Wanted<'_>,
     list: impl Fn(&mut [u8]) -> Result<usize, Errno>,
     get: impl Fn(&CStr, &mut [u8]) -> Result<usize, Errno>,
 ) -> ReadXattrs {
-    let failed = match collect_listed(scope, list, &get) {
+    let failed = match collect_listed(wanted, list, &get) {
         // Who may not see them is not told that they are there.
-        Ok(_) if scope.asks_for_trusted() && !sees_trusted() => Errno::PERM,
+        Ok(_) if wanted.asks_for_trusted() && !sees_trusted() => Errno::PERM,
         Ok(xattrs) => return ReadXattrs { xattrs, failed: None, answered: Vec::new() },
         Err(errno) => errno,
     };
     let (mut xattrs, mut answered) = (Xattrs::new(), Vec::new());
-    for name in XATTRS_KNOWN_BY_NAME.into_iter().filter(|name| scope.contains(name.to_bytes())) {
+    for name in XATTRS_KNOWN_BY_NAME.into_iter().filter(|name| wanted.contains(name.to_bytes())) {
         // What cannot be read is not absent.
         let Ok(value) = value_of(name, &get) else { continue };
         answered.push(name);
@@ -69,7 +89,7 @@ fn collect(
 }
 
 fn collect_listed(
-    scope: &XattrScope,
+    wanted: Wanted<'_>,
     list: impl Fn(&mut [u8]) -> Result<usize, Errno>,
     get: &impl Fn(&CStr, &mut [u8]) -> Result<usize, Errno>,
 ) -> Result<Xattrs, Errno> {
@@ -90,7 +110,7 @@ fn collect_listed(
     };
     let mut xattrs = Xattrs::new();
     for name in names.split_inclusive(|&b| b == 0).filter_map(|name| CStr::from_bytes_with_nul(name).ok()) {
-        if scope.contains(name.to_bytes())
+        if wanted.contains(name.to_bytes())
             && let Some(value) = value_of(name, get)?
         {
             xattrs.push((name.to_bytes().to_vec(), value));

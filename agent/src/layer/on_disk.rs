@@ -1,0 +1,166 @@
+//! A layer as an overlay file system keeps it in a directory.
+//!
+//! What a layer takes away is kept as overlay has it (Documentation/filesystems/
+//! overlayfs.rst): a character device 0:0, or an empty file that says so, is a whiteout;
+//! an attribute makes a directory opaque. Of overlay's other attributes, those that
+//! change what the merged tree shows are kept among the entry's own.
+
+use std::collections::BTreeSet;
+
+use congruent_protocol::contract::Contract;
+use congruent_protocol::digest::Algorithm;
+use congruent_protocol::entry::{Device, Entry, Node, Xattrs};
+use congruent_protocol::layer::{LayerNode, OPAQUE_NAME};
+use congruent_protocol::manifest::Manifest;
+use congruent_protocol::path::TreePath;
+
+use super::ids::IdMaps;
+use crate::sweep::{
+    Counters, Means, Problem, ProblemKind, Purpose, Recalled, Root, Scope, Seen, SeenEntry, Sight, sweep,
+};
+
+/// Whose attributes they are, where root mounted the overlay and where a user did.
+const OVERLAYS: [&[u8]; 2] = [b"trusted.overlay.", b"user.overlay."];
+/// Those that say how overlay came by an entry, and nothing of what it shows.
+const BOOKKEEPING: [&[u8]; 6] = [b"origin", b"impure", b"nlink", b"upper", b"uuid", b"protattr"];
+const WHITEOUT_DEVICE: Device = Device { major: 0, minor: 0 };
+
+/// One path of a layer's directory, or a mark that is kept there.
+#[derive(Debug)]
+pub(super) struct OnDisk {
+    pub(super) path: TreePath,
+    /// None of what could not even be stat'ed; then there is a problem.
+    pub(super) node: Option<LayerNode>,
+    pub(super) problem: Option<Problem>,
+    /// A directory of which not all names are known.
+    pub(super) is_unlisted: bool,
+    /// A directory in which nothing is left of what lies below.
+    pub(super) is_opaque: bool,
+    /// Whether it is a file whose content is still the lower one's.
+    pub(super) is_metadata_only: bool,
+    /// Where the lower part of a renamed directory was.
+    pub(super) redirect: Option<Vec<u8>>,
+}
+
+/// How a layer's directory is read.
+#[derive(Clone, Copy)]
+pub(crate) struct Looking<'a> {
+    pub(crate) algorithm: Algorithm,
+    pub(crate) means: &'a Means,
+    pub(crate) counters: &'a Counters,
+    pub(crate) ids: &'a IdMaps,
+}
+
+/// Hands out all that is in a layer's directory, in tree order, opaque marks between.
+pub(super) fn read<E: Send>(
+    root: &Root,
+    looking: Looking<'_>,
+    mut take: impl FnMut(OnDisk) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut marks = BTreeSet::new();
+    read_over(root, looking, &Contract::empty(), None, |on_disk| {
+        while marks.first().is_some_and(|mark| *mark < on_disk.path) {
+            marks.pop_first().map_or(Ok(()), |mark| take(OnDisk::mark(mark)))?;
+        }
+        if on_disk.is_opaque {
+            let mark = on_disk.path.join(OPAQUE_NAME);
+            marks.insert(mark.expect("the mark's name is a possible one"));
+        }
+        take(on_disk)
+    })?;
+    marks.into_iter().try_for_each(|mark| take(OnDisk::mark(mark)))
+}
+
+/// Hands out all that is in the directory, in tree order, where it lies over `base`
+/// under its contract.
+pub(super) fn read_over<E: Send>(
+    root: &Root,
+    looking: Looking<'_>,
+    contract: &Contract,
+    base: Option<&Manifest>,
+    mut take: impl FnMut(OnDisk) -> Result<(), E>,
+) -> Result<(), E> {
+    let scope = Scope {
+        contract,
+        reserved: &[],
+        algorithm: looking.algorithm,
+        purpose: Purpose::Layer { base },
+        means: looking.means,
+    };
+    let ids = looking.ids;
+    sweep(root, &scope, Recalled::default(), looking.counters, |seen| take(OnDisk::of(seen, ids)))
+}
+
+impl OnDisk {
+    fn mark(path: TreePath) -> Self {
+        Self {
+            path,
+            node: Some(LayerNode::Opaque),
+            problem: None,
+            is_unlisted: false,
+            is_opaque: false,
+            is_metadata_only: false,
+            redirect: None,
+        }
+    }
+
+    fn of(Seen { path, sight, .. }: Seen<'_>, ids: &IdMaps) -> Self {
+        let mut on_disk = Self { node: None, ..Self::mark(path) };
+        match sight {
+            Sight::Entry(seen) => {
+                let SeenEntry { mut entry, mut problem, is_unlisted, .. } = *seen;
+                let overlay = OverlayXattrs::taken_from(&mut entry);
+                if !ids.map_back(&mut entry) {
+                    let reason = "its owner is none in the container's user namespace".to_owned();
+                    problem.get_or_insert(Problem { kind: ProblemKind::Unreadable, reason });
+                }
+                on_disk.is_unlisted = is_unlisted;
+                on_disk.problem = problem;
+                on_disk.is_metadata_only = overlay.is_metadata_only;
+                on_disk.redirect = overlay.redirect;
+                on_disk.is_opaque = overlay.is_opaque && entry.node.is_directory();
+                let is_whiteout = overlay.is_whiteout || entry.node == Node::CharDevice(WHITEOUT_DEVICE);
+                on_disk.node = Some(if is_whiteout { LayerNode::Whiteout } else { LayerNode::Entry(entry) });
+            }
+            Sight::Hidden(problem) => on_disk.problem = Some(problem),
+            Sight::Mount | Sight::Anything | Sight::AsBefore(_) => {
+                let reason = "something is mounted over it".to_owned();
+                on_disk.problem = Some(Problem { kind: ProblemKind::Unreadable, reason });
+            }
+        }
+        on_disk
+    }
+}
+
+/// What overlay keeps beside an entry.
+#[derive(Debug, Default)]
+struct OverlayXattrs {
+    is_opaque: bool,
+    is_whiteout: bool,
+    is_metadata_only: bool,
+    redirect: Option<Vec<u8>>,
+}
+
+impl OverlayXattrs {
+    /// Takes what is understood out of an entry's attributes.
+    fn taken_from(entry: &mut Entry) -> Self {
+        let mut overlay = Self::default();
+        let is_empty_file = matches!(entry.node, Node::File { size: 0, .. });
+        let mut kept = Xattrs::new();
+        for (name, value) in std::mem::take(&mut entry.xattrs) {
+            let own = OVERLAYS.iter().find_map(|prefix| name.strip_prefix(*prefix));
+            match own {
+                Some(b"opaque") if value == b"y" => overlay.is_opaque = true,
+                // Only says that whiteouts of the other form are in it.
+                Some(b"opaque") if value == b"x" => {}
+                Some(b"whiteout") if is_empty_file => overlay.is_whiteout = true,
+                Some(b"metacopy") => overlay.is_metadata_only = true,
+                Some(b"redirect") => overlay.redirect = Some(value),
+                Some(own) if BOOKKEEPING.contains(&own) => {}
+                _ => kept.push((name, value)),
+            }
+        }
+        entry.xattrs = kept;
+        overlay
+    }
+}
