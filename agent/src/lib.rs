@@ -18,6 +18,7 @@ mod facts;
 mod fetched;
 mod findings;
 mod identity;
+pub mod image;
 pub mod layer;
 pub mod lint;
 pub mod mtree;
