@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use congruent_protocol::digest::{Algorithm, Digest};
 
+use crate::image::{Platform, registry};
 use crate::lint::{Allowance, Lints};
 use crate::sweep::MAX_THREADS;
 
@@ -46,12 +47,16 @@ pub(crate) enum Command {
 /// says what may change. Paths are taken from the image's root.
 #[derive(Args)]
 pub(crate) struct Bake {
-    /// The directory that holds the image's root file system.
-    #[arg(required_unless_present = "live")]
-    pub(crate) dir: Option<PathBuf>,
+    /// The directory that holds the image's root file system; or a container image:
+    /// oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:TAG], or
+    /// docker://HOST/REPOSITORY[:TAG|@DIGEST] of a registry. Its layers are read
+    /// once and not extracted, and the manifest holds each of them as well as the
+    /// tree that they come to.
+    #[arg(value_name = "DIR|IMAGE", required_unless_present = "live")]
+    pub(crate) source: Option<PathBuf>,
     /// Bake the machine that this runs on, as inside a build VM: the root as PID
     /// 1 sees it, and what lies beneath the mounts that the contract hides.
-    #[arg(long, conflicts_with = "dir")]
+    #[arg(long, conflicts_with = "source")]
     pub(crate) live: bool,
     /// The image's name.
     #[arg(long)]
@@ -90,13 +95,57 @@ pub(crate) struct Bake {
     #[command(flatten)]
     pub(crate) origin: OriginArgs,
     /// Where to write the manifest. Inside DIR it must be the reserved place,
-    /// /etc/congruent/NAME.manifest.
+    /// /etc/congruent/NAME.manifest. Of an image for several platforms one manifest
+    /// is written for each, with the platform before the extension: web.manifest
+    /// becomes web.linux-arm64.manifest.
     #[arg(long, short, value_name = "FILE")]
     pub(crate) output: PathBuf,
+    #[command(flatten)]
+    pub(crate) image: ImageArgs,
     #[command(flatten)]
     pub(crate) pace: Pace,
     #[command(flatten)]
     pub(crate) lint: LintChoice,
+}
+
+/// Which container image, and how its registry is spoken to.
+#[derive(Args)]
+#[command(next_help_heading = "Container images")]
+pub(crate) struct ImageArgs {
+    /// Only the image for this platform, such as linux/amd64 or linux/arm/v7.
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    pub(crate) platform: Option<Platform>,
+    #[command(flatten)]
+    pub(crate) registry: RegistryArgs,
+}
+
+/// How a registry is spoken to.
+#[derive(Args)]
+#[command(next_help_heading = "Container images")]
+pub(crate) struct RegistryArgs {
+    /// Where credentials are. Without it, they are where Docker keeps them:
+    /// $DOCKER_CONFIG/config.json or ~/.docker/config.json.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) auth_file: Option<PathBuf>,
+    /// Trust these authorities beside the system's, in PEM.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+    /// Speak HTTP without TLS, as with a registry on this machine.
+    #[arg(long)]
+    pub(crate) plain_http: bool,
+}
+
+impl RegistryArgs {
+    /// Whether any of it was said.
+    pub(crate) fn is_given(&self) -> bool {
+        self.auth_file.is_some() || self.ca.is_some() || self.plain_http
+    }
+
+    /// As it is given to whoever speaks to the registry.
+    pub(crate) fn options(&self) -> registry::Options {
+        let Self { auth_file, ca, plain_http } = self;
+        registry::Options { auth_file: auth_file.clone(), ca: ca.clone(), plain_http: *plain_http }
+    }
 }
 
 /// How much of the machine a sweep may take.

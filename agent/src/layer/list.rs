@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 
 use congruent_protocol::digest::Algorithm;
-use congruent_protocol::entry::{Entry, Node};
+use congruent_protocol::entry::{Entry, Kind, Node};
 use congruent_protocol::layer::{LayerEntry, LayerNode, OPAQUE_NAME, WHITEOUT_PREFIX, is_mark};
 use congruent_protocol::path::{TreePath, escape};
 
@@ -161,8 +161,13 @@ impl<'l, L: Lower> List<'l, L> {
             return Ok(None);
         }
         let above = path.parent();
-        if let Some(above) = &above {
-            self.check_above(above)?;
+        if let Some((obstacle, kind)) = above.as_ref().and_then(|above| self.obstacle(above)) {
+            // What was a directory below went with it.
+            if is_mark(path.name()) && kind == Some(Kind::File) {
+                return Ok(None);
+            }
+            let kind = kind.map_or("whiteout", Kind::name);
+            return Err(format!("it lies beneath {obstacle}, which is a {kind}"));
         }
         let own = path.name();
         let Some(above) = above.filter(|_| is_mark(own)) else { return Ok(Some(Target::Entry(path))) };
@@ -178,23 +183,22 @@ impl<'l, L: Lower> List<'l, L> {
             .map_err(|_| "it is a whiteout of a name that no entry can have".to_owned())
     }
 
-    /// Nothing may lie beneath what is no directory: some would follow a link, some
-    /// would take its place. Nor beneath a mark.
-    fn check_above(&self, above: &TreePath) -> Result<(), String> {
+    /// What is no directory on the way to what lies in `above`, and its kind; none of a
+    /// mark. Nothing may lie beneath such: some would follow a link, some would take its
+    /// place.
+    fn obstacle(&self, above: &TreePath) -> Option<(TreePath, Option<Kind>)> {
         let mut above = Some(above.clone());
         while let Some(path) = above {
             if is_mark(path.name()) {
-                return Err(format!("it lies beneath {path}, which is a whiteout"));
+                return Some((path, None));
             }
             match self.entries.get(&path) {
-                Some(entry) if entry.node.is_directory() => return Ok(()),
-                Some(entry) => {
-                    return Err(format!("it lies beneath {path}, which is a {}", entry.node.kind().name()));
-                }
+                Some(entry) if entry.node.is_directory() => return None,
+                Some(entry) => return Some((path, Some(entry.node.kind()))),
                 None => above = path.parent(),
             }
         }
-        Ok(())
+        None
     }
 
     /// What a hard link from `path` comes to.

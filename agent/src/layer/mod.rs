@@ -21,4 +21,4 @@ pub use list::{Layer, LayerError, Lower, Reading};
 pub use member::{Limits, MemberError};
 pub use merge::{MergeError, MergedTree};
 pub(crate) use on_disk::Looking;
-pub(crate) use pack::{ImageBaking, PackError};
+pub(crate) use pack::{BakedImage, ImageBaking};

@@ -38,7 +38,7 @@ use congruent_protocol::digest::Algorithm;
 use congruent_protocol::manifest::Manifest;
 use congruent_protocol::path::TreePath;
 
-pub(crate) use bake::{Baked, bake};
+pub(crate) use bake::bake;
 pub(crate) use cache::Recalled;
 pub(crate) use compare::{VerifyError, empty_coverage, verify};
 pub(crate) use idle::stand_back;

@@ -121,6 +121,7 @@ fn whiteouts_come_first_wherever_they_stand() {
         .file(".wh.file", b"")
         .file("beneath/x", b"")
         .file(".wh.beneath", b"")
+        .file("file/.wh.was-a-directory", b"")
         .file(".wh..wh.plnk/123", b"");
     assert_eq!(
         listed(&read(archive).unwrap()),

@@ -1,14 +1,18 @@
-//! `congruent bake`: record a root file system in a manifest.
+//! `congruent bake`: record a root file system, or a container image, in a manifest.
+
+mod image;
 
 use std::fs;
 use std::io::{self, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use congruent_protocol::contract::{Contract, ContractFile, Floor};
+use congruent_protocol::contract::{Contract, ContractFile, Floor, Loosening};
+use congruent_protocol::digest::Digest;
 use congruent_protocol::key::SecretKey;
 use congruent_protocol::manifest::{
-    Baked, ImageOrigin, ManifestKind, Origin, PackedSection, Predicate, check_name, write_manifest,
+    Baked, EntriesSummary, ImageOrigin, ManifestKind, Origin, PackedSection, Predicate, check_name,
+    write_manifest,
 };
 use congruent_protocol::path::{TreePath, escape};
 use jiff::tz::TimeZone;
@@ -27,14 +31,36 @@ use crate::sweep::{self, Counters, Purpose, Root, Scope};
 pub(super) fn run(args: &Bake) -> anyhow::Result<Outcome> {
     check_name("--name", &args.name)?;
     check_name("--version", &args.image_version)?;
-    let contract = if args.add_on { Contract::empty() } else { read_contracts(&args.contract)? };
-    let keys: Vec<SecretKey> = args.key.iter().map(|key| read_secret_key(key)).collect::<Result<_, _>>()?;
-    let expires = args.expires.as_deref().map(read_expiry).transpose()?;
+    match image::reference(args)? {
+        Some(reference) => image::run(args, &reference),
+        None => run_on_root(args),
+    }
+}
+
+/// What a manifest is to say beside what is baked.
+struct Order {
+    contract: Contract,
+    keys: Vec<SecretKey>,
+    expires: Option<Timestamp>,
+}
+
+impl Order {
+    fn of(args: &Bake) -> anyhow::Result<Self> {
+        let contract = if args.add_on { Contract::empty() } else { read_contracts(&args.contract)? };
+        let keys = args.key.iter().map(|key| read_secret_key(key)).collect::<Result<_, _>>()?;
+        let expires = args.expires.as_deref().map(read_expiry).transpose()?;
+        Ok(Self { contract, keys, expires })
+    }
+}
+
+fn run_on_root(args: &Bake) -> anyhow::Result<Outcome> {
+    image::refuse_choices(args)?;
+    let Order { contract, keys, expires } = Order::of(args)?;
     let reserved = Predicate::reserved_for(&args.name)
         .with_context(|| format!("--name {:?} cannot be part of a file name", args.name))?;
     // Only the base's agent keeps state.
     let reserved = if args.add_on { reserved[..1].to_vec() } else { reserved.to_vec() };
-    let root = Root::open(if args.live { None } else { args.dir.as_deref() })?;
+    let root = Root::open(if args.live { None } else { args.source.as_deref() })?;
     check_output(&root, &args.output, &reserved[0])?;
 
     let directory = directory_of(&args.output);
@@ -62,7 +88,7 @@ pub(super) fn run(args: &Bake) -> anyhow::Result<Outcome> {
     }
 
     let installed = reserved[0].clone();
-    let loosening = Floor::default().check(&contract).err();
+    let loosening = loosening(&contract);
     let predicate = Predicate {
         name: args.name.clone(),
         version: args.image_version.clone(),
@@ -83,13 +109,9 @@ pub(super) fn run(args: &Bake) -> anyhow::Result<Outcome> {
         section.rewind()?;
         Ok(write_manifest(out, predicate, &keys, vec![PackedSection::new(&mut section, section_bytes)])?)
     })?;
-    tell(args, &baked, &keys, &installed)?;
-    if let Some(loosening) = loosening {
-        writeln!(
-            io::stderr(),
-            "  but verify refuses it unless its trust configuration sets another floor: {loosening}"
-        )?;
-    }
+    tell(args, baked.root, &baked.entries, &keys)?;
+    writeln!(io::stderr(), "  in the image its place is {installed}, which is outside the tree")?;
+    tell_loosening(loosening.as_ref())?;
     if !args.add_on && !root.path.join("etc/congruent").is_dir() {
         let advice =
             "  but /etc/congruent is not in the image, so it would be drift: make it, and bake again";
@@ -194,10 +216,13 @@ fn who_baked() -> Baked {
     }
 }
 
-fn tell(args: &Bake, baked: &sweep::Baked, keys: &[SecretKey], installed: &TreePath) -> io::Result<()> {
+fn loosening(contract: &Contract) -> Option<Loosening> {
+    Floor::default().check(contract).err()
+}
+
+fn tell(args: &Bake, root: Digest, summary: &EntriesSummary, keys: &[SecretKey]) -> io::Result<()> {
     let mut err = io::stderr();
-    let summary = &baked.entries;
-    writeln!(err, "baked {} {}: {}", args.name, args.image_version, baked.root)?;
+    writeln!(err, "baked {} {}: {root}", args.name, args.image_version)?;
     writeln!(err, "  {} entries, {} bytes of content", summary.count, summary.content_bytes)?;
     for key in keys {
         writeln!(err, "  signed by {}", key.public().id())?;
@@ -208,5 +233,13 @@ fn tell(args: &Bake, baked: &sweep::Baked, keys: &[SecretKey], installed: &TreeP
             "  NOT signed: verify accepts it only with --insecure-unsigned; sign it with `congruent sign`"
         )?;
     }
-    writeln!(err, "  in the image its place is {installed}, which is outside the tree")
+    Ok(())
+}
+
+fn tell_loosening(loosening: Option<&Loosening>) -> io::Result<()> {
+    let Some(loosening) = loosening else { return Ok(()) };
+    writeln!(
+        io::stderr(),
+        "  but verify refuses it unless its trust configuration sets another floor: {loosening}"
+    )
 }

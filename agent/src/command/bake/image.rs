@@ -1,0 +1,159 @@
+//! `congruent bake` of a container image: one manifest for each platform, with the
+//! tree that its layers come to, and each layer.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use congruent_protocol::manifest::{ImageOrigin, ManifestKind, Predicate, write_manifest};
+use congruent_protocol::path::escape;
+
+use super::{Order, loosening, origin, read_allowances, tell, tell_loosening, who_baked};
+use crate::atomic::{self, directory_of};
+use crate::cli::Bake;
+use crate::command::Outcome;
+use crate::image::{self, BlobDigest, Image, ImageError, Platform, Reference};
+use crate::layer::{BakedImage, ImageBaking, LayerError, Limits, Reading};
+use crate::lint::Collector;
+use crate::output::lint as page;
+use crate::progress::Progress;
+use crate::sweep::Counters;
+
+/// Why a layer could not be read: its bytes, or what they say.
+#[derive(Debug, thiserror::Error)]
+enum ReadError {
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    #[error(transparent)]
+    Layer(#[from] LayerError),
+}
+
+/// The image that is to be baked; none where a directory is.
+pub(super) fn reference(args: &Bake) -> anyhow::Result<Option<Reference>> {
+    let text =
+        args.source.as_ref().and_then(|source| source.to_str()).filter(|text| Reference::is_meant(text));
+    Ok(text.map(str::parse).transpose()?)
+}
+
+/// Of a directory, nothing is chosen that only images have.
+pub(super) fn refuse_choices(args: &Bake) -> anyhow::Result<()> {
+    if args.image.platform.is_some() || args.image.registry.is_given() {
+        bail!(
+            "--platform, --auth-file, --ca and --plain-http are for container images, and {} is a directory",
+            args.source.as_deref().unwrap_or("/".as_ref()).display()
+        );
+    }
+    Ok(())
+}
+
+pub(super) fn run(args: &Bake, reference: &Reference) -> anyhow::Result<Outcome> {
+    if args.add_on || args.origin.image_config_digest.is_some() {
+        bail!(
+            "--add-on, --image-config-digest and --diff-id are for directories: an image says itself what it is"
+        );
+    }
+    let order = Order::of(args)?;
+    atomic::check_output("--output", &args.output)?;
+    let options = image::Options {
+        platform: args.image.platform.clone(),
+        registry: args.image.registry.options(),
+        ..image::Options::default()
+    };
+    let images = image::open(reference, &options).with_context(|| format!("cannot bake {reference}"))?;
+    let is_alone = images.len() == 1;
+    for image in images {
+        let output = if is_alone { args.output.clone() } else { output_for(args, &image.platform) };
+        let baked = bake(args, &order, &image)
+            .with_context(|| format!("cannot bake {reference} for {}", image.platform))?;
+        if write(args, &order, &image, baked, output)? == Outcome::Denied {
+            return Ok(Outcome::Denied);
+        }
+    }
+    Ok(Outcome::Clean)
+}
+
+fn bake(args: &Bake, order: &Order, image: &Image) -> anyhow::Result<BakedImage> {
+    let reading = Reading { algorithm: args.digest.into(), limits: Limits::USUAL, lint: !args.lint.no_lint };
+    let scratch = directory_of(&args.output);
+    let lint = Collector::new(read_allowances(&args.lint)?);
+    let mut baking = ImageBaking::new(&order.contract, reading, lint, scratch)?;
+    let counters = Counters::default();
+    let progress = Progress::towards("baking", image.packed_bytes().unwrap_or(0), &counters);
+    progress.watch(|| -> anyhow::Result<()> {
+        for (at, diff_id) in image.diff_ids.iter().enumerate() {
+            let in_layer = || format!("layer {} of {} ({diff_id})", at + 1, image.diff_ids.len());
+            let layer = image.layer(at, &counters, |archive| baking.read(archive).map_err(ReadError::from));
+            let layer = layer.with_context(in_layer)?;
+            counters.add_entries(layer.entries.len() as u64);
+            baking.add(*diff_id, layer).with_context(in_layer)?;
+        }
+        Ok(())
+    })?;
+    Ok(baking.finish(scratch)?)
+}
+
+fn write(
+    args: &Bake,
+    order: &Order,
+    image: &Image,
+    mut baked: BakedImage,
+    output: PathBuf,
+) -> anyhow::Result<Outcome> {
+    let lint =
+        (!args.lint.no_lint).then(|| std::mem::replace(&mut baked.lint, Collector::new(Vec::new())).finish());
+    if let Some(report) = &lint
+        && page::denied(&mut io::stderr(), report, &args.lint.deny)?
+    {
+        return Ok(Outcome::Denied);
+    }
+    let mut origin = origin(&args.origin);
+    origin.image = Some(ImageOrigin {
+        config_digest: image.config_digest,
+        diff_ids: image.diff_ids.clone(),
+        platform: Some(image.platform.to_string()),
+        manifest_digest: image.manifest.as_ref().and_then(|manifest| BlobDigest::recorded(&manifest.digest)),
+    });
+    let predicate = Predicate {
+        name: args.name.clone(),
+        version: args.image_version.clone(),
+        kind: ManifestKind::Base,
+        root: baked.root,
+        entries: baked.entries.clone(),
+        layers: baked.layers.clone(),
+        contract: order.contract.clone(),
+        // No agent keeps state in a container.
+        reserved: Vec::new(),
+        baked: who_baked(),
+        expires: order.expires,
+        origin,
+        packages: None,
+        lint: lint.clone(),
+    };
+    let sections = baked.sections().context("cannot read what was kept of the layers")?;
+    atomic::write(&output, |out| Ok(write_manifest(out, predicate, &order.keys, sections)?))?;
+    tell(args, baked.root, &baked.entries, &order.keys)?;
+    let mut err = io::stderr();
+    let (layers, platform) = (baked.layers.len(), image.platform.to_string());
+    writeln!(err, "  image {}, {}, {layers} layers", image.config_digest, escape(platform.as_bytes()))?;
+    writeln!(err, "  written to {}", escape(output.as_os_str().as_encoded_bytes()))?;
+    tell_loosening(loosening(&order.contract).as_ref())?;
+    if let Some(report) = &lint {
+        page::told(&mut err, report)?;
+    }
+    Ok(Outcome::Clean)
+}
+
+/// Where the manifest of one platform of several goes: `web.manifest` becomes
+/// `web.linux-arm64.manifest`.
+fn output_for(args: &Bake, platform: &Platform) -> PathBuf {
+    let platform = platform.to_string().replace('/', "-");
+    let mut name = OsString::from(args.output.file_stem().unwrap_or_default());
+    name.push(".");
+    name.push(platform);
+    if let Some(extension) = args.output.extension() {
+        name.push(".");
+        name.push(extension);
+    }
+    args.output.with_file_name(name)
+}
