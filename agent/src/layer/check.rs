@@ -221,3 +221,6 @@ fn told(node: &LayerNode) -> Attributes {
         mark => Attributes::of_kind(mark.kind().unwrap_or(Kind::Directory)),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,7 +24,7 @@ pub(crate) struct IdRange {
     /// What it is outside.
     pub(crate) outside: u32,
     /// How many there are.
-    pub(crate) length: u32,
+    pub(crate) count: u32,
 }
 
 /// How a user namespace maps ids; nothing where there is none.
@@ -37,7 +37,7 @@ pub(crate) struct IdMaps {
 impl IdMaps {
     /// Whether ids are the same inside and outside.
     pub(crate) fn is_identity(&self) -> bool {
-        let all = IdRange { inside: 0, outside: 0, length: u32::MAX };
+        let all = IdRange { inside: 0, outside: 0, count: u32::MAX };
         [&self.uids, &self.gids].iter().all(|ranges| ranges.is_empty() || ranges[..] == [all])
     }
 
@@ -100,7 +100,7 @@ fn inside(ranges: &[IdRange], id: u32) -> Option<u32> {
         return Some(id);
     }
     ranges.iter().find_map(|range| {
-        let offset = id.checked_sub(range.outside).filter(|&offset| offset < range.length)?;
+        let offset = id.checked_sub(range.outside).filter(|&offset| offset < range.count)?;
         range.inside.checked_add(offset)
     })
 }
@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     fn maps() -> IdMaps {
-        let range = |inside, outside, length| IdRange { inside, outside, length };
+        let range = |inside, outside, count| IdRange { inside, outside, count };
         let ranges = vec![range(0, 1000, 1), range(1, 100_000, 65_535)];
         IdMaps { uids: ranges.clone(), gids: ranges }
     }

@@ -327,4 +327,4 @@ pub(super) fn remove_beneath<V>(entries: &mut BTreeMap<TreePath, V>, above: &Tre
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

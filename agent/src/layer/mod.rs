@@ -14,6 +14,9 @@ mod on_disk;
 mod pack;
 mod pax;
 mod sparse;
+#[cfg(test)]
+mod testing;
+pub(crate) mod writable;
 
 pub(crate) use check::{CheckError, CheckedLayer, Expected, check};
 pub(crate) use ids::{IdMaps, IdRange};

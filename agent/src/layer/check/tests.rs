@@ -1,0 +1,84 @@
+use std::fs;
+use std::io::Cursor;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+
+use congruent_protocol::contract::Contract;
+use congruent_protocol::digest::Algorithm;
+
+use super::super::IdMaps;
+use super::super::testing::{make, manifest, mark, put, unpacked};
+use super::*;
+use crate::sweep::{Counters, Means};
+
+fn check_layer(is_lowest: bool, change: impl Fn(&Path)) -> Vec<String> {
+    let (manifest, bytes) = manifest(Contract::linux());
+    let directory = unpacked();
+    change(directory.path());
+    let means = Means::new(Some(1), None, false);
+    let (counters, ids) = (Counters::default(), IdMaps::default());
+    let looking = Looking { algorithm: Algorithm::Blake3, means: &means, counters: &counters, ids: &ids };
+    let root = Root::open(Some(directory.path())).unwrap();
+    let layer = &manifest.predicate().layers[0];
+    let entries = manifest.layer(0, Cursor::new(&bytes)).unwrap();
+    let expected = Expected { entries, count: layer.entries.count, is_lowest };
+    let findings = FindingsWriter::spilling_to(&std::env::temp_dir());
+    let checked = check(&root, expected, looking, findings, || Timestamp::UNIX_EPOCH).unwrap();
+    let told = |finding: Finding| {
+        let fields: Vec<_> = finding.fields.iter().map(ToString::to_string).collect();
+        let kind = finding.observed.map_or("nothing", |observed| observed.kind.name());
+        format!("{} {} {} {kind}", finding.change.name(), finding.path, fields.join(","))
+    };
+    let findings: Vec<String> = checked.findings.load().unwrap().into_iter().map(told).collect();
+    assert_eq!(checked.observed_root == layer.root, findings.is_empty(), "{findings:?}");
+    findings
+}
+
+#[test]
+fn a_layer_as_it_was_unpacked_has_its_root() {
+    assert_eq!(check_layer(true, |_| {}), Vec::<String>::new());
+}
+
+#[test]
+fn all_damage_is_found_both_ways() {
+    let cases: [(fn(&Path), &[&str]); 9] = [
+        (|at| put(at, "bin/tool", "TOOL"), &["modified /bin/tool content file"]),
+        (|at| put(at, "bin/extra", ""), &["added /bin/extra  file"]),
+        (|at| fs::remove_file(at.join("var/x")).unwrap(), &["removed /var/x  nothing"]),
+        (
+            |at| fs::set_permissions(at.join("bin/tool"), fs::Permissions::from_mode(0o755)).unwrap(),
+            &["modified /bin/tool mode file"],
+        ),
+        (
+            |at| {
+                fs::remove_file(at.join("bin/link")).unwrap();
+                symlink("elsewhere", at.join("bin/link")).unwrap();
+            },
+            &["modified /bin/link link symlink"],
+        ),
+        (
+            |at| {
+                fs::remove_file(at.join("etc/motd")).unwrap();
+                make(at, "etc/motd");
+            },
+            &["replaced /etc/motd  directory"],
+        ),
+        // Each would change what containers see.
+        (|at| mark(at, "etc", "opaque", b"y"), &["added /etc/.wh..wh..opq  opaque"]),
+        (
+            |at| {
+                put(at, "bin/tool", "");
+                mark(at, "bin/tool", "whiteout", b"");
+            },
+            &["replaced /bin/tool  whiteout"],
+        ),
+        (
+            |at| mark(at, "etc", "redirect", b"/bin"),
+            &["modified /etc xattr:trusted.overlay.redirect directory"],
+        ),
+    ];
+    for (change, expected) in cases {
+        assert_eq!(check_layer(true, change), expected);
+    }
+    assert_eq!(check_layer(true, |at| mark(at, "etc", "origin", b"\0\xfb")), Vec::<String>::new());
+}

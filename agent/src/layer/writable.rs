@@ -1,0 +1,269 @@
+//! What a container's writable layer makes of its image, path by path.
+//!
+//! Only the writable layer is read. What it does not speak of is as the image has it,
+//! provided that the layers below are intact, which is for [`super::check`] to say.
+//! Terms and findings are those of the merged path, so the merged root follows from
+//! manifest and findings as that of any tree does.
+
+use std::iter::Peekable;
+
+use congruent_protocol::contract::Contract;
+use congruent_protocol::digest::Digest;
+use congruent_protocol::drift::{Change, Field, Finding};
+use congruent_protocol::entry::{Entry, Node};
+use congruent_protocol::layer::LayerNode;
+use congruent_protocol::manifest::{EntriesError, ListedEntry, Manifest};
+use congruent_protocol::normalise::{Sides, normalise};
+use congruent_protocol::path::{TreePath, escape};
+use congruent_protocol::tree::TreeHasher;
+use congruent_protocol::verification::{Coverage, Gap};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::CheckError;
+use super::on_disk::{self, Looking, OnDisk};
+use crate::findings::{Findings, FindingsWriter};
+use crate::sweep::{Problem, ProblemKind, Root, empty_coverage};
+
+/// What a writable layer came to.
+pub(crate) struct CheckedWritable {
+    /// The root of the merged tree; the baked one exactly when there is no finding and
+    /// no gap.
+    pub(crate) observed_root: Digest,
+    pub(crate) findings: Findings,
+    pub(crate) changes: Changes,
+    pub(crate) coverage: Coverage,
+}
+
+/// How many findings there are of each sort.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(crate) struct Changes {
+    /// What the image does not have.
+    pub(crate) added: u64,
+    /// Other content, or another kind.
+    pub(crate) content: u64,
+    /// Other metadata, the content as it was.
+    pub(crate) metadata: u64,
+    /// What the image has and the container has no longer.
+    pub(crate) removed: u64,
+    /// Of the above, directories of the image that were put aside whole and made anew.
+    pub(crate) replaced_directories: u64,
+    /// Of the above, directories of the image that have another name now.
+    pub(crate) renamed: u64,
+    /// Empty files and directories that the runtime made beneath its mounts; no findings.
+    pub(crate) stubs: u64,
+}
+
+/// The image that a writable layer lies over.
+pub(crate) struct Image<'a, I> {
+    pub(crate) manifest: &'a Manifest,
+    /// Its entries, in tree order.
+    pub(crate) entries: I,
+}
+
+/// Sweeps the directory of a writable layer. `mounted` are the places in the container
+/// over which something is mounted.
+pub(crate) fn check<I>(
+    root: &Root,
+    image: Image<'_, I>,
+    mounted: &[TreePath],
+    looking: Looking<'_>,
+    findings: FindingsWriter,
+    clock: fn() -> Timestamp,
+) -> Result<CheckedWritable, CheckError>
+where
+    I: Iterator<Item = Result<ListedEntry, EntriesError>> + Send,
+{
+    let predicate = image.manifest.predicate();
+    let contract = &predicate.contract;
+    let mut check = Check {
+        contract,
+        baked: image.entries.peekable(),
+        mounted,
+        hasher: TreeHasher::new(predicate.root.algorithm()),
+        findings,
+        changes: Changes::default(),
+        coverage: empty_coverage(predicate.entries.count, clock()),
+        covers: Vec::new(),
+    };
+    let before = looking.counters.bytes();
+    on_disk::read_over(root, looking, contract, Some(image.manifest), |on_disk| check.take(on_disk))?;
+    check.take_untouched_before(None)?;
+    check.coverage.bytes_hashed = looking.counters.bytes() - before;
+    check.coverage.finished_at = clock();
+    let Check { hasher, findings, changes, coverage, .. } = check;
+    Ok(CheckedWritable { observed_root: hasher.finish(), findings: findings.finish()?, changes, coverage })
+}
+
+/// What became of all that the image has beneath a path.
+struct Cover {
+    path: TreePath,
+    /// It is gone, but for what the layer has anew; otherwise it could not be seen.
+    is_gone: bool,
+}
+
+struct Check<'a, I: Iterator> {
+    contract: &'a Contract,
+    baked: Peekable<I>,
+    mounted: &'a [TreePath],
+    hasher: TreeHasher,
+    findings: FindingsWriter,
+    changes: Changes,
+    coverage: Coverage,
+    /// The innermost last.
+    covers: Vec<Cover>,
+}
+
+impl<I: Iterator<Item = Result<ListedEntry, EntriesError>>> Check<'_, I> {
+    fn take(&mut self, on_disk: OnDisk) -> Result<(), CheckError> {
+        let OnDisk { path, node, problem, is_unlisted, is_opaque, is_metadata_only, redirect } = on_disk;
+        self.take_untouched_before(Some(&path))?;
+        self.coverage.entries_seen += 1;
+        let baked = self.next_baked(|at| *at == path)?.map(|listed| listed.entry);
+        let below = if self.is_gone(&path) { None } else { baked.as_ref() };
+        let mut is_gone = is_opaque;
+        match node {
+            None => self.judge(&path, baked.as_ref(), baked.as_ref())?,
+            Some(LayerNode::Whiteout | LayerNode::Opaque) => {
+                self.judge(&path, baked.as_ref(), None)?;
+                is_gone = true;
+            }
+            // A directory of the layer that says nothing of itself.
+            Some(LayerNode::Implied) => {}
+            Some(LayerNode::Entry(mut entry)) => {
+                is_gone |= !entry.node.is_directory();
+                if is_metadata_only && !take_content_from(&mut entry, below) {
+                    let reason = "its content lies in a layer that does not have it".to_owned();
+                    self.note_gap(&path, Problem { kind: ProblemKind::Unreadable, reason });
+                }
+                if baked.is_none() && self.is_stub(&path, &entry) {
+                    self.changes.stubs += 1;
+                } else {
+                    self.count_directory(&entry, below, is_opaque, redirect.is_some());
+                    self.judge(&path, baked.as_ref(), Some(&entry))?;
+                }
+            }
+        }
+        if let Some(from) = redirect {
+            let reason = format!(
+                "it is a directory that was renamed from {}, and what the image has in it is not compared",
+                escape(&from)
+            );
+            self.note_gap(&path, Problem { kind: ProblemKind::Unreadable, reason });
+        }
+        if let Some(problem) = problem {
+            self.note_gap(&path, problem);
+        }
+        if is_gone || is_unlisted {
+            self.covers.push(Cover { path, is_gone });
+        }
+        Ok(())
+    }
+
+    fn next_baked(
+        &mut self,
+        wanted: impl Fn(&TreePath) -> bool,
+    ) -> Result<Option<ListedEntry>, EntriesError> {
+        self.baked.next_if(|next| next.as_ref().map_or(true, |listed| wanted(&listed.path))).transpose()
+    }
+
+    /// Takes what the image has before `limit` and the layer does not speak of.
+    fn take_untouched_before(&mut self, limit: Option<&TreePath>) -> Result<(), CheckError> {
+        while let Some(ListedEntry { path, entry }) =
+            self.next_baked(|path| limit.is_none_or(|limit| path < limit))?
+        {
+            let observed = if self.is_gone(&path) { None } else { Some(&entry) };
+            self.judge(&path, Some(&entry), observed)?;
+        }
+        Ok(())
+    }
+
+    fn judge(
+        &mut self,
+        path: &TreePath,
+        baked: Option<&Entry>,
+        observed: Option<&Entry>,
+    ) -> Result<(), CheckError> {
+        if baked.is_none() && observed.is_none() {
+            return Ok(());
+        }
+        let terms = self.contract.terms_of(path);
+        let sides = Sides { baked, first: None, observed };
+        let normalised = normalise(path, terms, sides);
+        normalised.contribute(&mut self.hasher, path, terms, sides)?;
+        if let Some(finding) = &normalised.finding {
+            self.changes.count(finding);
+            self.findings.push(finding)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the image's own entry at `path` went with a directory above it.
+    fn is_gone(&mut self, path: &TreePath) -> bool {
+        while self.covers.pop_if(|cover| !path.starts_with(&cover.path)).is_some() {}
+        self.covers.last().is_some_and(|cover| cover.is_gone)
+    }
+
+    /// Runtimes make what they mount over. It is theirs as long as it is empty and the
+    /// mount lies over it.
+    fn is_stub(&self, path: &TreePath, entry: &Entry) -> bool {
+        match &entry.node {
+            Node::File { size: 0, .. } => self.mounted.contains(path),
+            Node::Directory => self.mounted.iter().any(|mounted| mounted.starts_with(path)),
+            _ => false,
+        }
+    }
+
+    fn count_directory(
+        &mut self,
+        entry: &Entry,
+        below: Option<&Entry>,
+        is_opaque: bool,
+        is_redirected: bool,
+    ) {
+        let was_directory = below.is_some_and(|below| below.node.is_directory());
+        self.changes.replaced_directories += u64::from(is_opaque && was_directory);
+        self.changes.renamed += u64::from(is_redirected && entry.node.is_directory());
+    }
+
+    fn note_gap(&mut self, path: &TreePath, problem: Problem) {
+        let gap = Gap { path: path.clone(), reason: problem.reason };
+        match problem.kind {
+            ProblemKind::Unreadable => self.coverage.unreadable.push(gap),
+            ProblemKind::Unstable => self.coverage.unstable.push(gap),
+        }
+    }
+}
+
+impl Changes {
+    fn count(&mut self, finding: &Finding) {
+        let is_content =
+            |field: &Field| matches!(field, Field::Content | Field::Size | Field::Link | Field::Device);
+        let counter = match finding.change {
+            Change::Added => &mut self.added,
+            Change::Removed => &mut self.removed,
+            Change::Modified if !finding.fields.iter().any(is_content) => &mut self.metadata,
+            Change::Modified | Change::Replaced | Change::MountedOver => &mut self.content,
+        };
+        *counter += 1;
+    }
+}
+
+/// A file of which the layer has the metadata alone has the content of the one below.
+fn take_content_from(entry: &mut Entry, below: Option<&Entry>) -> bool {
+    let below = below.map(|below| &below.node);
+    match (&mut entry.node, below) {
+        (Node::File { content, .. }, Some(Node::File { content: below, .. })) => {
+            *content = *below;
+            true
+        }
+        (Node::File { content, .. }, _) => {
+            *content = None;
+            false
+        }
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests;

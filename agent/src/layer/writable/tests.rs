@@ -1,0 +1,176 @@
+use std::fs;
+use std::io::Cursor;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use congruent_protocol::contract::ContractFile;
+use congruent_protocol::digest::Algorithm;
+
+use super::super::IdMaps;
+use super::super::testing::{make, manifest, mark, put, writable};
+use super::*;
+use crate::sweep::{Counters, Means};
+
+const CONTRACT: &str = "base = 'none'\n[[rule]]\npath = '/var/**'\nclass = 'ephemeral'\nforbid = ['exec']\n";
+
+/// What the layer that `change` makes comes to, over the image.
+fn check_layer(mounted: &[&str], change: impl Fn(&Path)) -> (Vec<String>, Changes, CheckedWritable) {
+    let contract = Contract::compose(vec![ContractFile::parse(CONTRACT).unwrap()]).unwrap();
+    let (manifest, bytes) = manifest(contract);
+    let layer = writable();
+    change(layer.path());
+    let means = Means::new(Some(1), None, false);
+    let (counters, ids) = (Counters::default(), IdMaps::default());
+    let looking = Looking { algorithm: Algorithm::Blake3, means: &means, counters: &counters, ids: &ids };
+    let root = Root::open(Some(layer.path())).unwrap();
+    let image = Image { manifest: &manifest, entries: manifest.entries(Cursor::new(&bytes)).unwrap() };
+    let mounted: Vec<TreePath> = mounted.iter().map(|path| TreePath::new(*path).unwrap()).collect();
+    let findings = FindingsWriter::spilling_to(&std::env::temp_dir());
+    let checked = check(&root, image, &mounted, looking, findings, || Timestamp::UNIX_EPOCH).unwrap();
+    let told = |finding: Finding| {
+        let fields: Vec<_> = finding.fields.iter().map(ToString::to_string).collect();
+        format!("{} {} {}", finding.change.name(), finding.path, fields.join(",")).trim_end().to_owned()
+    };
+    let findings: Vec<String> = checked.findings.load().unwrap().into_iter().map(told).collect();
+    assert_eq!(
+        checked.observed_root == manifest.predicate().root,
+        findings.is_empty(),
+        "the root differs exactly when something is found: {findings:?}"
+    );
+    (findings, checked.changes, checked)
+}
+
+#[test]
+fn a_layer_without_anything_is_as_the_image() {
+    let (findings, changes, checked) = check_layer(&[], |_| {});
+    assert_eq!((findings, changes), (vec![], Changes::default()));
+    assert!(!checked.coverage.has_gaps());
+}
+
+#[test]
+fn every_change_is_classified() {
+    let metadata = Changes { metadata: 1, ..Changes::default() };
+    let content = Changes { content: 1, ..Changes::default() };
+    let added = Changes { added: 1, ..Changes::default() };
+    let removed = Changes { removed: 1, ..Changes::default() };
+    let quiet = Changes::default();
+    let tool_and_link = vec!["removed /bin/link", "removed /bin/tool"];
+    let cases: [(&str, fn(&Path), Vec<&str>, Changes); 14] = [
+        ("new file", |at| put(at, "bin/new", ""), vec!["added /bin/new"], added),
+        ("other content", |at| put(at, "bin/tool", "TOOL"), vec!["modified /bin/tool content"], content),
+        ("copied up, nothing else", |at| put(at, "bin/tool", "tool"), vec![], quiet),
+        (
+            "chmod copies up whole",
+            |at| {
+                put(at, "bin/tool", "tool");
+                fs::set_permissions(at.join("bin/tool"), fs::Permissions::from_mode(0o4755)).unwrap();
+            },
+            vec!["modified /bin/tool mode"],
+            metadata,
+        ),
+        (
+            "only the metadata is in the layer",
+            |at| {
+                put(at, "bin/tool", "\0\0\0\0");
+                mark(at, "bin/tool", "metacopy", b"");
+                fs::set_permissions(at.join("bin/tool"), fs::Permissions::from_mode(0o600)).unwrap();
+            },
+            vec!["modified /bin/tool mode"],
+            metadata,
+        ),
+        (
+            "removed",
+            |at| {
+                put(at, "etc/motd", "");
+                mark(at, "etc/motd", "whiteout", b"");
+            },
+            vec!["removed /etc/motd"],
+            removed,
+        ),
+        (
+            "a directory removed, with all beneath",
+            |at| {
+                put(at, "bin", "");
+                mark(at, "bin", "whiteout", b"");
+            },
+            vec!["removed /bin", "removed /bin/link", "removed /bin/tool"],
+            Changes { removed: 3, ..quiet },
+        ),
+        (
+            "a directory made anew",
+            |at| {
+                make(at, "bin");
+                mark(at, "bin", "opaque", b"y");
+            },
+            tool_and_link.clone(),
+            Changes { removed: 2, replaced_directories: 1, ..quiet },
+        ),
+        (
+            "a directory made anew with something in it",
+            |at| {
+                put(at, "bin/tool", "tool");
+                mark(at, "bin", "opaque", b"y");
+            },
+            vec!["removed /bin/link"],
+            Changes { removed: 1, replaced_directories: 1, ..quiet },
+        ),
+        (
+            "a file where a directory was",
+            |at| put(at, "bin", ""),
+            vec!["replaced /bin", "removed /bin/link", "removed /bin/tool"],
+            Changes { content: 1, removed: 2, ..quiet },
+        ),
+        ("what the contract allows", |at| put(at, "var/log/new", "log"), vec![], quiet),
+        (
+            "what the contract forbids",
+            |at| {
+                put(at, "var/run.sh", "");
+                fs::set_permissions(at.join("var/run.sh"), fs::Permissions::from_mode(0o755)).unwrap();
+            },
+            vec!["added /var/run.sh"],
+            added,
+        ),
+        (
+            "where the contract allows all, all may go",
+            |at| {
+                make(at, "var");
+                mark(at, "var", "opaque", b"y");
+            },
+            vec![],
+            Changes { replaced_directories: 1, ..quiet },
+        ),
+        (
+            "a directory renamed",
+            |at| {
+                make(at, "sbin");
+                mark(at, "sbin", "redirect", b"/bin");
+                put(at, "bin", "");
+                mark(at, "bin", "whiteout", b"");
+            },
+            vec!["removed /bin", "removed /bin/link", "removed /bin/tool", "added /sbin"],
+            Changes { added: 1, removed: 3, renamed: 1, ..quiet },
+        ),
+    ];
+    for (what, change, expected, changes) in cases {
+        let (findings, found, _) = check_layer(&[], change);
+        assert_eq!(findings, expected, "{what}");
+        assert_eq!(found, changes, "{what}");
+    }
+}
+
+#[test]
+fn stubs_are_excused_only_beneath_their_mounts() {
+    let stubs = |at: &Path| {
+        put(at, "etc/hosts", "");
+        make(at, "run/secrets");
+    };
+    let mounted = ["/etc/hosts", "/run/secrets"];
+    let (findings, changes, _) = check_layer(&mounted, stubs);
+    assert_eq!((findings, changes.stubs), (vec![], 3));
+    let (findings, ..) = check_layer(&[], stubs);
+    assert_eq!(findings, ["added /etc/hosts", "added /run", "added /run/secrets"]);
+    let (findings, ..) = check_layer(&mounted, |at| put(at, "etc/hosts", "not empty"));
+    assert_eq!(findings, ["added /etc/hosts"]);
+    let (findings, ..) = check_layer(&mounted, |at| put(at, "run/other", ""));
+    assert_eq!(findings, ["added /run/other"]);
+}
