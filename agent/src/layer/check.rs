@@ -5,7 +5,7 @@
 
 use std::iter::Peekable;
 
-use congruent_protocol::contract::{Class, Terms};
+use congruent_protocol::contract::{Class, Contract, Terms};
 use congruent_protocol::digest::Digest;
 use congruent_protocol::drift::{Attributes, Change, Finding, HeldTo};
 use congruent_protocol::entry::{Entry, Kind, Node};
@@ -52,10 +52,12 @@ pub(crate) struct Expected<I> {
     pub(crate) is_lowest: bool,
 }
 
-/// Sweeps the directory of a layer and compares it with what is expected.
+/// Sweeps the directory of a layer and compares it with what is expected. `reading` says
+/// which contents are read, and nothing else: those of `ephemeral` paths are not.
 pub(crate) fn check<I>(
     root: &Root,
     expected: Expected<I>,
+    reading: &Contract,
     looking: Looking<'_>,
     findings: FindingsWriter,
     clock: fn() -> Timestamp,
@@ -72,7 +74,7 @@ where
         unlisted: Vec::new(),
     };
     let before = looking.counters.bytes();
-    on_disk::read(root, looking, |on_disk| check.take(on_disk))?;
+    on_disk::read(root, looking, reading, |on_disk| check.take(on_disk))?;
     check.take_missing_before(None)?;
     check.coverage.bytes_hashed = looking.counters.bytes() - before;
     check.coverage.finished_at = clock();

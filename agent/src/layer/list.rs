@@ -291,7 +291,7 @@ impl<'l, L: Lower> List<'l, L> {
 }
 
 /// The path that a name in an archive stands for, without following anything.
-fn resolve(name: &[u8]) -> Result<TreePath, String> {
+pub(super) fn resolve(name: &[u8]) -> Result<TreePath, String> {
     if name.starts_with(b"/") && name.iter().any(|&b| b != b'/') {
         return Err("its name is absolute".to_owned());
     }

@@ -13,7 +13,9 @@ mod merge;
 mod on_disk;
 mod pack;
 mod pax;
+mod recorded;
 mod sparse;
+mod tar_split;
 #[cfg(test)]
 mod testing;
 pub(crate) mod writable;
@@ -25,3 +27,5 @@ pub use member::{Limits, MemberError};
 pub use merge::{MergeError, MergedTree};
 pub(crate) use on_disk::Looking;
 pub(crate) use pack::{BakedImage, ImageBaking};
+pub(crate) use recorded::{Recorded, RecordedError, check_recorded};
+pub use tar_split::{Contents, Reassembly};

@@ -55,10 +55,11 @@ pub(crate) struct Looking<'a> {
 pub(super) fn read<E: Send>(
     root: &Root,
     looking: Looking<'_>,
+    contract: &Contract,
     mut take: impl FnMut(OnDisk) -> Result<(), E>,
 ) -> Result<(), E> {
     let mut marks = BTreeSet::new();
-    read_over(root, looking, &Contract::empty(), None, |on_disk| {
+    read_over(root, looking, contract, None, |on_disk| {
         while marks.first().is_some_and(|mark| *mark < on_disk.path) {
             marks.pop_first().map_or(Ok(()), |mark| take(OnDisk::mark(mark)))?;
         }

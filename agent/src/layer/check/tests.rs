@@ -23,7 +23,8 @@ fn check_layer(is_lowest: bool, change: impl Fn(&Path)) -> Vec<String> {
     let entries = manifest.layer(0, Cursor::new(&bytes)).unwrap();
     let expected = Expected { entries, count: layer.entries.count, is_lowest };
     let findings = FindingsWriter::spilling_to(&std::env::temp_dir());
-    let checked = check(&root, expected, looking, findings, || Timestamp::UNIX_EPOCH).unwrap();
+    let checked =
+        check(&root, expected, &Contract::empty(), looking, findings, || Timestamp::UNIX_EPOCH).unwrap();
     let told = |finding: Finding| {
         let fields: Vec<_> = finding.fields.iter().map(ToString::to_string).collect();
         let kind = finding.observed.map_or("nothing", |observed| observed.kind.name());

@@ -1,0 +1,82 @@
+use std::fs;
+use std::io::{Seek, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use crc::{CRC_64_GO_ISO, Crc};
+use data_encoding::BASE64;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+use super::super::IdMaps;
+use super::super::testing::{archive, put, unpacked};
+use super::*;
+use crate::sweep::{Counters, Means};
+
+/// The recording of the image's only layer: its files have one block of content each.
+fn recording() -> File {
+    let archive = archive();
+    let mut gzip = GzEncoder::new(tempfile::tempfile().unwrap(), Compression::fast());
+    let mut at = 0;
+    while at < archive.len() {
+        let header = tar::Header::from_byte_slice(&archive[at..at + 512]);
+        let size = header.entry_size().unwrap_or(0) as usize;
+        let name = String::from_utf8(header.path_bytes().into_owned()).unwrap();
+        writeln!(gzip, r#"{{"type":2,"payload":"{}"}}"#, BASE64.encode(&archive[at..at + 512])).unwrap();
+        at += 512;
+        if size > 0 {
+            let crc = Crc::<u64>::new(&CRC_64_GO_ISO).checksum(&archive[at..at + size]);
+            let crc = BASE64.encode(&crc.to_be_bytes());
+            writeln!(gzip, r#"{{"type":1,"name":"{name}","size":{size},"payload":"{crc}"}}"#).unwrap();
+            let padding = BASE64.encode(&archive[at + size..at + 512]);
+            writeln!(gzip, r#"{{"type":2,"payload":"{padding}"}}"#).unwrap();
+            at += 512;
+        }
+    }
+    let mut file = gzip.finish().unwrap();
+    file.rewind().unwrap();
+    file
+}
+
+fn check_layer(diff_id: Digest, change: impl Fn(&Path)) -> Vec<String> {
+    let directory = unpacked();
+    change(directory.path());
+    let means = Means::new(Some(1), None, false);
+    let (counters, ids) = (Counters::default(), IdMaps::default());
+    let looking = Looking { algorithm: Algorithm::Blake3, means: &means, counters: &counters, ids: &ids };
+    let root = Root::open(Some(directory.path())).unwrap();
+    let recorded =
+        Recorded { recording: recording(), diff_id, lower: &MergedTree::default(), is_lowest: true };
+    let findings = || FindingsWriter::spilling_to(&std::env::temp_dir());
+    let (checked, _) = check_recorded(&root, recorded, looking, findings, || Timestamp::UNIX_EPOCH).unwrap();
+    let told = |finding: Finding| {
+        let fields: Vec<_> = finding.fields.iter().map(ToString::to_string).collect();
+        format!("{} {} {}", finding.change.name(), finding.path, fields.join(","))
+    };
+    checked.findings.load().unwrap().into_iter().map(told).collect()
+}
+
+#[test]
+fn damage_shows_by_digest_and_by_headers() {
+    let diff_id = || Algorithm::Sha256.digest(&archive());
+    let cases: [(fn(&Path), &[&str]); 5] = [
+        (|_| {}, &[]),
+        (|at| put(at, "bin/tool", "TOOL"), &["modified /bin/tool content"]),
+        // A digest of the archive does not show these.
+        (
+            |at| fs::set_permissions(at.join("bin/tool"), fs::Permissions::from_mode(0o755)).unwrap(),
+            &["modified /bin/tool mode"],
+        ),
+        (|at| put(at, "bin/extra", "extra"), &["added /bin/extra "]),
+        (|at| fs::remove_file(at.join("etc/motd")).unwrap(), &["removed /etc/motd "]),
+    ];
+    for (change, expected) in cases {
+        assert_eq!(check_layer(diff_id(), change), expected);
+    }
+}
+
+#[test]
+fn a_recording_of_something_else_is_damage_to_the_layer() {
+    let other = Algorithm::Sha256.digest(b"another archive");
+    assert_eq!(check_layer(other, |_| {}), ["modified / content"]);
+}
