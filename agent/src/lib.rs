@@ -21,6 +21,7 @@ mod identity;
 pub mod image;
 pub mod layer;
 pub mod lint;
+pub mod mountinfo;
 pub mod mtree;
 mod output;
 pub mod packages;

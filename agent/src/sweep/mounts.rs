@@ -12,6 +12,7 @@ use congruent_protocol::path::{TreePath, escape};
 use congruent_protocol::verification::MountTreatment;
 
 use super::sight::MountSeen;
+use crate::mountinfo;
 
 /// One line of `mountinfo`: proc_pid_mountinfo(5).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,34 +72,18 @@ fn fits(expected: &ExpectedMount, info: Option<&MountInfo>) -> bool {
     }
 }
 
-/// `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue`
 fn parse_line(line: &[u8]) -> Option<(u64, MountInfo)> {
-    let mut fields = line.split(|&b| b == b' ');
-    let id = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
-    let options = fields.nth(4)?;
-    let mut rest = fields.skip_while(|field| *field != b"-").skip(1);
-    let filesystem = text(rest.next()?);
-    let source = text(rest.next().unwrap_or_default());
-    let super_options = rest.next().unwrap_or_default();
-    let options =
-        [options, super_options].iter().flat_map(|list| list.split(|&b| b == b',')).map(text).collect();
-    Some((id, MountInfo { filesystem, source, options }))
+    let mount = mountinfo::parse_line(line)?;
+    let lists = [&mount.options, &mount.super_options];
+    let options = lists.into_iter().flat_map(|list| list.split(|&b| b == b',')).map(text).collect();
+    let inert = |bytes: &[u8]| escape(bytes).into_owned();
+    let (filesystem, source) = (inert(&mount.filesystem), inert(&mount.source));
+    Some((mount.id, MountInfo { filesystem, source, options }))
 }
 
-/// A field with its octal escapes undone, as inert text.
-fn text(field: &[u8]) -> String {
-    let mut bytes = Vec::with_capacity(field.len());
-    let mut rest = field;
-    while let Some((&first, tail)) = rest.split_first() {
-        let octal = (first == b'\\').then(|| tail.get(..3).and_then(parse_octal)).flatten();
-        bytes.push(octal.unwrap_or(first));
-        rest = if octal.is_some() { &tail[3..] } else { tail };
-    }
-    escape(&bytes).into_owned()
-}
-
-fn parse_octal(digits: &[u8]) -> Option<u8> {
-    u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok()
+/// An option with its octal escapes undone, as inert text.
+fn text(option: &[u8]) -> String {
+    escape(&mountinfo::decode_octal(option)).into_owned()
 }
 
 #[cfg(test)]
