@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use congruent_protocol::digest::{Algorithm, Digest};
 
+use crate::container::Runtime;
 use crate::image::{Platform, registry};
 use crate::lint::{Allowance, Lints};
 use crate::sweep::MAX_THREADS;
@@ -38,6 +39,7 @@ pub(crate) enum Command {
     Enroll(Enroll),
     Agent(Agent),
     Status(Status),
+    Containers(Containers),
 }
 
 /// Record a root file system as it was built, in a manifest.
@@ -635,6 +637,58 @@ pub(crate) enum PageFormat {
     Json,
     /// The entries as a spec that NetBSD's mtree verifies: mtree -f SPEC -p DIR.
     Mtree,
+}
+
+/// List the containers on this host, whether or not their daemons run.
+///
+/// Docker's, Podman's (of root and of users), CRI-O's and containerd's are found from
+/// processes, their mounts and what runtimes keep on disk. Nothing is asked of a
+/// daemon, and nothing of a container's file system is read. With ID or NAME, tells all of those:
+/// where their layers lie, what they write to, and what is mounted in them.
+///
+/// Exit codes: 0 told, 2 usage or operational error, 3 told, but not everything could
+/// be found; what is missing is named.
+#[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Containers {
+    /// Containers by id, the beginning of one, or name. Without any, all are listed.
+    #[arg(value_name = "ID|NAME")]
+    pub(crate) containers: Vec<String>,
+    /// Only those of this runtime. May be given several times.
+    #[arg(long, value_enum, value_name = "RUNTIME")]
+    pub(crate) runtime: Vec<RuntimeArg>,
+    /// Look into this data root of a runtime as well: Docker's, containerd's, or a
+    /// root of containers/storage, as what lies in it shows. The usual ones, those of users and those of
+    /// running containers are found without it. May be given several times.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_root: Vec<PathBuf>,
+    /// How to print.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+}
+
+/// Who made a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RuntimeArg {
+    /// Docker.
+    Docker,
+    /// Podman and Buildah.
+    Podman,
+    /// CRI-O.
+    Crio,
+    /// containerd, also by way of Kubernetes.
+    Containerd,
+}
+
+impl From<RuntimeArg> for Runtime {
+    fn from(runtime: RuntimeArg) -> Self {
+        match runtime {
+            RuntimeArg::Docker => Self::Docker,
+            RuntimeArg::Podman => Self::Podman,
+            RuntimeArg::Crio => Self::Crio,
+            RuntimeArg::Containerd => Self::Containerd,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod cli;
 mod client;
 mod command;
 mod config;
+pub mod container;
 mod contract_check;
 mod deliver;
 mod diff;

@@ -2,6 +2,7 @@
 
 mod agent;
 mod bake;
+mod containers;
 mod contract;
 mod diff;
 mod enroll;
@@ -42,6 +43,8 @@ pub(crate) enum Outcome {
     Looked(State),
     /// Done, but the report is still here; the log says why.
     Undelivered,
+    /// Told, but there was more that could not be found.
+    Partial,
 }
 
 impl Outcome {
@@ -50,7 +53,7 @@ impl Outcome {
             Self::Clean | Self::Looked(State::Congruent) => 0,
             Self::Denied | Self::Looked(State::Divergent) => 1,
             Self::Undelivered | Self::Looked(State::Unknown) => 2,
-            Self::Looked(State::Incomplete | State::Silent) => 3,
+            Self::Partial | Self::Looked(State::Incomplete | State::Silent) => 3,
         }
     }
 }
@@ -69,6 +72,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::Enroll(args) => enroll::run(&args),
         Command::Agent(args) => agent::run(&args),
         Command::Status(args) => status::run(&args),
+        Command::Containers(args) => containers::run(&args),
     }
 }
 

@@ -4,6 +4,7 @@
 //! none decides anything. Findings go through one at a time: there may be more than
 //! memory holds.
 
+pub(crate) mod containers;
 pub(crate) mod contract_check;
 pub(crate) mod diff;
 pub(crate) mod explanation;

@@ -1,0 +1,138 @@
+//! Brings together what runtimes keep on disk and what runs.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use congruent_protocol::path::escape;
+
+use super::processes::Process;
+use super::{Container, ContainerState, surface};
+use crate::mountinfo::{Mount, Overlay};
+
+/// What tells two names of one directory from two directories.
+type Identity = (u64, u64);
+
+/// Runtimes that run a container in a kernel of its own.
+const SANDBOXES: [&str; 5] = ["runsc", "gvisor", "kata", "firecracker", "krun"];
+
+/// What is to be said of a container whose runtime has this name, if the host
+/// cannot see into it.
+pub(super) fn sandbox(runtime: &str) -> Option<String> {
+    let has = SANDBOXES.iter().any(|name| runtime.to_ascii_lowercase().contains(name));
+    has.then(|| format!("it runs in a sandbox ({runtime}): its file system cannot be seen from the host"))
+}
+
+/// Tells each container what runs of it. Gives the processes of containers that
+/// no state tells of.
+pub(super) fn join<'a>(
+    containers: &mut [Container],
+    processes: &'a [Process],
+    host: &[Mount],
+) -> Vec<&'a Process> {
+    let mut by_upper = HashMap::new();
+    let mut by_id = HashMap::new();
+    for (at, container) in containers.iter().enumerate() {
+        by_id.insert(container.id.clone(), at);
+        by_upper.extend(container.upper.as_deref().and_then(identity).map(|upper| (upper, at)));
+    }
+    let mut unknown = Vec::new();
+    for process in processes {
+        let upper = upper(process).and_then(|upper| identity(&upper));
+        let by_upper = upper.and_then(|upper| by_upper.get(&upper));
+        let named = process.cgroup.as_ref().and_then(|cgroup| by_id.get(&cgroup.id));
+        match by_upper.or(named) {
+            // Whatever else it has of mount namespaces, the first process counts.
+            Some(&at) if containers[at].pid.is_some() => {}
+            Some(&at) => tell(&mut containers[at], process, host),
+            None => unknown.push(process),
+        }
+    }
+    containers.iter_mut().for_each(settle);
+    unknown
+}
+
+/// What runs is known from processes alone: state may be of before a crash.
+fn settle(container: &mut Container) {
+    let says_it_runs = matches!(container.state, ContainerState::Running | ContainerState::Paused);
+    if says_it_runs && container.pid.is_none() {
+        container.state = ContainerState::Unknown;
+        let why = "its runtime's state says that it runs, and no process of it was found";
+        container.gaps.push(why.to_owned());
+    }
+}
+
+/// Tells a container what runs of it.
+pub(super) fn tell(container: &mut Container, process: &Process, host: &[Mount]) {
+    container.pid = Some(process.pid);
+    container.state = process.state;
+    container.uid_map.clone_from(&process.uid_map);
+    container.gid_map.clone_from(&process.gid_map);
+    if process.strange > 0 {
+        container.gaps.push(format!("{} lines of its list of mounts are not understood", process.strange));
+    }
+    let Some(root) = process.root() else {
+        container.gaps.push("no root is mounted for its processes".to_owned());
+        return;
+    };
+    if !root.filesystem.ends_with(b"overlay") && !root.filesystem.ends_with(b"overlayfs") {
+        let kind = escape(&root.filesystem);
+        container.gaps.push(format!("its root is no overlay but {kind}: which layers it has cannot be seen"));
+        return;
+    }
+    container.root_writable = Some(root.is_writable());
+    container.mounts = surface::of(&container.id, &process.mounts, host);
+    hold_to_mount(container, root);
+}
+
+/// Holds the layers that state tells of to those that are mounted.
+fn hold_to_mount(container: &mut Container, root: &Mount) {
+    if container.upper.is_none() {
+        // Without its state there is nothing to hold to it, which has been said.
+        return;
+    }
+    let overlay = match Overlay::parse(&root.super_options) {
+        Ok(overlay) if !overlay.has_data_only => overlay,
+        Ok(_) => {
+            return container.gaps.push("its root has layers of data alone, which are not known here".into());
+        }
+        Err(error) => return container.gaps.push(format!("cannot tell which layers are mounted: {error}")),
+    };
+    let top_down = container.init.iter().chain(container.layers.iter().rev().map(|layer| &layer.directory));
+    let stated: Vec<_> = top_down.map(|directory| identity(directory)).collect();
+    let base = container.upper.as_deref().and_then(Path::parent).and_then(Path::parent);
+    let mounted: Option<Vec<_>> = overlay.lowers.iter().map(|lower| resolve(lower, base)).collect();
+    match mounted {
+        None => {
+            let why = "cannot tell which layers are mounted: the kernel's names of them lead nowhere";
+            container.gaps.push(why.to_owned());
+        }
+        Some(mounted) if mounted.iter().copied().map(Some).ne(stated) => {
+            let why = "the layers that are mounted are not those that its runtime's state tells of";
+            container.gaps.push(why.to_owned());
+        }
+        Some(_) => {}
+    }
+}
+
+/// What is written to, as whoever mounted called it.
+pub(super) fn upper(process: &Process) -> Option<PathBuf> {
+    let root = process.root()?;
+    let upper = Overlay::parse(&root.super_options).ok()?.upper?;
+    Some(Path::new(OsStr::from_bytes(&upper)).to_owned())
+}
+
+/// A lower directory's identity. Short names (`l/XXXX`) are relative to the
+/// directory that holds all layers.
+fn resolve(lower: &[u8], base: Option<&Path>) -> Option<Identity> {
+    let lower = Path::new(OsStr::from_bytes(lower));
+    if lower.is_absolute() { identity(lower) } else { identity(&base?.join(lower)) }
+}
+
+/// Nothing is read of what is found, so links may be followed.
+fn identity(directory: &Path) -> Option<Identity> {
+    let found = std::fs::metadata(directory).ok()?;
+    (directory.is_absolute() && found.is_dir()).then_some((found.dev(), found.ino()))
+}

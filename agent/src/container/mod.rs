@@ -1,0 +1,207 @@
+//! The containers of a Linux host, found by what the host itself shows: processes,
+//! their mounts, and what runtimes keep on disk. No daemon is asked, so it is the
+//! same whether one runs.
+//!
+//! All that is read is foreign. What is broken concerns its own container, which
+//! then has a gap that names the file; nothing is left out silently. Nothing here
+//! looks into a container's file system.
+
+pub mod bolt;
+mod cgroup;
+mod chain;
+mod containerd;
+mod docker;
+mod image;
+mod join;
+mod processes;
+mod roots;
+pub mod storage;
+mod store;
+mod surface;
+
+use std::path::PathBuf;
+
+use congruent_protocol::digest::Digest;
+
+pub(crate) use roots::{Found, find};
+
+/// Who made a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Runtime {
+    Docker,
+    /// Also Buildah, whose containers are kept alike.
+    Podman,
+    Crio,
+    Containerd,
+}
+
+impl Runtime {
+    /// The name, as it is typed and told.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Docker => "docker",
+            Self::Podman => "podman",
+            Self::Crio => "crio",
+            Self::Containerd => "containerd",
+        }
+    }
+}
+
+/// Whether a container runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ContainerState {
+    Running,
+    /// It has processes, and they are frozen.
+    Paused,
+    /// It ran, and has no process any more.
+    Stopped,
+    /// It never ran.
+    Created,
+    /// What the runtime says does not fit what the host shows, or cannot be read.
+    Unknown,
+}
+
+impl ContainerState {
+    /// The name, as it is told.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Stopped => "stopped",
+            Self::Created => "created",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// A container as the host shows it.
+#[derive(Debug, Clone)]
+pub(crate) struct Container {
+    pub(crate) id: String,
+    pub(crate) name: Option<String>,
+    pub(crate) runtime: Runtime,
+    /// What it was made of, as the runtime calls it.
+    pub(crate) image: Option<String>,
+    /// The digest of the image's configuration, which binds its layers.
+    pub(crate) config_digest: Option<Digest>,
+    pub(crate) state: ContainerState,
+    /// A process of it, as the host numbers it: the first, where that can be told.
+    pub(crate) pid: Option<u32>,
+    /// The image's layers, lowest first.
+    pub(crate) layers: Vec<LayerOnDisk>,
+    /// Docker's own layer between image and container, with stubs to mount on.
+    pub(crate) init: Option<PathBuf>,
+    /// What the container wrote; none where that cannot be told.
+    pub(crate) upper: Option<PathBuf>,
+    /// Whether its root may be written; none where it is not mounted.
+    pub(crate) root_writable: Option<bool>,
+    /// What is mounted in it beside the root: as the kernel says while it runs,
+    /// else as the runtime's state says.
+    pub(crate) mounts: Vec<MountSurface>,
+    /// What could not be found, and why. Quotes foreign text.
+    pub(crate) gaps: Vec<String>,
+    /// How its users are numbered outside; empty where it does not run.
+    pub(crate) uid_map: Vec<IdRange>,
+    /// How its groups are numbered outside.
+    pub(crate) gid_map: Vec<IdRange>,
+}
+
+impl Container {
+    /// A container of which nothing is known but what it is called.
+    pub(crate) fn new(runtime: Runtime, id: &str) -> Self {
+        Self {
+            id: id.to_owned(),
+            name: None,
+            runtime,
+            image: None,
+            config_digest: None,
+            state: ContainerState::Unknown,
+            pid: None,
+            layers: Vec::new(),
+            init: None,
+            upper: None,
+            root_writable: None,
+            mounts: Vec::new(),
+            gaps: Vec::new(),
+            uid_map: Vec::new(),
+            gid_map: Vec::new(),
+        }
+    }
+
+    /// Notes why something of it could not be told, with every cause.
+    fn lacks(&mut self, why: &dyn std::error::Error) {
+        self.gaps.push(store::chain_of(why));
+    }
+
+    /// Takes what was read, or notes why it was not.
+    fn or_lacks<T, E: std::error::Error + 'static>(&mut self, read: Result<T, E>) -> Option<T> {
+        read.map_err(|why| self.lacks(&why)).ok()
+    }
+}
+
+/// One layer of an image, where it lies unpacked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LayerOnDisk {
+    /// The digest of its uncompressed archive.
+    pub(crate) diff_id: Option<Digest>,
+    /// The digest of it and all layers below.
+    pub(crate) chain_id: Option<Digest>,
+    pub(crate) directory: PathBuf,
+    /// The recording of its archive's headers, where the runtime keeps one.
+    pub(crate) tar_split: Option<PathBuf>,
+}
+
+/// What sort of thing is mounted in a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MountKind {
+    /// A directory or file of the host.
+    Bind,
+    /// A volume that the runtime keeps.
+    Volume,
+    /// A file that the runtime makes, such as /etc/hosts.
+    Runtime,
+    /// Memory.
+    Tmpfs,
+    /// What the kernel shows, such as /proc, and what hides parts of it.
+    Kernel,
+    /// Another file system.
+    Other,
+}
+
+impl MountKind {
+    /// The name, as it is told.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Bind => "bind",
+            Self::Volume => "volume",
+            Self::Runtime => "runtime",
+            Self::Tmpfs => "tmpfs",
+            Self::Kernel => "kernel",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// Something that is mounted in a container, which its image does not hold to
+/// anything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct MountSurface {
+    /// Where, as the container sees it.
+    pub(crate) path: PathBuf,
+    pub(crate) kind: MountKind,
+    /// The kernel's name of the file system; none where it is not mounted.
+    pub(crate) filesystem: Option<String>,
+    /// Where it lies on the host, or what the mounter called it.
+    pub(crate) source: PathBuf,
+    pub(crate) writable: bool,
+    /// Whether programs on it may run.
+    pub(crate) exec: bool,
+}
+
+/// A run of ids of a user namespace: user_namespaces(7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct IdRange {
+    pub(crate) inside: u32,
+    pub(crate) outside: u32,
+    pub(crate) count: u32,
+}
