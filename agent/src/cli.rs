@@ -651,6 +651,53 @@ pub(crate) enum PageFormat {
 #[derive(Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Containers {
+    #[command(subcommand)]
+    pub(crate) command: Option<ContainersCommand>,
+    #[command(flatten)]
+    pub(crate) which: WhichContainers,
+    /// How to print.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+}
+
+/// What else is done with containers.
+#[derive(Subcommand)]
+pub(crate) enum ContainersCommand {
+    Verify(ContainersVerify),
+}
+
+/// Tell whether running containers still are their images.
+///
+/// Three parts of each are looked at. Its lower layers, against the manifest that has
+/// them, or, where none has, against their diff_ids, if the runtime recorded their
+/// archives; a layer is read once, however many containers lie on it. Its writable layer,
+/// against the image under the manifest's contract. And what is mounted in it, of which
+/// the contract must name everything but what runtimes mount in every container.
+///
+/// Exit codes: 0 all are congruent, 1 one differs, 2 usage or operational error,
+/// 3 nothing was found to differ, but not everything could be verified, or an image has
+/// no accepted manifest.
+#[derive(Args)]
+pub(crate) struct ContainersVerify {
+    #[command(flatten)]
+    pub(crate) which: WhichContainers,
+    /// The directory with the manifests of images (*.manifest), as `congruent bake` of an
+    /// image writes them. A container is held to the one of its image's configuration
+    /// and layers.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) manifests: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) trust: Trust,
+    #[command(flatten)]
+    pub(crate) pace: Pace,
+    /// How to print.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+}
+
+/// Which containers are meant.
+#[derive(Args)]
+pub(crate) struct WhichContainers {
     /// Containers by id, the beginning of one, or name. Without any, all are listed.
     #[arg(value_name = "ID|NAME")]
     pub(crate) containers: Vec<String>,
@@ -662,9 +709,6 @@ pub(crate) struct Containers {
     /// running containers are found without it. May be given several times.
     #[arg(long, value_name = "DIR")]
     pub(crate) data_root: Vec<PathBuf>,
-    /// How to print.
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    pub(crate) format: Format,
 }
 
 /// Who made a container.

@@ -18,6 +18,7 @@ mod roots;
 pub mod storage;
 mod store;
 mod surface;
+pub(crate) mod verify;
 
 use std::path::PathBuf;
 

@@ -17,6 +17,7 @@ pub(crate) mod suggestion;
 #[cfg(test)]
 pub(crate) mod testing;
 pub(crate) mod text;
+pub(crate) mod verdicts;
 
 use std::borrow::Cow;
 use std::io::{self, Write};

@@ -86,7 +86,7 @@ pub(crate) fn verify(
     })
 }
 
-fn manifest_id(manifest: &Manifest) -> ManifestId {
+pub(crate) fn manifest_id(manifest: &Manifest) -> ManifestId {
     let predicate = manifest.predicate();
     ManifestId {
         name: predicate.name.clone(),

@@ -40,12 +40,12 @@ use congruent_protocol::path::TreePath;
 
 pub(crate) use bake::bake;
 pub(crate) use cache::Recalled;
-pub(crate) use compare::{VerifyError, empty_coverage, verify};
+pub(crate) use compare::{VerifyError, empty_coverage, manifest_id, verify};
 pub(crate) use idle::stand_back;
 pub(crate) use means::{MAX_THREADS, Means};
 pub(crate) use open::{open_descendant, open_file};
 pub(crate) use pool::sweep;
-pub(crate) use root::Root;
+pub(crate) use root::{Root, RootError};
 pub(crate) use sight::{Inode, MountSeen, Problem, ProblemKind, Seen, SeenEntry, Sight};
 pub(crate) use walk::is_hiding;
 use xattrs::Wanted;
@@ -87,6 +87,11 @@ impl Scope<'_> {
 impl Purpose<'_> {
     fn is_bake(self) -> bool {
         matches!(self, Self::Bake { .. })
+    }
+
+    /// Whether also what may be anything is looked at.
+    fn sees_all(self) -> bool {
+        self.is_bake() || self.is_layer()
     }
 
     fn is_layer(self) -> bool {

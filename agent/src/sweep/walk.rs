@@ -256,7 +256,7 @@ impl<'w, 'a> Walk<'w, 'a> {
         problem: Option<Problem>,
     ) -> Result<(), Stopped> {
         // Nothing can be forbidden of a directory.
-        if terms.class == Class::Ephemeral && !self.scope.purpose.is_bake() {
+        if terms.class == Class::Ephemeral && !self.scope.purpose.sees_all() {
             let (path, sight) = (self.path.clone(), problem.map_or(Sight::Anything, Sight::Hidden));
             return self.put(Seen { path, terms, mount, sight });
         }

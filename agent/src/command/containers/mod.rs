@@ -1,35 +1,55 @@
-//! `congruent containers`: list the containers of this host.
+//! `congruent containers`: list the containers of this host, or verify them.
 
 mod choose;
+mod verify;
 
 use std::io::{self, BufWriter, Write};
 
 use anyhow::{Context, bail};
 
 use super::Outcome;
-use crate::cli::{Containers, Format};
-use crate::container::{self, Runtime};
+use crate::cli::{Containers, ContainersCommand, Format, WhichContainers};
+use crate::container::{self, Found, Runtime};
 use crate::output::containers as page;
 
 pub(super) fn run(args: &Containers) -> anyhow::Result<Outcome> {
-    let mut found = container::find(&args.data_root)?;
-    let wanted: Vec<_> = args.runtime.iter().copied().map(Runtime::from).collect();
-    found.containers.retain(|container| wanted.is_empty() || wanted.contains(&container.runtime));
-    if !args.containers.is_empty() {
-        match choose::choose(&found.containers, &args.containers) {
-            Ok(chosen) => found.containers = chosen,
-            // It may be one of those that could not be seen.
-            Err(error) if found.gaps.is_empty() => return Err(error.into()),
-            Err(error) => bail!("{error}; {}", found.gaps.join("; ")),
-        }
+    match &args.command {
+        None => list(args),
+        Some(ContainersCommand::Verify(args)) => verify::run(args),
     }
+}
+
+fn list(args: &Containers) -> anyhow::Result<Outcome> {
+    let found = chosen(find(&args.which)?, &args.which)?;
     let mut out = BufWriter::new(io::stdout().lock());
     match args.format {
-        Format::Text if args.containers.is_empty() => page::list(&mut out, &found)?,
+        Format::Text if args.which.containers.is_empty() => page::list(&mut out, &found)?,
         Format::Text => page::details(&mut out, &found)?,
         Format::Json => page::json(&mut out, &found)?,
     }
     out.flush().context("cannot write what was found")?;
     let whole = found.gaps.is_empty() && found.containers.iter().all(|container| container.gaps.is_empty());
     Ok(if whole { Outcome::Clean } else { Outcome::Partial })
+}
+
+/// The containers of the runtimes that are meant.
+fn find(which: &WhichContainers) -> anyhow::Result<Found> {
+    let mut found = container::find(&which.data_root)?;
+    let wanted: Vec<_> = which.runtime.iter().copied().map(Runtime::from).collect();
+    found.containers.retain(|container| wanted.is_empty() || wanted.contains(&container.runtime));
+    Ok(found)
+}
+
+/// Of what was found, the containers that are meant by id or name; all where none is.
+fn chosen(mut found: Found, which: &WhichContainers) -> anyhow::Result<Found> {
+    if which.containers.is_empty() {
+        return Ok(found);
+    }
+    match choose::choose(&found.containers, &which.containers) {
+        Ok(chosen) => found.containers = chosen,
+        // It may be one of those that could not be seen.
+        Err(error) if found.gaps.is_empty() => return Err(error.into()),
+        Err(error) => bail!("{error}; {}", found.gaps.join("; ")),
+    }
+    Ok(found)
 }

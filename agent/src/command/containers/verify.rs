@@ -1,0 +1,89 @@
+//! `congruent containers verify`: whether containers still are their images.
+
+use std::env;
+use std::io::{self, BufWriter, Write};
+
+use anyhow::Context;
+use congruent_protocol::path::escape;
+use congruent_protocol::verification::State;
+use jiff::Timestamp;
+
+use super::{chosen, find};
+use crate::cli::{ContainersVerify, Format};
+use crate::command::{Outcome, means, read_trust};
+use crate::container::verify::{Library, Refused, Verdict, Verifier};
+use crate::container::{Container, ContainerState};
+use crate::output::verdicts as page;
+use crate::progress::Progress;
+use crate::sweep::Counters;
+
+pub(super) fn run(args: &ContainersVerify) -> anyhow::Result<Outcome> {
+    let library = library(args)?;
+    let found = find(&args.which)?;
+    let gaps = found.gaps.clone();
+    let mut containers = chosen(found, &args.which)?.containers;
+    if args.which.containers.is_empty() {
+        containers.retain(is_running);
+    }
+    if containers.is_empty() && args.format == Format::Text {
+        writeln!(io::stderr(), "no container runs here")?;
+    }
+    let (means, counters) = (means(&args.pace, false)?, Counters::default());
+    let scratch = env::temp_dir();
+    let verifier = Verifier {
+        library: &library,
+        means: &means,
+        counters: &counters,
+        scratch: &scratch,
+        clock: Timestamp::now,
+    };
+    let progress = Progress::towards("verifying", 0, &counters);
+    let verdicts = progress.watch(|| verifier.verify(&containers));
+    let mut out = BufWriter::new(io::stdout().lock());
+    match args.format {
+        Format::Text => page::text(&mut out, &verdicts)?,
+        Format::Json => page::json(&mut out, &verdicts)?,
+    }
+    out.flush().context("cannot write the outcome")?;
+    for gap in &gaps {
+        writeln!(io::stderr(), "congruent: {}", escape(gap.as_bytes()))?;
+    }
+    Ok(Outcome::Looked(worst(&verdicts, !gaps.is_empty())))
+}
+
+fn is_running(container: &Container) -> bool {
+    matches!(container.state, ContainerState::Running | ContainerState::Paused | ContainerState::Unknown)
+}
+
+/// The manifests that are given; those that are not accepted are told, and are none.
+fn library(args: &ContainersVerify) -> anyhow::Result<Library> {
+    let Some(directory) = &args.manifests else { return Ok(Library::default()) };
+    let trust = read_trust(&args.trust)?;
+    let (library, refused) = Library::open(directory, trust.as_ref(), Timestamp::now())?;
+    for Refused { path, why } in refused {
+        let why = format!("{:#}", anyhow::Error::new(why));
+        let shown = path.display().to_string();
+        writeln!(
+            io::stderr(),
+            "congruent: no container is held to {}: {}",
+            escape(shown.as_bytes()),
+            escape(why.as_bytes())
+        )?;
+    }
+    if library.len() == 0 {
+        writeln!(io::stderr(), "congruent: no manifest of a container image is in {}", directory.display())?;
+    }
+    Ok(library)
+}
+
+/// What differs anywhere comes first, then what is not known or was not seen.
+fn worst(verdicts: &[Verdict<'_>], has_gaps: bool) -> State {
+    let has = |state| verdicts.iter().any(|verdict| verdict.state == state);
+    if has(State::Divergent) {
+        State::Divergent
+    } else if has_gaps || has(State::Unknown) || has(State::Incomplete) {
+        State::Incomplete
+    } else {
+        State::Congruent
+    }
+}

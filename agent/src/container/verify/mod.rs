@@ -1,0 +1,206 @@
+//! Whether what containers run is still their image: lower layers, writable layer,
+//! mounts.
+//!
+//! Each part has a verdict of its own, and the container one of the three. A lower
+//! layer is read once however many containers lie on it; damage to it is one cause.
+//! What cannot be seen from the host is a gap, and never clean.
+
+mod ids;
+mod library;
+mod lower;
+mod surface;
+mod writable;
+
+use std::path::Path;
+use std::rc::Rc;
+
+use congruent_protocol::digest::Digest;
+use congruent_protocol::path::escape;
+use congruent_protocol::verification::{ManifestId, State};
+use jiff::Timestamp;
+use serde::Serialize;
+
+pub(crate) use self::library::{Known, Library, LibraryError, Refused};
+pub(crate) use self::lower::{CheckedLower, Layers, Lower, Method};
+pub(crate) use self::surface::Mounts;
+pub(crate) use self::writable::Writable;
+use super::Container;
+use crate::findings::FindingsWriter;
+use crate::sweep::{Counters, Means, manifest_id};
+
+/// What cannot be verified, and why.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct PartGap {
+    /// Of which part of the container.
+    pub(crate) part: Part,
+    /// Of which of its layers: the diff_id, or where it lies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) layer: Option<String>,
+    /// Where in it, for people; none where it is the part as a whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) path: Option<String>,
+    /// Why.
+    pub(crate) reason: String,
+}
+
+/// A part of a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Part {
+    Container,
+    Lower,
+    Upper,
+    Mounts,
+}
+
+/// How much of a container was seen.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Coverage {
+    /// Entries that were there, in all layers.
+    pub(crate) entries_seen: u64,
+    /// Bytes of content that were hashed for this container; those of shared layers
+    /// count where the layer was read first.
+    pub(crate) bytes_hashed: u64,
+    /// What could not be verified.
+    pub(crate) gaps: Vec<PartGap>,
+    /// When the look began.
+    pub(crate) started_at: Timestamp,
+    /// When it ended.
+    pub(crate) finished_at: Timestamp,
+}
+
+/// What a container came to.
+pub(crate) struct Verdict<'c> {
+    pub(crate) container: &'c Container,
+    /// What it was held to; none where no accepted manifest is its image's.
+    pub(crate) manifest: Option<ManifestId>,
+    pub(crate) state: State,
+    /// The root of the merged tree as observed, and as it was baked.
+    pub(crate) roots: Option<Roots>,
+    pub(crate) lower: Lower,
+    pub(crate) upper: Writable,
+    pub(crate) mounts: Mounts,
+    pub(crate) coverage: Coverage,
+}
+
+/// The tree root of what a container shows, and the one it is held to.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(crate) struct Roots {
+    pub(crate) baked_root: Digest,
+    /// As it follows from the manifest and the writable layer's findings.
+    pub(crate) observed_root: Digest,
+}
+
+/// With what containers are verified.
+pub(crate) struct Verifier<'a> {
+    pub(crate) library: &'a Library,
+    pub(crate) means: &'a Means,
+    pub(crate) counters: &'a Counters,
+    /// Where findings go that memory is not to hold.
+    pub(crate) scratch: &'a Path,
+    pub(crate) clock: fn() -> Timestamp,
+}
+
+impl Verifier<'_> {
+    /// Looks at each of the containers.
+    pub(crate) fn verify<'c>(&self, containers: &'c [Container]) -> Vec<Verdict<'c>> {
+        let mut layers = Layers::default();
+        containers.iter().map(|container| self.look(container, &mut layers)).collect()
+    }
+
+    fn look<'c>(&self, container: &'c Container, layers: &mut Layers) -> Verdict<'c> {
+        let started_at = (self.clock)();
+        let before = self.counters.bytes();
+        let known = self.library.of(container);
+        let mut gaps = of_container(container);
+        let lower = layers.check(self, container, &mut gaps);
+        let upper = writable::check(self, container, known, &mut gaps);
+        let mounts = surface::check(container, known, &mut gaps);
+        let entries_seen =
+            lower.layers.iter().map(|layer| layer.entries_seen).sum::<u64>() + upper.entries_seen;
+        let roots = known.zip(upper.observed_root).map(|(known, observed_root)| Roots {
+            baked_root: known.manifest.predicate().root,
+            observed_root,
+        });
+        Verdict {
+            container,
+            manifest: known.map(|known| manifest_id(&known.manifest)),
+            state: state_of([lower.state, upper.state, mounts.state], known.is_some(), !gaps.is_empty()),
+            roots,
+            lower,
+            upper,
+            mounts,
+            coverage: Coverage {
+                entries_seen,
+                bytes_hashed: self.counters.bytes() - before,
+                gaps,
+                started_at,
+                finished_at: (self.clock)(),
+            },
+        }
+    }
+
+    fn findings(&self) -> FindingsWriter {
+        FindingsWriter::spilling_to(self.scratch)
+    }
+}
+
+/// What differs comes before what is not known, and that before what was not seen.
+fn state_of(parts: [State; 3], has_manifest: bool, has_gaps: bool) -> State {
+    if parts.contains(&State::Divergent) {
+        State::Divergent
+    } else if !has_manifest || parts.contains(&State::Unknown) {
+        State::Unknown
+    } else if has_gaps || parts.contains(&State::Incomplete) {
+        State::Incomplete
+    } else {
+        State::Congruent
+    }
+}
+
+/// What of the container as a whole could not be found out.
+fn of_container(container: &Container) -> Vec<PartGap> {
+    let gap = |reason: &String| PartGap {
+        part: Part::Container,
+        layer: None,
+        path: None,
+        reason: escape(reason.as_bytes()).into_owned(),
+    };
+    container.gaps.iter().map(gap).collect()
+}
+
+impl PartGap {
+    fn of(part: Part, error: &(dyn std::error::Error + 'static)) -> Self {
+        let causes = std::iter::successors(Some(error), |error| error.source());
+        let reason = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
+        Self { part, layer: None, path: None, reason: escape(reason.as_bytes()).into_owned() }
+    }
+
+    /// Those that a sweep left.
+    fn of_sweep(
+        part: Part,
+        coverage: &congruent_protocol::verification::Coverage,
+    ) -> impl Iterator<Item = Self> + use<'_> {
+        coverage.unreadable.iter().chain(&coverage.unstable).map(move |gap| Self {
+            part,
+            layer: None,
+            path: Some(gap.path.to_string()),
+            reason: gap.reason.clone(),
+        })
+    }
+}
+
+/// Layers that are damaged, each with the containers on it: one cause, however many it
+/// affects.
+pub(crate) fn damaged_layers<'v>(verdicts: &'v [Verdict<'_>]) -> Vec<(&'v CheckedLower, Vec<&'v str>)> {
+    let mut damaged: Vec<(&Rc<CheckedLower>, Vec<&str>)> = Vec::new();
+    for verdict in verdicts {
+        for layer in verdict.lower.layers.iter().filter(|layer| layer.state == State::Divergent) {
+            match damaged.iter_mut().find(|(known, _)| Rc::ptr_eq(known, layer)) {
+                Some((_, affected)) => affected.push(&verdict.container.id),
+                None => damaged.push((layer, vec![&verdict.container.id])),
+            }
+        }
+    }
+    damaged.into_iter().map(|(layer, affected)| (&**layer, affected)).collect()
+}

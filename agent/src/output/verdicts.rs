@@ -1,0 +1,304 @@
+//! What containers came to, for people and programs.
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+use std::path::Path;
+
+use congruent_protocol::path::escape;
+use congruent_protocol::verification::{ManifestId, State};
+use serde::Serialize;
+use serde::ser::SerializeSeq;
+
+use super::counted;
+use super::text::line;
+use crate::container::verify::{
+    CheckedLower, Coverage, Method, Part, PartGap, Roots, Verdict, damaged_layers,
+};
+use crate::container::{MountKind, MountSurface};
+use crate::findings::Findings;
+use crate::layer::writable::Changes;
+
+/// The version of the JSON page.
+const SCHEMA: u32 = 1;
+/// How many findings of one layer people are shown; programs get all of them.
+const SHOWN_FINDINGS: usize = 100;
+/// How many gaps of one container.
+const SHOWN_GAPS: usize = 20;
+/// How much of an id tells containers apart.
+const SHORT_ID: usize = 12;
+
+#[derive(Serialize)]
+struct Page<'a> {
+    schema_version: u32,
+    containers: Vec<WireContainer<'a>>,
+}
+
+#[derive(Serialize)]
+struct WireContainer<'a> {
+    id: &'a str,
+    name: Option<&'a str>,
+    runtime: &'static str,
+    image: Option<&'a str>,
+    config_digest: Option<String>,
+    manifest: Option<&'a ManifestId>,
+    state: State,
+    #[serde(flatten)]
+    roots: Option<Roots>,
+    lower: WireLower<'a>,
+    upper: WireUpper<'a>,
+    mounts: WireMounts<'a>,
+    coverage: &'a Coverage,
+}
+
+#[derive(Serialize)]
+struct WireLower<'a> {
+    state: State,
+    method: Option<Method>,
+    layers: Vec<WireLayer<'a>>,
+}
+
+#[derive(Serialize)]
+struct WireLayer<'a> {
+    diff_id: Option<String>,
+    directory: String,
+    state: State,
+    method: Option<Method>,
+    #[serde(flatten)]
+    roots: Option<Roots>,
+    shared_by: &'a [&'a str],
+    findings: Listed<'a>,
+}
+
+#[derive(Serialize)]
+struct WireUpper<'a> {
+    state: State,
+    changes: Changes,
+    findings: Listed<'a>,
+}
+
+#[derive(Serialize)]
+struct WireMounts<'a> {
+    state: State,
+    findings: &'a [congruent_protocol::drift::Finding],
+    surface: Vec<WireSurface>,
+}
+
+#[derive(Serialize)]
+struct WireSurface {
+    path: String,
+    kind: &'static str,
+    source: String,
+    writable: bool,
+    exec: bool,
+}
+
+/// Findings that are perhaps not there.
+struct Listed<'a>(Option<&'a Findings>);
+
+impl Serialize for Listed<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Some(findings) => findings.serialize(serializer),
+            None => serializer.serialize_seq(Some(0))?.end(),
+        }
+    }
+}
+
+/// One document for programs.
+pub(crate) fn json(out: &mut impl Write, verdicts: &[Verdict<'_>]) -> io::Result<()> {
+    let shared = shared_by(verdicts);
+    let containers = verdicts.iter().map(|verdict| wire(verdict, &shared)).collect();
+    super::json(out, &Page { schema_version: SCHEMA, containers })
+}
+
+/// The containers on each layer, by its directory.
+fn shared_by<'v>(verdicts: &'v [Verdict<'_>]) -> HashMap<&'v Path, Vec<&'v str>> {
+    let mut shared: HashMap<&Path, Vec<&str>> = HashMap::new();
+    for verdict in verdicts {
+        for layer in &verdict.lower.layers {
+            shared.entry(&layer.directory).or_default().push(&verdict.container.id);
+        }
+    }
+    shared
+}
+
+fn wire<'a>(verdict: &'a Verdict<'_>, shared: &'a HashMap<&Path, Vec<&'a str>>) -> WireContainer<'a> {
+    let container = verdict.container;
+    let layer = |layer: &'a CheckedLower| WireLayer {
+        diff_id: layer.diff_id.map(|digest| digest.to_string()),
+        directory: shown(&layer.directory),
+        state: layer.state,
+        method: layer.method,
+        roots: layer.roots.map(|(baked_root, observed_root)| Roots { baked_root, observed_root }),
+        shared_by: shared.get(layer.directory.as_path()).map(Vec::as_slice).unwrap_or_default(),
+        findings: Listed(layer.findings.as_ref()),
+    };
+    let surface = container.mounts.iter().filter(|mount| mount.kind != MountKind::Kernel).map(surface);
+    WireContainer {
+        id: &container.id,
+        name: container.name.as_deref(),
+        runtime: container.runtime.name(),
+        image: container.image.as_deref(),
+        config_digest: container.config_digest.map(|digest| digest.to_string()),
+        manifest: verdict.manifest.as_ref(),
+        state: verdict.state,
+        roots: verdict.roots,
+        lower: WireLower {
+            state: verdict.lower.state,
+            method: verdict.lower.method,
+            layers: verdict.lower.layers.iter().map(|checked| layer(checked)).collect(),
+        },
+        upper: WireUpper {
+            state: verdict.upper.state,
+            changes: verdict.upper.changes,
+            findings: Listed(verdict.upper.findings.as_ref()),
+        },
+        mounts: WireMounts {
+            state: verdict.mounts.state,
+            findings: &verdict.mounts.findings,
+            surface: surface.collect(),
+        },
+        coverage: &verdict.coverage,
+    }
+}
+
+fn surface(mount: &MountSurface) -> WireSurface {
+    WireSurface {
+        path: shown(&mount.path),
+        kind: mount.kind.name(),
+        source: shown(&mount.source),
+        writable: mount.writable,
+        exec: mount.exec,
+    }
+}
+
+/// A verdict for each container, and what damaged layers affect.
+pub(crate) fn text(out: &mut impl Write, verdicts: &[Verdict<'_>]) -> io::Result<()> {
+    for verdict in verdicts {
+        container(out, verdict)?;
+    }
+    for (layer, affected) in damaged_layers(verdicts) {
+        let digest = layer.diff_id.map_or_else(|| "without a digest".to_owned(), |digest| digest.to_string());
+        let affected_ids: Vec<String> = affected.iter().map(|id| short(id)).collect();
+        writeln!(
+            out,
+            "damaged layer {digest} at {}\n  affects {}: {}\n  purge the layer before a replacement: it would be \
+             made of the same copy",
+            shown(&layer.directory),
+            counted(affected.len() as u64, "container", "containers"),
+            affected_ids.join(", ")
+        )?;
+        findings(out, layer.findings.as_ref())?;
+    }
+    Ok(())
+}
+
+fn container(out: &mut impl Write, verdict: &Verdict<'_>) -> io::Result<()> {
+    let container = verdict.container;
+    let name = container.name.as_deref().unwrap_or("(no name)");
+    let told = |text: &str| escape(text.as_bytes()).into_owned();
+    writeln!(
+        out,
+        "{}: {} {} ({})",
+        verdict.state.name(),
+        container.runtime.name(),
+        told(name),
+        short(&container.id)
+    )?;
+    writeln!(out, "  image    {}", told(container.image.as_deref().unwrap_or("unknown")))?;
+    match &verdict.manifest {
+        Some(manifest) => writeln!(out, "  held to  {} {}", manifest.name, manifest.version)?,
+        None => writeln!(out, "  held to  no manifest: none that is accepted is of this image")?,
+    }
+    let method = match verdict.lower.method {
+        Some(Method::Manifest) => ", by manifest",
+        Some(Method::DiffId) => ", by diff_id",
+        None => "",
+    };
+    let layers = counted(verdict.lower.layers.len() as u64, "layer", "layers");
+    writeln!(out, "  lower    {}: {layers}{method}", verdict.lower.state.name())?;
+    writeln!(out, "  upper    {}{}", verdict.upper.state.name(), changes(&verdict.upper.changes))?;
+    let surface: Vec<_> = container.mounts.iter().filter(|mount| is_surface(mount)).collect();
+    let mounts = match surface.len() {
+        0 => "no writable surface".to_owned(),
+        count => counted(count as u64, "writable mount", "writable mounts"),
+    };
+    writeln!(out, "  mounts   {}: {mounts}", verdict.mounts.state.name())?;
+    for mount in surface {
+        let exec = if mount.exec { ", exec" } else { "" };
+        writeln!(out, "    {}  {} of {}{exec}", shown(&mount.path), mount.kind.name(), shown(&mount.source))?;
+    }
+    findings(out, verdict.upper.findings.as_ref())?;
+    verdict.mounts.findings.iter().try_for_each(|finding| writeln!(out, "  {}", line(finding)))?;
+    let gaps = &verdict.coverage.gaps;
+    gaps.iter().take(SHOWN_GAPS).try_for_each(|gap| writeln!(out, "  gap: {}", gap_line(gap)))?;
+    more(out, gaps.len(), SHOWN_GAPS)
+}
+
+fn gap_line(PartGap { part, layer, path, reason }: &PartGap) -> String {
+    let part = match part {
+        Part::Container => "container",
+        Part::Lower => "lower",
+        Part::Upper => "upper",
+        Part::Mounts => "mounts",
+    };
+    let places = [Some(part), layer.as_deref(), path.as_deref(), Some(reason.as_str())];
+    places.into_iter().flatten().collect::<Vec<_>>().join(": ")
+}
+
+fn changes(changes: &Changes) -> String {
+    let counts = [
+        (changes.added, "added"),
+        (changes.content, "with other content"),
+        (changes.metadata, "with other metadata"),
+        (changes.removed, "removed"),
+    ];
+    let told: Vec<String> = counts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
+    let mut text = if told.is_empty() { String::new() } else { format!(": {}", told.join(", ")) };
+    for (count, one, many) in [
+        (
+            changes.replaced_directories,
+            "directory was put aside and made anew",
+            "directories were put aside and made anew",
+        ),
+        (changes.renamed, "directory was renamed", "directories were renamed"),
+    ] {
+        if count > 0 {
+            text += &format!("; {}", counted(count, one, many));
+        }
+    }
+    text
+}
+
+fn findings(out: &mut impl Write, findings: Option<&Findings>) -> io::Result<()> {
+    let Some(findings) = findings else { return Ok(()) };
+    for finding in findings.iter()?.take(SHOWN_FINDINGS) {
+        writeln!(out, "  {}", line(&finding?))?;
+    }
+    more(out, findings.len(), SHOWN_FINDINGS)
+}
+
+fn more(out: &mut impl Write, all: usize, shown: usize) -> io::Result<()> {
+    match all.checked_sub(shown) {
+        None | Some(0) => Ok(()),
+        Some(more) => writeln!(out, "  and {more} more, all in --format json"),
+    }
+}
+
+/// Whether it may be written, and is not what the runtime or the kernel has in every
+/// container.
+fn is_surface(mount: &MountSurface) -> bool {
+    mount.writable && !matches!(mount.kind, MountKind::Kernel | MountKind::Runtime)
+}
+
+fn short(id: &str) -> String {
+    escape(id.chars().take(SHORT_ID).collect::<String>().as_bytes()).into_owned()
+}
+
+fn shown(path: &Path) -> String {
+    escape(path.as_os_str().as_encoded_bytes()).into_owned()
+}
