@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use congruent_protocol::digest::{Algorithm, Digest};
 
 use crate::container::Runtime;
-use crate::image::{Platform, registry};
+use crate::image::{Platform, Reference, registry};
 use crate::lint::{Allowance, Lints};
 use crate::sweep::MAX_THREADS;
 
@@ -34,6 +34,8 @@ pub(crate) enum Command {
     Diff(Diff),
     Keygen(Keygen),
     Sign(Sign),
+    Attach(Attach),
+    Fetch(Fetch),
     #[command(subcommand)]
     Ledger(LedgerCommand),
     Enroll(Enroll),
@@ -119,35 +121,6 @@ pub(crate) struct ImageArgs {
     pub(crate) platform: Option<Platform>,
     #[command(flatten)]
     pub(crate) registry: RegistryArgs,
-}
-
-/// How a registry is spoken to.
-#[derive(Args)]
-#[command(next_help_heading = "Container images")]
-pub(crate) struct RegistryArgs {
-    /// Where credentials are. Without it, they are where Docker keeps them:
-    /// $DOCKER_CONFIG/config.json or ~/.docker/config.json.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) auth_file: Option<PathBuf>,
-    /// Trust these authorities beside the system's, in PEM.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) ca: Option<PathBuf>,
-    /// Speak HTTP without TLS, as with a registry on this machine.
-    #[arg(long)]
-    pub(crate) plain_http: bool,
-}
-
-impl RegistryArgs {
-    /// Whether any of it was said.
-    pub(crate) fn is_given(&self) -> bool {
-        self.auth_file.is_some() || self.ca.is_some() || self.plain_http
-    }
-
-    /// As it is given to whoever speaks to the registry.
-    pub(crate) fn options(&self) -> registry::Options {
-        let Self { auth_file, ca, plain_http } = self;
-        registry::Options { auth_file: auth_file.clone(), ca: ca.clone(), plain_http: *plain_http }
-    }
 }
 
 /// How much of the machine a sweep may take.
@@ -527,6 +500,77 @@ pub(crate) struct Sign {
     /// Where to write the signed manifest. Without it, the manifest is replaced.
     #[arg(long, short, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
+}
+
+/// Attach a manifest to the container image that it is of, in a registry.
+///
+/// The manifest becomes an OCI artifact that refers to the image, so that whoever
+/// has the image's digest finds it. It must say of which image it is: the digest of
+/// the image's configuration, as --image-config-digest of `congruent bake` records it. Of
+/// an image for several platforms it is attached to the one that it is of. What is
+/// attached already is not attached again.
+#[derive(Args)]
+pub(crate) struct Attach {
+    /// The manifest.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) manifest: PathBuf,
+    /// The image: docker://HOST/REPOSITORY, then :TAG or @DIGEST.
+    #[arg(value_name = "IMAGE")]
+    pub(crate) image: Reference,
+    #[command(flatten)]
+    pub(crate) registry: RegistryArgs,
+}
+
+/// Fetch the manifest that is attached to a container image, from a registry.
+///
+/// Of several, the latest is taken that is trusted and is of this image. Nothing is
+/// written where there is none.
+#[derive(Args)]
+pub(crate) struct Fetch {
+    /// The image: docker://HOST/REPOSITORY, then @DIGEST or :TAG.
+    #[arg(value_name = "IMAGE")]
+    pub(crate) image: Reference,
+    /// Which of an image for several platforms, such as linux/arm64.
+    #[arg(long, value_name = "PLATFORM")]
+    pub(crate) platform: Option<Platform>,
+    #[command(flatten)]
+    pub(crate) trust: Trust,
+    /// Where to write the manifest.
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+    #[command(flatten)]
+    pub(crate) registry: RegistryArgs,
+}
+
+/// How a registry is spoken to.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Registry")]
+pub(crate) struct RegistryArgs {
+    /// Where credentials are, as `docker login` writes them. Without it, config.json
+    /// in $DOCKER_CONFIG or ~/.docker, where that is there.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) auth_file: Option<PathBuf>,
+    /// Trust the authorities in this PEM file as well as the system's.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+    /// Speak HTTP without TLS. Whoever is on the way then reads credentials, and
+    /// may change what a tag names.
+    #[arg(long, conflicts_with = "ca")]
+    pub(crate) plain_http: bool,
+}
+
+impl RegistryArgs {
+    /// Whether any of it was said.
+    pub(crate) fn is_given(&self) -> bool {
+        self.auth_file.is_some() || self.ca.is_some() || self.plain_http
+    }
+}
+
+impl From<RegistryArgs> for registry::Options {
+    fn from(args: RegistryArgs) -> Self {
+        let RegistryArgs { auth_file, ca, plain_http } = args;
+        Self { auth_file, ca, plain_http }
+    }
 }
 
 /// Keep the first values of one instance of an image.

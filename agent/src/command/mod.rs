@@ -1,12 +1,14 @@
 //! The subcommands, one file each.
 
 mod agent;
+mod attach;
 mod bake;
 mod containers;
 mod contract;
 mod diff;
 mod enroll;
 mod explain;
+mod fetch;
 mod keygen;
 mod ledger;
 mod look;
@@ -66,6 +68,8 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::Diff(args) => diff::run(&args),
         Command::Keygen(args) => keygen::run(&args),
         Command::Sign(args) => sign::run(&args),
+        Command::Attach(args) => attach::run(&args),
+        Command::Fetch(args) => fetch::run(&args),
         Command::Contract(command) => contract::run(&command),
         Command::Explain(args) => explain::run(&args),
         Command::Ledger(command) => ledger::run(&command),

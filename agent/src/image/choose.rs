@@ -35,7 +35,7 @@ pub(super) fn images(
             }
             match read(source, &descriptor)? {
                 Document::Index(index) => {
-                    next.extend(index.manifests.into_iter().filter(|named| !named.is_beside()))
+                    next.extend(index.manifests.into_iter().filter(|named| !named.is_beside()));
                 }
                 Document::Manifest(manifest) => images.push(image(source, descriptor, &manifest, options)?),
             }

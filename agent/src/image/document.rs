@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::digest::BlobDigest;
-use super::media::{self, Kind, OCI_INDEX};
+#[cfg(test)]
+use super::media::OCI_INDEX;
+use super::media::{self, Kind};
 use super::platform::Platform;
 
 /// The largest index or manifest taken: what registries take.
@@ -130,7 +132,7 @@ pub enum Document {
     /// Names manifests, by platform.
     Index(Index),
     /// Names a configuration and layers.
-    Manifest(ImageManifest),
+    Manifest(Box<ImageManifest>),
 }
 
 /// An OCI index, or Docker's manifest list.
@@ -151,6 +153,7 @@ pub struct Index {
 
 impl Index {
     /// An OCI index of these.
+    #[cfg(test)]
     pub(crate) fn new(manifests: Vec<Descriptor>) -> Self {
         let media_type = Some(OCI_INDEX.to_owned());
         Self { schema_version: 2, media_type, manifests, annotations: BTreeMap::new() }
@@ -202,7 +205,7 @@ impl Document {
         let head: Head = serde_json::from_slice(bytes).map_err(DocumentError::Json)?;
         match kind(&head, expected)? {
             Kind::Index => Index::parse(bytes).map(Self::Index),
-            Kind::Manifest => ImageManifest::parse(bytes).map(Self::Manifest),
+            Kind::Manifest => ImageManifest::parse(bytes).map(Box::new).map(Self::Manifest),
         }
     }
 }
@@ -249,7 +252,8 @@ impl Index {
         Ok(index)
     }
 
-    /// Its bytes, as they are pushed.
+    /// Its bytes.
+    #[cfg(test)]
     pub(crate) fn to_json(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("an index always serialises")
     }

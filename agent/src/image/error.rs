@@ -27,7 +27,7 @@ pub(crate) enum ImageError {
         source: DocumentError,
     },
     #[error("{what} is not what its digest names: it is to be {stated}, and is {found}")]
-    Digest { what: String, stated: BlobDigest, found: BlobDigest },
+    Digest { what: String, stated: Box<BlobDigest>, found: Box<BlobDigest> },
     #[error("{what} is to be {stated} bytes long, and is {found}")]
     Size { what: String, stated: u64, found: u64 },
     #[error("{what} has more than the {stated} bytes that it is to have")]
@@ -64,6 +64,10 @@ impl ImageError {
     pub(super) fn document(what: impl Into<String>) -> impl FnOnce(DocumentError) -> Self {
         let what = what.into();
         |source| Self::Document { what, source }
+    }
+
+    pub(super) fn digest(what: impl Into<String>, stated: BlobDigest, found: BlobDigest) -> Self {
+        Self::Digest { what: what.into(), stated: Box::new(stated), found: Box::new(found) }
     }
 
     pub(super) fn read(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {

@@ -163,9 +163,7 @@ impl Blob<'_> {
         }
         let found = self.hasher.map(BlobHasher::finish);
         match (self.digest, found) {
-            (Some(stated), Some(found)) if stated != found => {
-                Err(ImageError::Digest { what: what(), stated, found })
-            }
+            (Some(stated), Some(found)) if stated != found => Err(ImageError::digest(what(), stated, found)),
             _ => Ok(()),
         }
     }
@@ -173,7 +171,7 @@ impl Blob<'_> {
 
 /// A blob on its way out of its packing.
 enum Unpacked<'a> {
-    Plain(BufReader<Blob<'a>>),
+    Plain(Box<BufReader<Blob<'a>>>),
     Gzip(Box<flate2::bufread::MultiGzDecoder<BufReader<Blob<'a>>>>),
     Zstd(Box<zstd::Decoder<'static, BufReader<Blob<'a>>>>),
 }
@@ -181,7 +179,7 @@ enum Unpacked<'a> {
 impl<'a> Unpacked<'a> {
     fn new(packing: Packing, blob: BufReader<Blob<'a>>) -> io::Result<Self> {
         Ok(match packing {
-            Packing::Plain => Self::Plain(blob),
+            Packing::Plain => Self::Plain(Box::new(blob)),
             Packing::Gzip => Self::Gzip(Box::new(flate2::bufread::MultiGzDecoder::new(blob))),
             Packing::Zstd => {
                 let mut decoder = zstd::Decoder::with_buffer(blob)?;
@@ -193,7 +191,7 @@ impl<'a> Unpacked<'a> {
 
     fn into_blob(self) -> BufReader<Blob<'a>> {
         match self {
-            Self::Plain(blob) => blob,
+            Self::Plain(blob) => *blob,
             Self::Gzip(decoder) => decoder.into_inner(),
             Self::Zstd(decoder) => decoder.finish(),
         }
@@ -255,6 +253,6 @@ impl Stream<'_> {
             return Ok(());
         }
         let [stated, found] = [self.diff_id, found].map(|digest| BlobDigest::Sha256(*digest.as_bytes()));
-        Err(ImageError::Digest { what: format!("the stream of {}", self.what), stated, found })
+        Err(ImageError::digest(format!("the stream of {}", self.what), stated, found))
     }
 }

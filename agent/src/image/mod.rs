@@ -15,7 +15,7 @@ mod layout;
 pub mod media;
 pub mod platform;
 pub mod reference;
-pub(crate) mod registry;
+pub mod registry;
 mod source;
 #[cfg(test)]
 mod tests;

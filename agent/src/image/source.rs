@@ -38,7 +38,7 @@ pub(super) fn check(bytes: &[u8], descriptor: &Descriptor, what: &str) -> Result
 }
 
 pub(super) fn check_digest(bytes: &[u8], stated: BlobDigest, what: &str) -> Result<(), ImageError> {
-    stated.is_of(bytes).map_err(|found| ImageError::Digest { what: what.to_owned(), stated, found })
+    stated.is_of(bytes).map_err(|found| ImageError::digest(what, stated, found))
 }
 
 /// Reads a document whole, and checks that it is the one that `descriptor` names.

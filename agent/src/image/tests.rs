@@ -1,7 +1,7 @@
 //! Images made by hand, whole and with one defect each, through `open` and `layer`.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::Path;
 
 use flate2::Compression;

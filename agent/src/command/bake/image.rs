@@ -57,7 +57,7 @@ pub(super) fn run(args: &Bake, reference: &Reference) -> anyhow::Result<Outcome>
     atomic::check_output("--output", &args.output)?;
     let options = image::Options {
         platform: args.image.platform.clone(),
-        registry: args.image.registry.options(),
+        registry: args.image.registry.clone().into(),
         ..image::Options::default()
     };
     let images = image::open(reference, &options).with_context(|| format!("cannot bake {reference}"))?;

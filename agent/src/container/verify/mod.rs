@@ -20,7 +20,7 @@ use congruent_protocol::verification::{ManifestId, State};
 use jiff::Timestamp;
 use serde::Serialize;
 
-pub(crate) use self::library::{Known, Library, LibraryError, Refused};
+pub(crate) use self::library::{Known, Library, Refused};
 pub(crate) use self::lower::{CheckedLower, Layers, Lower, Method};
 pub(crate) use self::surface::Mounts;
 pub(crate) use self::writable::Writable;
