@@ -57,6 +57,10 @@ impl Remover {
                 info!(kind = shelf.kind.name(), removed, "removed records older than {period:#}");
             }
         }
+        let removed = self.store.remove_unnamed(now).await?;
+        if removed > 0 {
+            info!(removed, "removed blobs of reports that are gone, or were never taken");
+        }
         Ok(())
     }
 

@@ -65,7 +65,7 @@ pub(crate) enum ServeError {
     Store(#[source] StoreError),
     #[error("the groups cannot be used")]
     Groups(#[source] EditError),
-    #[error("cannot use the place where manifests are kept")]
+    #[error("cannot use the place where manifests and large reports are kept")]
     Blobs(#[source] BlobError),
     #[error("cannot make an HTTP client for webhooks")]
     Client(#[source] reqwest::Error),
@@ -179,6 +179,7 @@ impl Collector {
             };
             store.share(Box::new(in_memory)).await.map_err(ServeError::Store)?;
         }
+        store.keep_bodies_in(blobs.clone());
         load_groups(&store, &config, &blobs).await?;
         tell_missing(&store, &blobs).await?;
         let known = store.read("read the operators", OperatorRow::all).await;
@@ -341,8 +342,8 @@ async fn load_groups(store: &Store, config: &Arc<Config>, blobs: &Blobs) -> Resu
     groups::load(&rows, config, blobs).await.map_err(ServeError::Groups)
 }
 
-/// Says which manifests are on record and have no blob: none of a group, which would
-/// not have been loaded, but a group may be to accept them.
+/// Says what is on record and has no blob: manifests, none of a group, which would not have
+/// been loaded, but a group may be to accept them; and bodies of reports.
 async fn tell_missing(store: &Store, blobs: &Blobs) -> Result<(), ServeError> {
     let known = store.read("read the manifests", |view| view.manifests(usize::MAX >> 1)).await;
     let mut missing: BTreeMap<_, _> = known
@@ -351,16 +352,17 @@ async fn tell_missing(store: &Store, blobs: &Blobs) -> Result<(), ServeError> {
         .filter(|row| row.withdrawn_at.is_none())
         .map(|row| (BlobName::manifest(row.digest), row.root))
         .collect();
-    for name in blobs.list().await.map_err(ServeError::Blobs)? {
-        missing.remove(&name);
+    let there = blobs.list().await.map_err(ServeError::Blobs)?;
+    for name in &there {
+        missing.remove(name);
     }
     for (name, root) in missing {
         warn!(%name, %root, "an imported manifest is missing; restore it from a backup, or import it again");
     }
-    Ok(())
+    store.tell_missing_bodies(&there).await.map_err(ServeError::Store)
 }
 
-/// Where manifests are kept, which must take writes.
+/// Where manifests and large reports are kept, which must take writes.
 pub(crate) async fn open_blobs(config: &Config) -> Result<Blobs, ServeError> {
     let blobs = Blobs::open(&config.blobs).map_err(ServeError::Blobs)?;
     blobs.probe().await.map_err(ServeError::Blobs)?;

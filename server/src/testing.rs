@@ -31,7 +31,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::clock::Clock;
 use crate::config::{Config, Group, GroupDescription, ManifestRef, Mode, TrustDescription};
-use crate::store::{Database, EnrolmentRow};
+use crate::store::{Database, EnrolmentRow, NewReport};
 
 pub(crate) const WEBHOOK_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
@@ -230,6 +230,46 @@ pub(crate) fn sweep(node: &str, sequence: u64, findings: Vec<Finding>) -> Report
     verification.coverage.started_at += later;
     verification.coverage.finished_at += later;
     report(node, sequence, Outcome::Verified(Box::new(verification)))
+}
+
+/// An honest report that no row holds: what could not be read is told at length.
+pub(crate) fn large(node: &str, sequence: u64) -> Report {
+    let mut noise = vec![0; crate::store::MAX_ROW_BYTES + 1000];
+    blake3::Hasher::new().update(&sequence.to_le_bytes()).finalize_xof().fill(&mut noise);
+    let Outcome::Verified(mut verification) = sweep(node, sequence, vec![]).outcome else {
+        panic!("a sweep verifies")
+    };
+    let reason = noise.iter().map(|byte| format!("{byte:02x}")).collect();
+    verification.coverage.unreadable = vec![Gap { path: path("/etc/motd"), reason }];
+    verification.conditional = true;
+    verification.state = State::Incomplete;
+    report(node, sequence, Outcome::Verified(verification))
+}
+
+/// The first report of a node, as it stands in its row.
+pub(crate) fn new_report(node: &str) -> NewReport {
+    let digest = Algorithm::Blake3.digest(node.as_bytes());
+    NewReport {
+        node: node.to_owned(),
+        chain: 1,
+        sequence: 1,
+        digest,
+        boot: "boot-1".to_owned(),
+        chain_id: format!("enr_{node}"),
+        agent_version: "0.1.0".to_owned(),
+        reported_at: time("2026-03-01T00:00:10Z"),
+        received_at: time("2026-03-01T00:00:20Z"),
+        state: State::Congruent,
+        note: None,
+        late: false,
+        sweep: None,
+        swept: None,
+        conditional: false,
+        manifest: None,
+        observed_root: None,
+        findings_total: 0,
+        findings_digest: digest,
+    }
 }
 
 /// A directory with key, manifest, tokens, secret and `server.toml`.

@@ -62,6 +62,11 @@ impl From<StoreError> for Problem {
     /// Operators get the short form; the log has the causes.
     fn from(error: StoreError) -> Self {
         error!("a request failed: {}", chain_of(&error));
+        if error.is_lost_body() {
+            // Which blob it is, and what is wrong with it, is what to mend.
+            let message = shorten(&chain_of(&error));
+            return Self::new(StatusCode::SERVICE_UNAVAILABLE, "evidence-unavailable", message);
+        }
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "store-unavailable", error.to_string())
     }
 }

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use congruent_protocol::digest::Digest;
 
+use super::name::mend;
+
 /// Why a blob cannot be had or kept.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BlobError {
@@ -36,11 +38,11 @@ pub(crate) enum BlobError {
         #[source]
         source: Box<object_store::Error>,
     },
-    #[error("{blob} is missing; restore it from a backup, or import the manifest again")]
+    #[error("{blob} is missing; {}", mend(.blob))]
     Missing { blob: String },
     #[error(
-        "{blob} is not what its name says: it was cut or changed, and has the digest {found}; it is not used; \
-         restore it from a backup, or import the manifest again"
+        "{blob} is not what its name says: it was cut or changed, and has the digest {found}; it is not used; {}",
+        mend(.blob)
     )]
     Damaged { blob: String, found: Digest },
     #[error("the blob is over {limit} bytes, the limit of this collector")]
@@ -56,6 +58,17 @@ pub(crate) enum BlobError {
 }
 
 impl BlobError {
+    /// Whether nobody has the blob, as far as its store says; what is only away comes back.
+    pub(crate) fn is_lost(&self) -> bool {
+        matches!(self, Self::Missing { .. } | Self::Damaged { .. })
+    }
+
+    /// Whether there was no room on this machine's disk.
+    pub(crate) fn is_full(&self) -> bool {
+        let Self::Local { source, .. } = self else { return false };
+        matches!(source.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+    }
+
     /// What it means that the store refused or failed to `action` this blob.
     pub(super) fn of(action: &'static str, blob: String, error: object_store::Error) -> Self {
         let source = Box::new(error);

@@ -1,4 +1,4 @@
-//! Blobs: what never changes and is too large for the store, such as manifests.
+//! Blobs: what never changes and is too large for the store: manifests, and large reports.
 //! They lie in a directory or, for several collectors, in a bucket of an S3-compatible
 //! store, and each is named by the digest of its bytes.
 //!
@@ -18,6 +18,7 @@ mod tests;
 mod verify;
 
 use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -183,6 +184,33 @@ impl Blobs {
         found.map_err(|error| BlobError::of("read", parts.shown(&name), error))
     }
 
+    /// Keeps bytes that are in memory as a blob.
+    pub(crate) async fn put_bytes(&self, name: BlobName, bytes: Vec<u8>) -> Result<(), BlobError> {
+        let blobs = self.clone();
+        let arriving = blocking(move || {
+            let mut arrival = blobs.arrive(MAX_BLOB_BYTES)?;
+            arrival.take(&bytes)?;
+            Ok(arrival.finish())
+        });
+        self.put(name, arriving.await?).await
+    }
+
+    /// What a blob holds, held to its name.
+    pub(crate) async fn get_bytes(&self, name: BlobName) -> Result<Vec<u8>, BlobError> {
+        let (file, shown) = (self.get(name).await?, self.0.shown(&name.to_string()));
+        blocking(move || read(&file).map_err(|source| BlobError::Local { folder: shown.into(), source }))
+            .await
+    }
+
+    /// Removes a blob, where it is there. A copy on a machine goes when others need its room.
+    pub(crate) async fn remove(&self, name: BlobName) -> Result<(), BlobError> {
+        let (parts, name) = (&self.0, name.to_string());
+        match parts.objects.delete(&parts.path(&name)).await {
+            Err(object_store::Error::NotFound { .. }) => Ok(()),
+            removed => removed.map_err(|error| BlobError::of("remove", parts.shown(&name), error)),
+        }
+    }
+
     /// Every blob that has a name; what lies beside them is left out.
     pub(crate) async fn list(&self) -> Result<Vec<BlobName>, BlobError> {
         let parts = &self.0;
@@ -224,6 +252,12 @@ impl Parts {
     fn shown(&self, name: &str) -> String {
         format!("{}/{name}", self.place)
     }
+}
+
+fn read(file: &File) -> std::io::Result<Vec<u8>> {
+    let mut bytes = vec![0; file.metadata()?.len() as usize];
+    file.read_exact_at(&mut bytes, 0)?;
+    Ok(bytes)
 }
 
 /// Does what waits for a disk, away from the tasks that answer others.

@@ -195,6 +195,31 @@ async fn what_was_changed_behind_our_back_is_named_and_never_given() {
 }
 
 #[tokio::test]
+async fn reports_of_equal_bytes_are_two_and_what_is_removed_is_one() {
+    for place in Place::both() {
+        let blobs = place.collector("first");
+        let bytes = bytes(1, PART_BYTES as usize + 1);
+        let digest = Algorithm::Blake3.digest(&bytes);
+        let [one, other] = [1, u64::MAX].map(|number| BlobName::report(digest, number));
+        for name in [one, other] {
+            assert_eq!(BlobName::parse(&name.to_string()), Some(name));
+            blobs.put_bytes(name, bytes.clone()).await.unwrap();
+        }
+        let mut listed = blobs.list().await.unwrap();
+        listed.sort();
+        assert_eq!(listed, [one, other]);
+        blobs.remove(one).await.unwrap();
+        blobs.remove(one).await.unwrap();
+        assert_eq!(blobs.list().await.unwrap(), [other]);
+        let cold = place.collector("cold");
+        assert!(cold.get_bytes(other).await.unwrap() == bytes, "other bytes came back");
+        let missing = chain_of(&cold.get_bytes(one).await.unwrap_err());
+        assert!(missing.contains(&one.to_string()) && missing.contains("from a backup"), "{missing}");
+        assert!(!missing.contains("import"), "{missing}");
+    }
+}
+
+#[tokio::test]
 async fn only_blobs_are_listed() {
     for place in Place::both() {
         let blobs = place.collector("first");
@@ -211,6 +236,10 @@ async fn only_blobs_are_listed() {
             format!("x{written}"),
             format!("deeper/{written}"),
             "<img onerror=x>.manifest".to_owned(),
+            written.replace(".manifest", ".report"),
+            written.replace(".manifest", ".1.report"),
+            written.replace(".manifest", ".000000000000000A.report"),
+            written.replace(".manifest", ".+00000000000000a.report"),
         ] {
             fs::write(place.files.join(neighbour), "x").unwrap();
         }

@@ -4,6 +4,8 @@
 //! that found the node congruent; where there never was one they are null, and
 //! nothing that the node says of itself stands in for them.
 
+use std::sync::Arc;
+
 use congruent_protocol::digest::Digest;
 use congruent_protocol::report::Facts;
 use congruent_protocol::verification::State;
@@ -50,11 +52,11 @@ struct Evidence {
     report_digest: Digest,
 }
 
-/// Every configured node, one line of JSON each, in the order of their ids.
-pub(crate) fn ndjson(view: &View<'_>, config: &Config) -> Result<Vec<u8>, StoreError> {
+/// These nodes, one line of JSON each.
+pub(crate) fn ndjson(view: &View<'_>, config: &Config, nodes: &[Arc<Node>]) -> Result<Vec<u8>, StoreError> {
     let mut lines = Vec::new();
-    for node in config.nodes.all() {
-        let item = item(view, config, &node)?;
+    for node in nodes {
+        let item = item(view, config, node)?;
         serde_json::to_writer(&mut lines, &item)
             .map_err(|source| StoreError::Stored { what: "an item for a CMDB", source })?;
         lines.push(b'\n');

@@ -34,7 +34,7 @@ use crate::computing::Computing;
 use crate::config::{Config, Node};
 use crate::liveness::{Liveness, Twins};
 use crate::metrics::Metrics;
-use crate::store::{PackedBytes, Store};
+use crate::store::{Body, PackedBytes, Store};
 
 pub(crate) use check::{Standing, not_accepted, shorten};
 pub(crate) use fresh::Fresh;
@@ -89,7 +89,7 @@ pub(crate) struct Arrived {
 struct Checked {
     report: Report,
     digest: Digest,
-    body: PackedBytes,
+    body: Body,
     standing: Standing,
     findings_digest: Digest,
     /// The JSON of its findings; none where the store has it, or there are none.
@@ -183,7 +183,8 @@ impl Ingest {
                 self.check(*opened, now).await?
             }
         };
-        self.keep(checked, now).await
+        let placed = self.place(checked, now).await?;
+        self.keep(placed, now).await
     }
 
     /// Opens a report, and holds it to what it builds on where that is in memory.
@@ -199,6 +200,13 @@ impl Ingest {
             check_whole(&config, opened, grounds, &pages, now).map(Box::new).map(Read::Checked)
         });
         reading.await.ok_or(Refused::Failed)?
+    }
+
+    /// Brings a body that is too large for a row to where such bodies lie.
+    async fn place(&self, checked: Checked, now: Timestamp) -> Result<Checked, Refused> {
+        let Checked { body: Body::Row(packed), .. } = checked else { return Ok(checked) };
+        let body = self.store.place(packed, now).await.map_err(Refused::Store)?;
+        Ok(Checked { body, ..checked })
     }
 
     /// Stores a report as its group stands when that is committed.
@@ -373,6 +381,7 @@ fn check_whole(
         }
         Some(PackedBytes::of(&json).map_err(|_| Refused::Failed)?)
     };
+    let body = Body::Row(body);
     Ok(Checked { report, digest, body, standing, findings_digest, set, ledger, group, is_small })
 }
 

@@ -1,3 +1,5 @@
+mod large;
+
 use std::convert::Infallible;
 use std::sync::Arc;
 
@@ -9,6 +11,7 @@ use congruent_protocol::ledger::FirstValue;
 use congruent_protocol::verification::{Hidden, Mount, MountTreatment, State, SweepMode, Verification};
 
 use super::*;
+use crate::blobs::Blobs;
 use crate::config::Mode;
 use crate::store::EnrolmentRow;
 use crate::testing::{
@@ -33,6 +36,7 @@ impl Bench {
         let clock = StandingClock::at("2026-03-01T00:00:20Z");
         let config = Arc::new(fixture.config());
         let store = Store::open(&config.database).unwrap();
+        store.keep_bodies_in(Blobs::open(&config.blobs).unwrap());
         let ingest = Ingest {
             config,
             store,
@@ -370,7 +374,7 @@ async fn a_report_is_stored_as_the_group_that_stands_has_it() {
     let body = serde_json::to_vec(&report).unwrap();
     let checked = Checked {
         digest: Algorithm::Blake3.digest(&body),
-        body: PackedBytes::of(&body).unwrap(),
+        body: Body::Row(PackedBytes::of(&body).unwrap()),
         findings_digest: findings_digest(&[]),
         report,
         set: None,

@@ -27,31 +27,46 @@ pub(super) struct Case {
     pub(super) is_about_report: bool,
 }
 
-impl Case {
-    /// The cases of the first reports that were not judged, of each node its first; and
-    /// the nodes among them that are not known any more.
-    pub(super) fn of_next_reports(
-        view: &View<'_>,
-        fresh: &Fresh,
-    ) -> Result<(Vec<Self>, BTreeSet<String>), StoreError> {
-        let (mut cases, mut seen, mut gone) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
+/// The first reports that were not judged, of each node its first.
+#[derive(Debug, Default)]
+pub(super) struct NextReports {
+    pub(super) cases: Vec<Case>,
+    /// The nodes among them that are not known any more.
+    pub(super) gone: BTreeSet<String>,
+    /// Those whose bodies cannot be had.
+    pub(super) unread: Vec<(ReportRow, StoreError)>,
+}
+
+impl NextReports {
+    pub(super) fn is_empty(&self) -> bool {
+        self.cases.is_empty() && self.gone.is_empty() && self.unread.is_empty()
+    }
+
+    /// Reads them.
+    pub(super) fn read(view: &View<'_>, fresh: &Fresh) -> Result<Self, StoreError> {
+        let (mut next, mut seen) = (Self::default(), BTreeSet::new());
         for row in view.unjudged_reports(AT_ONCE)? {
             if !seen.insert(row.report.node.clone()) {
                 continue;
             }
             match view.node(&row.report.node)? {
-                Some(node) => {
-                    let body = fresh.take(row.id).map_or_else(|| view.report_body(row.id), Ok)?;
-                    cases.push(Self { node, report: Some((row, body)), is_about_report: true });
-                }
+                Some(node) => match fresh.take(row.id).map_or_else(|| view.report_body(row.id), Ok) {
+                    Err(error) if error.is_of_body() => next.unread.push((row, error)),
+                    body => {
+                        let report = Some((row, body?));
+                        next.cases.push(Case { node, report, is_about_report: true });
+                    }
+                },
                 None => {
-                    gone.insert(row.report.node);
+                    next.gone.insert(row.report.node);
                 }
             }
         }
-        Ok((cases, gone))
+        Ok(next)
     }
+}
 
+impl Case {
     /// The case of a node as it stands; none where nothing can come of it:
     /// it was decided under the same conditions, and no action is pending.
     pub(super) fn of_node(

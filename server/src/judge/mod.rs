@@ -34,17 +34,19 @@ use crate::metrics::{Judging, Stopwatch, count};
 use crate::policy::Policy;
 use crate::serve::stopped;
 use crate::silence::{falls_silent, silent_for};
-use crate::store::{NodeRow, Store, StoreError};
+use crate::store::{NewReport, NodeRow, ReportRow, Store, StoreError};
 
 pub(crate) use reconcile::{reconcile, reconcile_group, retire};
 
-use case::Case;
+use case::{Case, NextReports};
 use conclude::Context;
 use judgement::Judgement;
 
 /// A node that gives signs of life and reports nothing is silent as well, after so many
 /// times as long: what it said last is no evidence any more.
 const REPORTS_MISSED: i32 = 4;
+/// Why an order is held whose node's report cannot be read.
+const UNREAD: &str = "the body of the node's report cannot be read";
 /// How often silence is looked for, at most and at least.
 const TICK: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 /// How often at least where other collectors take reports as well.
@@ -160,18 +162,26 @@ impl Judge {
         loop {
             let fresh = Arc::clone(&self.fresh);
             let reading =
-                self.store.read("read reports to judge", move |view| Case::of_next_reports(view, &fresh));
-            let (cases, gone) = reading.await?;
-            if cases.is_empty() && gone.is_empty() {
+                self.store.read("read reports to judge", move |view| NextReports::read(view, &fresh));
+            let next = reading.await?;
+            if next.is_empty() {
                 return Ok(());
             }
+            let NextReports { cases, gone, unread } = next;
             for node in gone {
                 self.skip(&node, Reason::Unknown).await?;
+            }
+            let (lost, away): (Vec<_>, Vec<_>) =
+                unread.into_iter().partition(|(_, error)| error.is_lost_body());
+            for (row, error) in lost {
+                self.pass_over(row, &error).await?;
             }
             // Policy is asked about all of them at once; what follows is written in the order
             // in which they came, and committed together.
             let concluding = self.reach(cases).await.into_iter().map(|reached| self.conclude(reached));
             join_all(concluding).await.into_iter().collect::<Result<(), _>>()?;
+            // They are judged when their bodies can be had again.
+            away.into_iter().try_for_each(|(_, error)| Err(error))?;
         }
     }
 
@@ -179,14 +189,35 @@ impl Judge {
     pub(crate) async fn judge_nodes(&self, nodes: Vec<String>) -> Result<(), StoreError> {
         for node in nodes {
             let (config, policy) = (Arc::clone(&self.config), Arc::clone(&self.policy));
+            let id = node.clone();
             let reading = self
                 .store
-                .read("read a node to judge", move |view| Case::of_node(view, &node, &config, &policy));
-            if let Some(case) = reading.await? {
-                self.judge(case).await?;
+                .read("read a node to judge", move |view| Case::of_node(view, &id, &config, &policy));
+            match reading.await {
+                Err(error) if error.is_of_body() => self.hold_unread(&node, &error).await?,
+                case => {
+                    if let Some(case) = case? {
+                        self.judge(case).await?;
+                    }
+                }
             }
         }
         Ok(())
+    }
+
+    /// Holds the order of a node whose newest report cannot be read: its next is judged.
+    async fn hold_unread(&self, node: &str, error: &StoreError) -> Result<(), StoreError> {
+        error!(node, "cannot judge the node: {}", chain_of(error));
+        let (id, now) = (node.to_owned(), (self.clock)());
+        self.store.write("hold a node's order", move |tx| act::hold_order(tx, &id, UNREAD, now)).await
+    }
+
+    /// Marks a report whose body is lost, so that it does not hold up others, and holds its
+    /// node's order.
+    async fn pass_over(&self, row: ReportRow, error: &StoreError) -> Result<(), StoreError> {
+        let ReportRow { id, report: NewReport { node, .. }, .. } = row;
+        self.hold_unread(&node, error).await?;
+        self.store.write("pass over a report", move |tx| tx.mark_judged(id, None)).await
     }
 
     /// Judges the nodes whose actions are held, whose reason may be gone.

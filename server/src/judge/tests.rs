@@ -1,4 +1,5 @@
 mod enrolled;
+mod large;
 mod regrouped;
 mod removed;
 mod restart;
@@ -9,6 +10,7 @@ use congruent_protocol::drift::Finding;
 use congruent_protocol::report::Report;
 
 use super::*;
+use crate::blobs::Blobs;
 use crate::ingest::Ingest;
 use crate::metrics::Metrics;
 use crate::policy::PolicyInput;
@@ -69,6 +71,7 @@ impl Bench {
         let clock = StandingClock::at("2026-03-01T00:00:20Z");
         let config = Arc::new(fixture.config());
         let store = wait_for("the store's lock", || async { Store::open(&config.database).ok() }).await;
+        store.keep_bodies_in(Blobs::open(&config.blobs).unwrap());
         let (ready, scope) = ((clock.clock())(), Arc::clone(&config));
         let preparing = store.write("prepare", move |tx| {
             tx.resume_deliveries(ready)?;

@@ -102,9 +102,17 @@ fn read_node(view: &View<'_>, id: &str, period: Period) -> Result<NodeEvidence, 
         // Equal sets are read once: a node that stays divergent reports the
         // same findings at every sweep.
         if sweep.state == State::Divergent && !findings.contains_key(&sweep.findings_digest) {
-            let report = view.report_body(sweep.report_id)?;
-            findings.insert(sweep.findings_digest, report.findings().to_vec());
+            findings.insert(sweep.findings_digest, read_findings(view, sweep)?);
         }
     }
     Ok(NodeEvidence { states: Vec::new(), sweeps, findings })
+}
+
+/// The set of findings of a sweep. The report's own bytes, which may lie as a blob, are not
+/// asked for it, but where it is so old that they alone have it.
+fn read_findings(view: &View<'_>, sweep: &SweepTimes) -> Result<Vec<Finding>, StoreError> {
+    match view.finding_set(&sweep.findings_digest)? {
+        Some(set) => Ok(set),
+        None => Ok(view.report_body(sweep.report_id)?.findings().to_vec()),
+    }
 }

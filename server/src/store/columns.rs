@@ -72,6 +72,14 @@ impl PackedBytes {
     pub(crate) fn of(bytes: &[u8]) -> std::io::Result<Self> {
         pack(bytes).map(Self)
     }
+
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
 }
 
 impl Param for PackedBytes {

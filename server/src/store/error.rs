@@ -1,11 +1,14 @@
 //! Why the store could not be opened, read or written.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use congruent_protocol::digest::Digest;
 use congruent_protocol::ledger::LedgerError;
 
+use super::bodies::NamedBody;
 use super::sql::{Condition, SqlError};
+use crate::blobs::{BlobError, BlobName};
 
 /// Why the store failed.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +82,32 @@ pub(crate) enum StoreError {
         #[source]
         source: serde_json::Error,
     },
+    /// What a read came upon; [`super::Store::read`] reads it and begins anew.
+    #[error("the body of report {} of node {:?} lies in the blob {}, which only a running collector reads",
+        .0.sequence, .0.node, .0.blob)]
+    InBlob(Box<NamedBody>),
+    #[error("cannot read the body of report {} of node {:?}, which lies in the blob {}",
+        .body.sequence, .body.node, .body.blob)]
+    NoBody {
+        body: Box<NamedBody>,
+        #[source]
+        source: Arc<BlobError>,
+    },
+    #[error("cannot decompress the body of report {} of node {:?}, which lies in the blob {}",
+        .body.sequence, .body.node, .body.blob)]
+    Unpack {
+        body: Box<NamedBody>,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("cannot keep the body of a report as a blob")]
+    Place(#[source] BlobError),
+    #[error("cannot remove the body of a report that is gone")]
+    Remove(#[source] BlobError),
+    #[error("the blob {0} was put so long ago that its report is to be sent again")]
+    TakenTooLate(BlobName),
+    #[error("the kernel gives no random numbers")]
+    Random(#[source] getrandom::Error),
     #[error("the database has no set of findings {0}, though a report names it")]
     NoSet(Digest),
     #[error("a first value in the database is not usable")]
@@ -99,6 +128,19 @@ pub(crate) enum StoreError {
 }
 
 impl StoreError {
+    /// Whether a report's body cannot be had: other reports may well be.
+    pub(crate) fn is_of_body(&self) -> bool {
+        matches!(self, Self::NoBody { .. } | Self::Unpack { .. })
+    }
+
+    /// Whether a report's body is missing or altered, and does not come back by itself.
+    pub(crate) fn is_lost_body(&self) -> bool {
+        match self {
+            Self::NoBody { source, .. } => source.is_lost(),
+            other => other.is_of_body(),
+        }
+    }
+
     /// Whether there was no room on the disk.
     pub(super) fn is_full(&self) -> bool {
         matches!(self, Self::Query { source, .. } if source.is_full())

@@ -9,6 +9,7 @@
 
 mod actions;
 mod audit;
+mod bodies;
 mod columns;
 mod copy;
 mod database;
@@ -55,6 +56,9 @@ use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use actions::{ActionFilter, ActionRow, NewAction, StepRow};
 pub(crate) use audit::AuditRow;
+#[cfg(test)]
+pub(crate) use bodies::MAX_ROW_BYTES;
+pub(crate) use bodies::{Body, NamedBody};
 pub(crate) use columns::PackedBytes;
 pub(crate) use copy::{CopyError, Progress, Source, TableProof, copy, known_version, make_current, save};
 pub(crate) use database::{AddressError, Database, Schema, Server};
@@ -76,7 +80,9 @@ pub(crate) use shared::{Changes, Sharing};
 pub(crate) use tally::Tally;
 pub(crate) use trouble::{ChainNoteRow, RefusalRow};
 
+use crate::blobs::Blobs;
 use crate::metrics::{self, Stopwatch};
+use bodies::{Fetched, NOTHING_FETCHED};
 use error::to;
 use readers::Readers;
 use sql::{Connection, Purpose, Sqlite};
@@ -105,6 +111,15 @@ struct Memory {
     sharing: OnceLock<Box<dyn Sharing>>,
     /// When a write last found no room on the disk.
     full_at: Mutex<Option<Instant>>,
+    /// Where large bodies of reports lie.
+    bodies: OnceLock<Blobs>,
+}
+
+impl Memory {
+    /// A write found no room on the disk.
+    fn note_full(&self) {
+        *self.full_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
 }
 
 impl Store {
@@ -231,16 +246,28 @@ impl Store {
         (room - self.writes.capacity(), room)
     }
 
-    /// Runs `work` on one consistent view of what is committed. It may run more than once.
+    /// Runs `work` on one consistent view of what is committed. It may run more than once;
+    /// where it comes upon a blob, it runs anew once that is at hand.
     pub(crate) async fn read<T, F>(&self, action: &'static str, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: Fn(&View<'_>) -> Result<T, StoreError> + Send + 'static,
+        F: Fn(&View<'_>) -> Result<T, StoreError> + Send + Sync + 'static,
     {
-        let begun = Stopwatch::start();
-        let read = self.readers.read(action, work).await;
-        begun.stop(&self.metrics.reads);
-        read
+        let (work, mut fetched) = (Arc::new(work), Fetched::new());
+        loop {
+            let begun = Stopwatch::start();
+            let (working, at_hand) = (Arc::clone(&work), Arc::new(fetched));
+            let lent = Arc::clone(&at_hand);
+            let read = self.readers.read(action, move |view| working(&View(view.0, &lent))).await;
+            begun.stop(&self.metrics.reads);
+            let body = match read {
+                Err(StoreError::InBlob(body)) => body,
+                read => return read,
+            };
+            // Whoever read has let go of it.
+            fetched = Arc::into_inner(at_hand).ok_or(StoreError::Stopped { action })?;
+            self.fetch(body, &mut fetched).await?;
+        }
     }
 }
 
@@ -264,7 +291,7 @@ pub(crate) fn read_only<T: Send>(
 }
 
 /// What is committed, as it stood at one time.
-pub(crate) struct View<'a>(&'a Connection);
+pub(crate) struct View<'a>(&'a Connection, &'a Fetched);
 
 /// A transaction that writes. It reads like a [`View`], its own writes included.
 pub(crate) struct Tx<'a>(View<'a>);
@@ -301,5 +328,5 @@ fn view<T>(
     action: &'static str,
     work: impl FnOnce(&View<'_>) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
-    connection.transact(Purpose::Read, || work(&View(connection)), to(action))
+    connection.transact(Purpose::Read, || work(&View(connection, &NOTHING_FETCHED)), to(action))
 }

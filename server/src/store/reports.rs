@@ -1,14 +1,14 @@
 //! Reports: every one that was acknowledged, with its bytes.
 
-use super::sql::{Row, SqlError, SqlResult, params};
+use super::sql::{Row, SqlResult, params};
 use congruent_protocol::decision::Verdict;
 use congruent_protocol::digest::Digest;
 use congruent_protocol::report::{Report, Sealed, SetChange};
 use congruent_protocol::verification::{ManifestId, State, SweepMode};
 use jiff::Timestamp;
 
-use super::columns::{Json, Micros, Packed, PackedBytes, Word};
-use super::error::to;
+use super::bodies::Body;
+use super::columns::{Json, Micros, Word};
 use super::{StoreError, Tx, View};
 
 /// A report to be stored.
@@ -179,14 +179,6 @@ impl View<'_> {
             _ => self.finding_set(&change.digest)?.ok_or(StoreError::NoSet(change.digest)),
         })
     }
-
-    /// A report as it was sent.
-    pub(crate) fn sealed_report(&self, id: i64) -> Result<Vec<u8>, StoreError> {
-        let action = "read a report's body";
-        let sql = "SELECT body FROM report_bodies WHERE report_id = ?1";
-        let body = self.row(action, sql, params![id], |row| row.get::<_, Packed<Vec<u8>>>(0))?;
-        Ok(body.ok_or_else(|| to(action)(SqlError::NoRow))?.0)
-    }
 }
 
 fn select(condition: &str) -> String {
@@ -195,7 +187,7 @@ fn select(condition: &str) -> String {
 
 impl Tx<'_> {
     /// Stores a report and its bytes; gives its id. A late one is not judged.
-    pub(crate) fn insert_report(&self, report: &NewReport, body: &PackedBytes) -> Result<i64, StoreError> {
+    pub(crate) fn insert_report(&self, report: &NewReport, body: &Body) -> Result<i64, StoreError> {
         let action = "store a report";
         let sql = "INSERT INTO reports (node, chain, sequence, digest, boot, chain_id, agent_version, reported_at, \
              received_at, state, note, late, sweep, conditional, manifest, manifest_root, observed_root, \
@@ -226,8 +218,7 @@ impl Tx<'_> {
             report.swept.map(|(_, ended)| Micros(ended)),
         ];
         let id = self.insert(action, sql, values)?;
-        let sql = "INSERT INTO report_bodies (report_id, body) VALUES (?1, ?2)";
-        self.execute(action, sql, params![id, body])?;
+        self.insert_body(id, body)?;
         Ok(id)
     }
 

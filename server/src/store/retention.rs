@@ -238,6 +238,13 @@ impl Tx<'_> {
             );
             self.execute(action, &sql, values)?;
         }
+        if shelf.kind == RecordKind::Reports {
+            let sql = format!(
+                "UPDATE report_blobs SET report_id = NULL, at = 0 WHERE report_id IN \
+                 (SELECT this.id FROM {table} AS this WHERE {condition})"
+            );
+            self.execute(action, &sql, values)?;
+        }
         let delete = format!("DELETE FROM {table} AS this WHERE {condition}");
         let removed = if shelf.kind == RecordKind::Reports {
             let sets = self.rows(action, &format!("{delete} RETURNING findings_digest"), values, |row| {

@@ -35,6 +35,7 @@ pub(super) const TABLES: &[Table] = &[
          findings_digest verdict judged",
     ),
     table("report_bodies", &[Key::Number("report_id")], "report_id body"),
+    table("report_blobs", NAME, "name report_id at"),
     counted(
         "decisions",
         "id node group_name at report_id state decision error policy_digest engine input_digest input",

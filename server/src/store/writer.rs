@@ -8,8 +8,8 @@
 //! whether it was committed.
 
 use std::fs::File;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
@@ -17,6 +17,7 @@ use tracing::{error, info, warn};
 
 use crate::metrics::{self, Stopwatch};
 
+use super::bodies::NOTHING_FETCHED;
 use super::error::to;
 use super::shared::generation;
 use super::sql::{Condition, Connection, Next, Purpose, SqlResult, params};
@@ -207,8 +208,7 @@ impl Writer {
             }
             condition => {
                 if error.is_full() {
-                    let full_at = self.memory.full_at.lock();
-                    *full_at.unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+                    self.memory.note_full();
                 }
                 let message = error.to_string();
                 let mut errors = std::iter::once(error);
@@ -262,7 +262,7 @@ impl Writer {
         let mut at_commit = false;
         let is_shared = self.database.is_shared() && self.memory.sharing.get().is_some();
         let work = || {
-            let tx = Tx(View(&self.connection));
+            let tx = Tx(View(&self.connection, &NOTHING_FETCHED));
             let known = self.memory.known.load(Ordering::Acquire);
             schema::check_still_ours(&self.connection, &self.database)?;
             if is_shared && generation(&tx)? != known {

@@ -43,10 +43,10 @@ async fn what_was_judged_under_an_older_version_is_judged_again() {
     let case = bench
         .judge
         .store
-        .read("read", |view| Case::of_next_reports(view, &Fresh::default()))
+        .read("read", |view| NextReports::read(view, &Fresh::default()))
         .await
         .unwrap()
-        .0
+        .cases
         .remove(0);
     let older = bench.judge.config.groups.get("fleet").unwrap();
     let judgement = Judgement::reach(case, &older, &bench.judge.policy, SignedDuration::ZERO);

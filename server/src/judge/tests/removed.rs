@@ -8,8 +8,8 @@ use congruent_protocol::report::findings_digest;
 use super::*;
 use crate::config::Retention;
 use crate::retention::Remover;
-use crate::store::{NewReport, PackedBytes, RecordKind, RemovalRow, View};
-use crate::testing::{enrolment, time};
+use crate::store::{Body, NamedBody, NewReport, PackedBytes, RecordKind, RemovalRow, View};
+use crate::testing::{enrolment, large, time};
 
 const TABLES: [&str; 12] = [
     "reports",
@@ -205,7 +205,7 @@ async fn many_rows_go_some_at_a_time() {
     let filling = bench.judge.store.write("fill", move |tx| {
         for sequence in 2..=REPORTS {
             let report = NewReport { sequence, late: true, ..like.clone() };
-            tx.insert_report(&report, &PackedBytes::of(b"body").unwrap())?;
+            tx.insert_report(&report, &Body::Row(PackedBytes::of(b"body").unwrap()))?;
         }
         Ok(())
     });
@@ -218,4 +218,63 @@ async fn many_rows_go_some_at_a_time() {
     let rows = bench.rows().await;
     // The node's newest, and the newest of all.
     assert_eq!((rows["reports"], rows["report_bodies"]), (2, 2), "{rows:?}");
+}
+
+#[tokio::test]
+async fn blobs_go_with_their_reports_and_what_no_report_took_goes_after_a_day() {
+    let bench = Bench::new("report-only").await;
+    let folder = bench.fixture.path("manifests");
+    let files = || std::fs::read_dir(&folder).unwrap().count();
+    for sequence in 1..=4 {
+        bench.store_only(&large("web-1", sequence)).await;
+    }
+    bench.judge.judge_reports().await.unwrap();
+    // One that was put, whose transaction never came.
+    let orphan = PackedBytes::received(vec![7; crate::store::MAX_ROW_BYTES + 1]);
+    let Body::Blob(orphan) = bench.judge.store.place(orphan, (bench.clock.clock())()).await.unwrap() else {
+        panic!("it went into a row")
+    };
+    assert_eq!(files(), 5);
+    bench.remove(Retention::default()).await;
+    assert_eq!(files(), 5);
+    bench.clock.set("2026-03-03T00:00:00Z");
+    bench.remove(Retention::default()).await;
+    assert!(!folder.join(orphan.to_string()).exists());
+    assert_eq!(files(), 4);
+    // Reports go, and their blobs in the same look; what nodes stand on stays.
+    bench.clock.set("2036-03-01T00:00:00Z");
+    bench.remove(days(30)).await;
+    let kept = bench.numbers().await;
+    assert!(kept.len() < 4 && kept.contains(&4), "{kept:?}");
+    assert_eq!(files(), kept.len());
+    let named = bench.judge.store.read("read", NamedBody::all).await.unwrap();
+    assert!(
+        named.len() == kept.len() && named.iter().all(|body| folder.join(body.blob.to_string()).exists())
+    );
+    assert_eq!(
+        bench.judge.store.read("count", |view| view.count("report_blobs")).await.unwrap(),
+        kept.len() as u64
+    );
+}
+
+#[tokio::test]
+async fn a_blob_that_could_not_be_removed_goes_with_the_next_look() {
+    let bench = Bench::new("report-only").await;
+    let folder = bench.fixture.path("manifests");
+    let bytes = PackedBytes::received(vec![7; crate::store::MAX_ROW_BYTES + 1]);
+    let Body::Blob(name) = bench.judge.store.place(bytes, (bench.clock.clock())()).await.unwrap() else {
+        panic!("it went into a row")
+    };
+    let later = time("2026-03-03T00:00:00Z");
+    // A folder of that name is not removed as a file.
+    let (blob, aside) = (folder.join(name.to_string()), folder.join("aside"));
+    std::fs::rename(&blob, &aside).unwrap();
+    std::fs::create_dir(&blob).unwrap();
+    bench.judge.store.remove_unnamed(later).await.unwrap_err();
+    assert_eq!(bench.judge.store.read("count", |view| view.count("report_blobs")).await.unwrap(), 1);
+    std::fs::remove_dir(&blob).unwrap();
+    std::fs::rename(&aside, &blob).unwrap();
+    assert_eq!(bench.judge.store.remove_unnamed(later).await.unwrap(), 1);
+    assert_eq!(bench.judge.store.read("count", |view| view.count("report_blobs")).await.unwrap(), 0);
+    assert!(!blob.exists());
 }

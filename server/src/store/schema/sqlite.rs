@@ -7,7 +7,7 @@ use crate::store::error::to;
 use crate::store::sql::SqlError;
 use crate::store::{Database, StoreError};
 
-pub(super) const MIGRATIONS: [Migration; 8] = [
+pub(super) const MIGRATIONS: [Migration; 9] = [
     (1, include_str!("../migrations/sqlite/0001_initial.sql")),
     (2, include_str!("../migrations/sqlite/0002_identity.sql")),
     (3, include_str!("../migrations/sqlite/0003_operators.sql")),
@@ -16,6 +16,7 @@ pub(super) const MIGRATIONS: [Migration; 8] = [
     (6, include_str!("../migrations/sqlite/0006_node_list.sql")),
     (7, include_str!("../migrations/sqlite/0007_shared.sql")),
     (8, include_str!("../migrations/sqlite/0008_retention.sql")),
+    (9, include_str!("../migrations/sqlite/0009_report_blobs.sql")),
 ];
 
 /// Marks a database as ours: "Cong".
