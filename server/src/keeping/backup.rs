@@ -1,16 +1,15 @@
 //! Making a backup: beside its name, whole and checked, and then by its name.
 
 use std::fs::{self, File};
-use std::io::Read;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::Path;
 
 use jiff::Timestamp;
 
 use super::progress::Meter;
-use super::record::{DATABASE, KeepingError, MANIFESTS, Piece, RECORD, RECORD_SCHEMA, Record, at};
+use super::record::{DATABASE, KeepingError, MANIFESTS, Piece, RECORD, RECORD_SCHEMA, REPORTS, Record, at};
 use crate::blobs::{BlobError, BlobName, BlobSettings, Blobs, MAX_BLOB_BYTES};
-use crate::store::{self, Database, Source};
+use crate::store::{self, Database, NamedBody, Source};
 
 /// How much of a blob is read at once.
 const CHUNK_BYTES: usize = 1 << 16;
@@ -58,31 +57,43 @@ pub(super) fn make(
     Ok(record)
 }
 
-/// Copies the manifests that the saved database names; tells which were not there.
+/// The blobs that a database names, each with its folder in a backup.
+pub(super) fn named(database: &Database) -> Result<Vec<(&'static str, BlobName)>, KeepingError> {
+    let named = store::read_only(database, "read which blobs are named", |view| {
+        let manifests = view.manifests(usize::MAX >> 1)?.into_iter();
+        let manifests = manifests.map(|row| (MANIFESTS, BlobName::manifest(row.digest)));
+        let reports = NamedBody::all(view)?.into_iter().map(|body| (REPORTS, body.blob));
+        Ok(manifests.chain(reports).collect())
+    });
+    Ok(named?)
+}
+
+/// Copies the blobs that the saved database names; tells which were not there.
 fn save_blobs(
     saved: &Database,
     settings: &BlobSettings,
     folder: &Path,
 ) -> Result<(Vec<Piece>, Vec<String>), KeepingError> {
-    let rows = store::read_only(saved, "read the manifests", |view| view.manifests(usize::MAX >> 1))?;
-    let (mut pieces, mut missing) = (Vec::new(), Vec::new());
+    let (named, mut pieces, mut missing) = (named(saved)?, Vec::new(), Vec::new());
+    if named.is_empty() {
+        return Ok((pieces, missing));
+    }
     let runtime = tokio::runtime::Runtime::new().map_err(KeepingError::Runtime)?;
     runtime.block_on(async {
-        if rows.is_empty() {
-            return Ok(());
-        }
-        let (from, to) =
-            (Blobs::open(settings)?, Blobs::open(&BlobSettings::Directory(folder.join(MANIFESTS)))?);
-        for name in rows.iter().map(|row| BlobName::manifest(row.digest)) {
-            match from.get(name).await {
-                Ok(file) => put(&to, name, &file).await?,
-                Err(BlobError::Missing { .. } | BlobError::Damaged { .. }) => {
-                    missing.push(name.to_string());
-                    continue;
+        let from = Blobs::open(settings)?;
+        for within in [MANIFESTS, REPORTS] {
+            let to = Blobs::open(&BlobSettings::Directory(folder.join(within)))?;
+            for (_, name) in named.iter().filter(|(folder, _)| *folder == within) {
+                match from.get(*name).await {
+                    Ok(file) => put(&to, *name, &file).await?,
+                    Err(error) if error.is_lost() => {
+                        missing.push(name.to_string());
+                        continue;
+                    }
+                    Err(error) => return Err(error.into()),
                 }
-                Err(error) => return Err(error.into()),
+                pieces.push(Piece::of(folder, &format!("{within}/{name}"))?);
             }
-            pieces.push(Piece::of(folder, &format!("{MANIFESTS}/{name}"))?);
         }
         Ok::<_, KeepingError>(())
     })?;
@@ -90,16 +101,18 @@ fn save_blobs(
 }
 
 /// Keeps what a file holds as the blob of this name, which it must be.
-pub(super) async fn put(to: &Blobs, name: BlobName, mut file: &File) -> Result<(), KeepingError> {
+pub(super) async fn put(to: &Blobs, name: BlobName, file: &File) -> Result<(), KeepingError> {
     let local = |source| KeepingError::Files { path: name.to_string().into(), source };
     let mut arrival = to.arrive(MAX_BLOB_BYTES)?;
-    let mut chunk = vec![0; CHUNK_BYTES];
+    let (mut chunk, mut position) = (vec![0; CHUNK_BYTES], 0);
     loop {
-        let read = file.read(&mut chunk).map_err(local)?;
+        // What has just arrived from a bucket stands at its end.
+        let read = file.read_at(&mut chunk, position).map_err(local)?;
         if read == 0 {
             break;
         }
         arrival.take(&chunk[..read])?;
+        position += read as u64;
     }
     let arrived = arrival.finish();
     if arrived.digest != *name.digest() {

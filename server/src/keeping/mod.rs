@@ -2,6 +2,7 @@
 //! database to another. None of it runs in a collector; each is a command of its own.
 
 mod backup;
+mod carry;
 mod progress;
 mod record;
 mod restore;
@@ -17,12 +18,13 @@ use crate::cli::say;
 use crate::config::Config;
 use crate::store::{self, Source, TableProof};
 use crate::{clock, serve};
+use carry::{Carried, carry};
 use progress::Meter;
 
 /// Makes a backup, also while the collector runs.
 ///
 /// It is a folder with the database as it stood at one time, as a file of SQLite whatever
-/// the database is, the imported manifests, and a record of the digests of all of it. The
+/// the database is, the imported manifests and large reports, and a record of the digests of all of it. The
 /// copy is checked before the folder has its name.
 ///
 /// What it does NOT have, and what you keep elsewhere: the configuration, the authority's
@@ -78,7 +80,9 @@ enum StoreCommand {
 /// The collector must be stopped: a file of SQLite that is in use is refused. The other
 /// database must be empty, and no collector uses it until all is there. Afterwards every
 /// row of every table is read on both sides; what is printed is each table's
-/// number of rows and the digest over them. Imported manifests are files, and stay where they are.
+/// number of rows and the digest over them. Imported manifests and large reports are files, or
+/// objects in a bucket: those that the place named by --to does not have are copied there;
+/// with --to-database they stay where they are.
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("target").required(true).args(["to", "to_database"]))]
 #[command(after_help = "\
@@ -125,30 +129,42 @@ pub(crate) fn restore(args: &RestoreArgs) -> anyhow::Result<()> {
     let record = restore::from(&args.input, &database, &blobs, clock::system()(), &mut meter)?;
     meter.done();
     let rows: u64 = record.tables.iter().map(|table| table.rows).sum();
+    let missing: String =
+        record.missing.iter().map(|name| format!("\nmissing, as it was in the backup: {name}")).collect();
     say(&format!(
-        "restored {rows} rows and {} manifests, as of {}, to {database}\nwhat was revoked since then stands again: \
-         revoke it again",
-        record.blobs.len(),
+        "restored {rows} rows, {}, as of {}, to {database}\nwhat was revoked since then stands again: \
+         revoke it again{missing}",
+        record.told_blobs(),
         record.made_at
     ))
 }
 
 pub(crate) fn store(args: &StoreArgs) -> anyhow::Result<()> {
+    serve::install_crypto();
     let StoreCommand::Copy(args) = &args.command;
-    let from = Config::database_of(&args.from)?;
-    let to = match (&args.to, &args.to_database) {
-        (Some(config), _) => Config::database_of(config)?,
+    let (from, blobs) = Config::places_of(&args.from)?;
+    let (to, to_blobs) = match (&args.to, &args.to_database) {
+        (Some(config), _) => {
+            let (database, blobs) = Config::places_of(config)?;
+            (database, Some(blobs))
+        }
         (None, Some(stated)) => {
-            Config::database_at(stated, args.password_file.as_deref(), args.database_ca.as_deref())?
+            let (password, authority) = (args.password_file.as_deref(), args.database_ca.as_deref());
+            (Config::database_at(stated, password, authority)?, None)
         }
         (None, None) => anyhow::bail!("give --to or --to-database"),
     };
     let source = Source::alone(&from)?;
+    // Before the other database may be used.
+    let carried = to_blobs.map(|to| carry(&from, &blobs, &to)).transpose()?;
     let mut meter = Meter::new();
     let proofs = store::copy(&source, &to, args.replace_unfinished, &mut |progress| meter.tell(progress))
         .with_context(|| format!("cannot copy {from} to {to}"))?;
     meter.done();
     say(&table_of(&proofs))?;
+    if let Some(carried) = carried.filter(|carried| *carried != Carried::default()) {
+        say(&carried.told())?;
+    }
     say(&format!("{to} holds all that {from} holds"))
 }
 

@@ -14,6 +14,7 @@ pub(super) const RECORD_SCHEMA: u32 = 1;
 pub(super) const RECORD: &str = "backup.json";
 pub(super) const DATABASE: &str = "congruent.db";
 pub(super) const MANIFESTS: &str = "manifests";
+pub(super) const REPORTS: &str = "reports";
 /// A record has some KiB; one of this size is not ours.
 const MAX_RECORD_BYTES: u64 = 64 << 20;
 
@@ -30,7 +31,7 @@ pub(super) struct Record {
     pub(super) database: Piece,
     pub(super) tables: Vec<TableRecord>,
     pub(super) blobs: Vec<Piece>,
-    /// Manifests that are on record, and whose files were not there.
+    /// Manifests and bodies of reports that are on record, and whose blobs were not there.
     pub(super) missing: Vec<String>,
 }
 
@@ -90,7 +91,7 @@ pub(crate) enum KeepingError {
     Copy(#[from] CopyError),
     #[error("cannot use the database")]
     Store(#[from] StoreError),
-    #[error("cannot use the place where manifests are kept")]
+    #[error("cannot use the place where manifests and large reports are kept")]
     Blobs(#[from] crate::blobs::BlobError),
     #[error("cannot start the runtime")]
     Runtime(#[source] io::Error),
@@ -116,15 +117,22 @@ impl Record {
         Ok(record)
     }
 
+    /// How many blobs it has.
+    pub(super) fn told_blobs(&self) -> String {
+        let is_report = |piece: &&Piece| piece.file.starts_with(REPORTS);
+        let reports = self.blobs.iter().filter(is_report).count();
+        format!("{} manifests and {reports} large reports", self.blobs.len() - reports)
+    }
+
     /// What the operator is told.
     pub(super) fn told(&self, folder: &Path) -> String {
         let rows: u64 = self.tables.iter().map(|table| table.rows).sum();
         let mut told = format!(
-            "{}: {rows} rows in {} tables, {} manifests, as of {}\nkeep the configuration, the authority's key and \
+            "{}: {rows} rows in {} tables, {}, as of {}\nkeep the configuration, the authority's key and \
              the secrets elsewhere: they are not in it",
             folder.display(),
             self.tables.len(),
-            self.blobs.len(),
+            self.told_blobs(),
             self.made_at
         );
         for missing in &self.missing {

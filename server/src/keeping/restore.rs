@@ -10,7 +10,7 @@ use tempfile::TempPath;
 
 use super::backup::put;
 use super::progress::Meter;
-use super::record::{KeepingError, MANIFESTS, Record, at};
+use super::record::{KeepingError, MANIFESTS, REPORTS, Record, at};
 use crate::blobs::{BlobName, BlobSettings, Blobs};
 use crate::store::{self, Database, Progress, Source};
 
@@ -84,8 +84,8 @@ fn restore_blobs(record: &Record, folder: &Path, settings: &BlobSettings) -> Res
         let to = Blobs::open(settings)?;
         for piece in &record.blobs {
             let path = folder.join(&piece.file);
-            let name = piece.file.strip_prefix(MANIFESTS).and_then(|name| name.strip_prefix('/'));
-            let Some(name) = name.and_then(BlobName::parse) else {
+            let name = piece.file.split_once('/').filter(|(within, _)| [MANIFESTS, REPORTS].contains(within));
+            let Some(name) = name.and_then(|(_, name)| BlobName::parse(name)) else {
                 return Err(KeepingError::Damaged { path, what: "has no blob's name" });
             };
             put(&to, name, &File::open(&path).map_err(at(&path))?).await?;

@@ -3,11 +3,15 @@ use std::path::{Path, PathBuf};
 
 use super::progress::Meter;
 use super::record::{KeepingError, Record};
-use super::{backup, restore};
+use super::{
+    backup,
+    carry::{Carried, carry},
+    restore,
+};
 use crate::blobs::{BlobName, BlobSettings, Blobs};
 use crate::ingest::chain_of;
-use crate::store::{Database, Source, Store, read_only};
-use crate::testing::{manifest, postgres, time};
+use crate::store::{Database, MAX_ROW_BYTES, NamedBody, PackedBytes, Source, Store, read_only};
+use crate::testing::{manifest, new_report, postgres, time, wait_for};
 use congruent_protocol::digest::Algorithm;
 use congruent_protocol::key::SecretKey;
 
@@ -61,6 +65,24 @@ impl Kept {
         name
     }
 
+    /// A large report as its blob; gives its name.
+    fn fill_report(&self) -> BlobName {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let store = wait_for("the lock", || async { Store::open(&self.database).ok() }).await;
+            store.keep_bodies_in(Blobs::open(&self.blobs).unwrap());
+            let packed = PackedBytes::received(vec![7; MAX_ROW_BYTES + 1]);
+            let body = store.place(packed, time(NOW)).await.unwrap();
+            let storing = store.write("store", move |tx| tx.insert_report(&new_report("web-1"), &body));
+            storing.await.unwrap();
+            store.read("read", NamedBody::all).await.unwrap().remove(0).blob
+        })
+    }
+
+    fn blob(&self, name: &BlobName) -> PathBuf {
+        self.path(&format!("manifests/{name}"))
+    }
+
     fn backup(&self, to: &Path) -> Result<Record, KeepingError> {
         backup::make(&self.database, &self.blobs, to, time(NOW), &mut Meter::new())
     }
@@ -109,8 +131,7 @@ fn a_backup_is_made_beside_a_store_that_is_written_to_and_is_of_one_time() {
     kept.fill();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     // The lock of the store that filled it goes a moment later.
-    let store =
-        runtime.block_on(crate::testing::wait_for("the lock", || async { Store::open(&kept.database).ok() }));
+    let store = runtime.block_on(wait_for("the lock", || async { Store::open(&kept.database).ok() }));
     let (stop, writer) = (std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false)), store.clone());
     let (begun, beginning) = std::sync::mpsc::channel();
     let stopped = stop.clone();
@@ -194,6 +215,60 @@ fn a_restoration_that_was_cut_off_is_begun_anew() {
         proofs.into_iter().filter(|proof| proof.table != "audit").collect::<Vec<_>>()
     };
     assert_eq!(digests(&kept.database), digests(&to.database));
+}
+
+#[test]
+fn large_reports_are_in_a_backup_and_come_back() {
+    let kept = Kept::new(None);
+    kept.fill();
+    let name = kept.fill_report();
+    let made = kept.backup(&kept.path("backup")).unwrap();
+    assert!(made.told(Path::new("there")).contains("1 manifests and 1 large reports"));
+    let good = fs::read(kept.blob(&name)).unwrap();
+    for to in [Kept::new(None), Kept::new(Some(postgres()))] {
+        let restored = to.restore(&kept.path("backup")).unwrap();
+        assert_eq!((restored.blobs.len(), restored.missing.len()), (2, 0));
+        assert!(fs::read(to.blob(&name)).unwrap() == good);
+        let named = read_only(&to.database, "read", NamedBody::all).unwrap();
+        assert_eq!((named[0].blob, named.len()), (name, 1));
+    }
+    // What is damaged in the backup is refused, and nothing is written.
+    let piece = kept.path(&format!("backup/reports/{name}"));
+    fs::write(&piece, flipped(&piece)).unwrap();
+    let to = Kept::new(None);
+    let error = chain_of(&to.restore(&kept.path("backup")).unwrap_err());
+    assert!(error.contains("is not what it was") && error.contains(&name.to_string()), "{error}");
+    assert_eq!(fs::read_dir(to.dir.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_large_report_that_is_lost_is_named_by_the_backup_and_by_what_is_restored_of_it() {
+    let kept = Kept::new(None);
+    let manifest = kept.fill();
+    let name = kept.fill_report();
+    fs::write(kept.blob(&name), "altered").unwrap();
+    let made = kept.backup(&kept.path("backup")).unwrap();
+    assert_eq!(made.missing, [name.to_string()]);
+    let to = Kept::new(None);
+    assert_eq!(to.restore(&kept.path("backup")).unwrap().missing, [name.to_string()]);
+    assert!(to.blob(&manifest).exists() && !to.blob(&name).exists());
+}
+
+#[test]
+fn what_a_copied_database_names_is_carried_to_its_place() {
+    let kept = Kept::new(None);
+    let names = [kept.fill(), kept.fill_report()];
+    let to = Kept::new(None);
+    let carry = |from: &Kept| carry(&kept.database, &from.blobs, &to.blobs).unwrap();
+    assert_eq!(carry(&kept), Carried { count: 2, missing: vec![] });
+    for name in &names {
+        assert!(fs::read(to.blob(name)).unwrap() == fs::read(kept.blob(name)).unwrap());
+    }
+    // Again, and to where it is already, nothing is copied.
+    assert_eq!(carry(&kept), Carried::default());
+    fs::remove_file(to.blob(&names[1])).unwrap();
+    assert_eq!(carry(&Kept::new(None)), Carried { count: 0, missing: vec![names[1].to_string()] });
+    assert_eq!(carry(&kept), Carried { count: 1, missing: vec![] });
 }
 
 fn flipped(path: &Path) -> Vec<u8> {
