@@ -29,6 +29,8 @@ mod filesystems;
 #[cfg(test)]
 mod fleet;
 #[cfg(test)]
+mod images;
+#[cfg(test)]
 mod interchange;
 #[cfg(test)]
 mod killed;

@@ -23,6 +23,8 @@ pub mod peer;
 pub mod program;
 pub mod proxy;
 pub mod receiver;
+pub mod registry;
+pub mod registry_front;
 pub mod s3;
 pub mod sandbox;
 pub mod scene;
