@@ -50,6 +50,9 @@ pub(crate) struct Expected<I> {
     /// Whether nothing lies below it: then there is nothing to take away, and some
     /// runtimes do not keep the marks.
     pub(crate) is_lowest: bool,
+    /// The mode that the runtime gives to the top directory of every layer, where that is
+    /// not the archive's.
+    pub(crate) top_mode: Option<u16>,
 }
 
 /// Sweeps the directory of a layer and compares it with what is expected. `reading` says
@@ -68,6 +71,7 @@ where
     let mut check = Check {
         expected: expected.entries.peekable(),
         is_lowest: expected.is_lowest,
+        top_mode: expected.top_mode,
         hasher: LayerHasher::new(looking.algorithm),
         findings,
         coverage: empty_coverage(expected.count, clock()),
@@ -85,6 +89,7 @@ where
 struct Check<I: Iterator> {
     expected: Peekable<I>,
     is_lowest: bool,
+    top_mode: Option<u16>,
     hasher: LayerHasher,
     findings: FindingsWriter,
     coverage: Coverage,
@@ -131,6 +136,9 @@ impl<I: Iterator<Item = Result<LayerEntry, EntriesError>>> Check<I> {
     ) -> Result<(), CheckError> {
         let finding = match (expected, &mut observed) {
             (LayerNode::Entry(expected), LayerNode::Entry(observed)) => {
+                if path.is_root() && self.top_mode == Some(observed.mode) {
+                    observed.mode = expected.mode;
+                }
                 let finding = Finding::compare(path, Terms::immutable(), expected, observed);
                 fill_content(observed, expected);
                 finding

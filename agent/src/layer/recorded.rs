@@ -49,6 +49,7 @@ pub(crate) struct Recorded<'a> {
     pub(crate) diff_id: Digest,
     pub(crate) lower: &'a MergedTree,
     pub(crate) is_lowest: bool,
+    pub(crate) top_mode: Option<u16>,
 }
 
 /// Sweeps the directory of a layer. Gives also what its archive lists.
@@ -73,7 +74,8 @@ pub(crate) fn check_recorded(
 
     let entries = layer.entries.iter().map(|listed| Ok(without_content(listed)));
     let count = layer.entries.len() as u64;
-    let expected = Expected { entries, count, is_lowest: recorded.is_lowest };
+    let Recorded { is_lowest, top_mode, .. } = recorded;
+    let expected = Expected { entries, count, is_lowest, top_mode };
     let mut checked = check(root, expected, &unread(), looking, findings(), clock)?;
     if found != recorded.diff_id {
         let mut all = checked.findings.load().map_err(RecordedError::Findings)?;

@@ -25,6 +25,9 @@ use super::on_disk::{self, Looking, OnDisk};
 use crate::findings::{Findings, FindingsWriter};
 use crate::sweep::{Problem, ProblemKind, Root, empty_coverage};
 
+/// Where a link to the container's own list of mounts is, and where it points.
+const MTAB: (&[u8], &[u8]) = (b"/etc/mtab", b"/proc/mounts");
+
 /// What a writable layer came to.
 pub(crate) struct CheckedWritable {
     /// The root of the merged tree; the baked one exactly when there is no finding and
@@ -61,12 +64,20 @@ pub(crate) struct Image<'a, I> {
     pub(crate) entries: I,
 }
 
-/// Sweeps the directory of a writable layer. `mounted` are the places in the container
-/// over which something is mounted.
+/// What the runtime did to the container before anything in it ran.
+pub(crate) struct Made<'a> {
+    /// The places over which it mounted something.
+    pub(crate) mounted: &'a [TreePath],
+    /// The mode that it gives to the top directory of every writable layer, where that
+    /// is not the image's.
+    pub(crate) top_mode: Option<u16>,
+}
+
+/// Sweeps the directory of a writable layer.
 pub(crate) fn check<I>(
     root: &Root,
     image: Image<'_, I>,
-    mounted: &[TreePath],
+    made: Made<'_>,
     looking: Looking<'_>,
     findings: FindingsWriter,
     clock: fn() -> Timestamp,
@@ -79,7 +90,7 @@ where
     let mut check = Check {
         contract,
         baked: image.entries.peekable(),
-        mounted,
+        made,
         hasher: TreeHasher::new(predicate.root.algorithm()),
         findings,
         changes: Changes::default(),
@@ -105,7 +116,7 @@ struct Cover {
 struct Check<'a, I: Iterator> {
     contract: &'a Contract,
     baked: Peekable<I>,
-    mounted: &'a [TreePath],
+    made: Made<'a>,
     hasher: TreeHasher,
     findings: FindingsWriter,
     changes: Changes,
@@ -135,6 +146,11 @@ impl<I: Iterator<Item = Result<ListedEntry, EntriesError>>> Check<'_, I> {
                 if is_metadata_only && !take_content_from(&mut entry, below) {
                     let reason = "its content lies in a layer that does not have it".to_owned();
                     self.note_gap(&path, Problem { kind: ProblemKind::Unreadable, reason });
+                }
+                if let (true, Some(baked)) =
+                    (path.is_root() && self.made.top_mode == Some(entry.mode), &baked)
+                {
+                    entry.mode = baked.mode;
                 }
                 if baked.is_none() && self.is_stub(&path, &entry) {
                     self.changes.stubs += 1;
@@ -205,11 +221,17 @@ impl<I: Iterator<Item = Result<ListedEntry, EntriesError>>> Check<'_, I> {
     }
 
     /// Runtimes make what they mount over. It is theirs as long as it is empty and the
-    /// mount lies over it.
+    /// mount lies over it. Podman makes one link, into a mount.
     fn is_stub(&self, path: &TreePath, entry: &Entry) -> bool {
+        let mounted = self.made.mounted;
         match &entry.node {
-            Node::File { size: 0, .. } => self.mounted.contains(path),
-            Node::Directory => self.mounted.iter().any(|mounted| mounted.starts_with(path)),
+            Node::File { size: 0, .. } => mounted.contains(path),
+            Node::Directory => mounted.iter().any(|mounted| mounted.starts_with(path)),
+            Node::Symlink { target } => {
+                path.as_bytes() == MTAB.0
+                    && target == MTAB.1
+                    && mounted.iter().any(|mounted| mounted.as_bytes() == b"/proc")
+            }
             _ => false,
         }
     }

@@ -39,7 +39,7 @@ pub(super) fn ext4_holding(tree: &Path, sandbox: &Sandbox) -> Result<PathBuf> {
 }
 
 /// Makes a tree with one of each kind and attribute.
-pub(super) fn make_tree(root: &Path) -> Result<()> {
+pub(crate) fn make_tree(root: &Path) -> Result<()> {
     tree::small(root)?;
     fs::write(root.join("usr/bin/large"), large())?;
     for name in ["labelled", "guarded", "capable", "linked", "removed"] {

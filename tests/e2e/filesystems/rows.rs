@@ -11,9 +11,9 @@ use rustix::fs::{FallocateFlags, XattrFlags, fallocate, removexattr, setxattr};
 use crate::mutation::row::{Baked, Expected, Row, added, modified, nothing, removed, replaced, row};
 
 /// A file that has a second name.
-pub(super) const LINKED: &str = "/usr/share/linked";
+pub(crate) const LINKED: &str = "/usr/share/linked";
 
-pub(super) fn rows() -> Vec<Row> {
+pub(crate) fn rows() -> Vec<Row> {
     contents().into_iter().chain(names()).chain(attributes()).collect()
 }
 

@@ -13,7 +13,7 @@ use congruent_protocol::verification::State;
 use serde::Serialize;
 
 use super::{Part, PartGap, Verifier, ids};
-use crate::container::{Container, LayerOnDisk};
+use crate::container::{Container, LayerOnDisk, Runtime};
 use crate::findings::Findings;
 use crate::layer::{
     self, CheckError, CheckedLayer, Expected, IdMaps, Looking, MergedTree, Recorded, RecordedError,
@@ -174,11 +174,12 @@ fn check(
     is_lowest: bool,
 ) -> Result<(Method, Option<Digest>, CheckedLayer), LayerError> {
     let root = Root::open(Some(&layer.directory))?;
+    let top_mode = top_mode_of(container.runtime);
     let ids = ids::maps_for(&layer.directory, container).map_err(LayerError::Stat)?.ok_or(LayerError::Ids)?;
     if let Some((known, at)) = layer.diff_id.and_then(|diff_id| verifier.library.layer(diff_id)) {
         let baked = &known.manifest.predicate().layers[at];
         let entries = known.manifest.layer(at, &known.file)?;
-        let expected = Expected { entries, count: baked.entries.count, is_lowest };
+        let expected = Expected { entries, count: baked.entries.count, is_lowest, top_mode };
         let looking = looking(verifier, baked.root.algorithm(), &ids);
         let findings = verifier.findings();
         let checked = layer::check(&root, expected, &Contract::empty(), looking, findings, verifier.clock)?;
@@ -188,11 +189,20 @@ fn check(
         return Err(LayerError::NoMeans);
     };
     let recording = File::open(recording).map_err(LayerError::Recording)?;
-    let recorded = Recorded { recording, diff_id, lower: &MergedTree::default(), is_lowest };
+    let recorded = Recorded { recording, diff_id, lower: &MergedTree::default(), is_lowest, top_mode };
     let looking = looking(verifier, Algorithm::Blake3, &ids);
     let (checked, _) =
         layer::check_recorded(&root, recorded, looking, || verifier.findings(), verifier.clock)?;
     Ok((Method::DiffId, None, checked))
+}
+
+/// The mode of the top directory of every layer, where the runtime does not take the
+/// image's: containers/storage makes it so that nobody writes to it.
+pub(super) fn top_mode_of(runtime: Runtime) -> Option<u16> {
+    match runtime {
+        Runtime::Podman | Runtime::Crio => Some(0o555),
+        Runtime::Docker | Runtime::Containerd => None,
+    }
 }
 
 pub(super) fn looking<'a>(verifier: &'a Verifier<'_>, algorithm: Algorithm, ids: &'a IdMaps) -> Looking<'a> {

@@ -14,12 +14,12 @@ use congruent_protocol::path::TreePath;
 use congruent_protocol::verification::State;
 use walkdir::WalkDir;
 
-use super::lower::looking;
+use super::lower::{looking, top_mode_of};
 use super::{Known, Part, PartGap, Verifier, ids};
 use crate::container::Container;
 use crate::findings::{Findings, SpillError};
 use crate::layer::CheckError;
-use crate::layer::writable::{self, Changes, CheckedWritable, Image};
+use crate::layer::writable::{self, Changes, CheckedWritable, Image, Made};
 use crate::sweep::{Root, RootError};
 
 /// What Docker puts between image and container, to mount on.
@@ -116,7 +116,8 @@ fn look(
     let mounted: Vec<TreePath> = container.mounts.iter().filter_map(|mount| tree_path(&mount.path)).collect();
     let algorithm = known.manifest.predicate().root.algorithm();
     let looking = looking(verifier, algorithm, &ids);
-    let mut checked = writable::check(&root, image, &mounted, looking, verifier.findings(), verifier.clock)?;
+    let made = Made { mounted: &mounted, top_mode: top_mode_of(container.runtime) };
+    let mut checked = writable::check(&root, image, made, looking, verifier.findings(), verifier.clock)?;
     let foreign = container.init.as_deref().map_or(Ok(Vec::new()), of_init)?;
     if !foreign.is_empty() {
         let mut all = checked.findings.load().map_err(WritableError::Findings)?;

@@ -21,7 +21,7 @@ fn check_layer(is_lowest: bool, change: impl Fn(&Path)) -> Vec<String> {
     let root = Root::open(Some(directory.path())).unwrap();
     let layer = &manifest.predicate().layers[0];
     let entries = manifest.layer(0, Cursor::new(&bytes)).unwrap();
-    let expected = Expected { entries, count: layer.entries.count, is_lowest };
+    let expected = Expected { entries, count: layer.entries.count, is_lowest, top_mode: None };
     let findings = FindingsWriter::spilling_to(&std::env::temp_dir());
     let checked =
         check(&root, expected, &Contract::empty(), looking, findings, || Timestamp::UNIX_EPOCH).unwrap();

@@ -45,8 +45,13 @@ fn check_layer(diff_id: Digest, change: impl Fn(&Path)) -> Vec<String> {
     let (counters, ids) = (Counters::default(), IdMaps::default());
     let looking = Looking { algorithm: Algorithm::Blake3, means: &means, counters: &counters, ids: &ids };
     let root = Root::open(Some(directory.path())).unwrap();
-    let recorded =
-        Recorded { recording: recording(), diff_id, lower: &MergedTree::default(), is_lowest: true };
+    let recorded = Recorded {
+        recording: recording(),
+        diff_id,
+        lower: &MergedTree::default(),
+        is_lowest: true,
+        top_mode: None,
+    };
     let findings = || FindingsWriter::spilling_to(&std::env::temp_dir());
     let (checked, _) = check_recorded(&root, recorded, looking, findings, || Timestamp::UNIX_EPOCH).unwrap();
     let told = |finding: Finding| {

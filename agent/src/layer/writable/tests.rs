@@ -26,7 +26,8 @@ fn check_layer(mounted: &[&str], change: impl Fn(&Path)) -> (Vec<String>, Change
     let image = Image { manifest: &manifest, entries: manifest.entries(Cursor::new(&bytes)).unwrap() };
     let mounted: Vec<TreePath> = mounted.iter().map(|path| TreePath::new(*path).unwrap()).collect();
     let findings = FindingsWriter::spilling_to(&std::env::temp_dir());
-    let checked = check(&root, image, &mounted, looking, findings, || Timestamp::UNIX_EPOCH).unwrap();
+    let made = Made { mounted: &mounted, top_mode: Some(0o555) };
+    let checked = check(&root, image, made, looking, findings, || Timestamp::UNIX_EPOCH).unwrap();
     let told = |finding: Finding| {
         let fields: Vec<_> = finding.fields.iter().map(ToString::to_string).collect();
         format!("{} {} {}", finding.change.name(), finding.path, fields.join(",")).trim_end().to_owned()
@@ -171,6 +172,15 @@ fn stubs_are_excused_only_beneath_their_mounts() {
     assert_eq!(findings, ["added /etc/hosts", "added /run", "added /run/secrets"]);
     let (findings, ..) = check_layer(&mounted, |at| put(at, "etc/hosts", "not empty"));
     assert_eq!(findings, ["added /etc/hosts"]);
+    let mtab = |at: &Path| {
+        make(at, "etc");
+        std::os::unix::fs::symlink("/proc/mounts", at.join("etc/mtab")).unwrap();
+    };
+    assert_eq!(check_layer(&["/proc"], mtab).0, Vec::<String>::new());
+    assert_eq!(check_layer(&[], mtab).0, ["added /etc/mtab"]);
+    let top = |mode| move |at: &Path| fs::set_permissions(at, fs::Permissions::from_mode(mode)).unwrap();
+    assert_eq!(check_layer(&[], top(0o555)).0, Vec::<String>::new());
+    assert_eq!(check_layer(&[], top(0o777)).0, ["modified / mode"]);
     let (findings, ..) = check_layer(&mounted, |at| put(at, "run/other", ""));
     assert_eq!(findings, ["added /run/other"]);
 }
