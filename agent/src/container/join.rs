@@ -102,8 +102,8 @@ fn hold_to_mount(container: &mut Container, root: &Mount) {
     };
     let top_down = container.init.iter().chain(container.layers.iter().rev().map(|layer| &layer.directory));
     let stated: Vec<_> = top_down.map(|directory| identity(directory)).collect();
-    let base = container.upper.as_deref().and_then(Path::parent).and_then(Path::parent);
-    let mounted: Option<Vec<_>> = overlay.lowers.iter().map(|lower| resolve(lower, base)).collect();
+    let own = container.upper.as_deref().and_then(Path::parent);
+    let mounted: Option<Vec<_>> = overlay.lowers.iter().map(|lower| resolve(lower, own)).collect();
     match mounted {
         None => {
             let why = "cannot tell which layers are mounted: the kernel's names of them lead nowhere";
@@ -124,15 +124,69 @@ pub(super) fn upper(process: &Process) -> Option<PathBuf> {
     Some(Path::new(OsStr::from_bytes(&upper)).to_owned())
 }
 
-/// A lower directory's identity. Short names (`l/XXXX`) are relative to the
-/// directory that holds all layers.
-fn resolve(lower: &[u8], base: Option<&Path>) -> Option<Identity> {
+/// A lower directory's identity; `own` is where the container's own layer lies.
+///
+/// Short names (`l/XXXX`) are relative to the directory that holds all layers.
+/// Podman mounts that with mapped ids for a container with users of its own, as
+/// `<own>/mapped/0`, which is gone once the container's root is mounted.
+fn resolve(lower: &[u8], own: Option<&Path>) -> Option<Identity> {
     let lower = Path::new(OsStr::from_bytes(lower));
-    if lower.is_absolute() { identity(lower) } else { identity(&base?.join(lower)) }
+    let mapped = own.and_then(|own| lower.strip_prefix(own.join("mapped")).ok());
+    let within = mapped.map_or(lower, |mapped| {
+        let mut names = mapped.components();
+        names.next();
+        names.as_path()
+    });
+    if within.is_absolute() { identity(within) } else { identity(&own?.parent()?.join(within)) }
 }
 
 /// Nothing is read of what is found, so links may be followed.
 fn identity(directory: &Path) -> Option<Identity> {
     let found = std::fs::metadata(directory).ok()?;
     (directory.is_absolute() && found.is_dir()).then_some((found.dev(), found.ino()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn lower_directories_are_the_same_under_each_of_their_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let layers = folder.path().join("overlay");
+        let own = layers.join("own");
+        fs::create_dir_all(layers.join("low/diff")).unwrap();
+        fs::create_dir_all(layers.join("l")).unwrap();
+        fs::create_dir_all(&own).unwrap();
+        symlink("../low/diff", layers.join("l/ABC")).unwrap();
+        let low = identity(&layers.join("low/diff"));
+        assert!(low.is_some());
+        let check = |name: &str, expected: Option<Identity>| {
+            assert_eq!(resolve(name.as_bytes(), Some(&own)), expected, "{name}");
+        };
+        for name in ["low/diff", "l/ABC"] {
+            check(name, low);
+            check(layers.join(name).to_str().unwrap(), low);
+            check(own.join("mapped/0").join(name).to_str().unwrap(), low);
+        }
+        for name in ["", "l/none", "/proc/self/fd/999999", own.join("mapped/0/none").to_str().unwrap()] {
+            let nothing = name.is_empty().then(|| identity(&layers)).flatten();
+            check(name, nothing);
+        }
+        assert_eq!(resolve(b"l/ABC", None), None);
+    }
+
+    #[test]
+    fn sandboxes_are_known_by_their_names() {
+        for runtime in ["runsc", "io.containerd.runsc.v1", "io.containerd.kata.v2", "kata-qemu", "crun-krun"]
+        {
+            assert!(sandbox(runtime).is_some(), "{runtime}");
+        }
+        for runtime in ["", "runc", "crun", "io.containerd.runc.v2", "nvidia"] {
+            assert!(sandbox(runtime).is_none(), "{runtime}");
+        }
+    }
 }

@@ -92,12 +92,13 @@ enum Kind {
 }
 
 fn kind(store: &Store) -> Option<Kind> {
-    let kinds: [(fn(&Store) -> bool, Kind); 3] = [
-        (containerd::is_root, Kind::Containerd),
-        (storage::is_root, Kind::Storage),
-        (docker::is_root, Kind::Docker),
-    ];
-    kinds.into_iter().find_map(|(is, kind)| is(store).then_some(kind))
+    if containerd::is_root(store) {
+        Some(Kind::Containerd)
+    } else if storage::is_root(store) {
+        Some(Kind::Storage)
+    } else {
+        docker::is_root(store).then_some(Kind::Docker)
+    }
 }
 
 #[derive(Default)]

@@ -213,3 +213,51 @@ fn with(mut members: Map<String, Value>, more: Value) -> Value {
     }
     Value::Object(members)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::container::{ContainerState, Runtime};
+
+    fn page(render: impl Fn(&mut Vec<u8>, &Found) -> io::Result<()>, found: &Found) -> String {
+        let mut out = Vec::new();
+        render(&mut out, found).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_host_without_containers_says_where_it_looked() {
+        let nowhere = Found::default();
+        let text = page(list, &nowhere);
+        assert!(text.starts_with("no containers found\nlooked at processes, and at no runtime's"), "{text}");
+        let looked = vec!["/var/lib/docker".into(), "/a\nb".into()];
+        let somewhere = Found { looked, gaps: vec!["cannot open /x".to_owned()], ..Found::default() };
+        let text = page(list, &somewhere);
+        let expected = "no containers found\nlooked at processes, and at /var/lib/docker, /a\\x0ab\n\
+                        gap: cannot open /x\n";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn what_is_foreign_does_no_harm() {
+        let container = Container {
+            name: Some("we\u{1b}[31mb".to_owned()),
+            image: Some("app\n".to_owned()),
+            state: ContainerState::Running,
+            root_writable: Some(false),
+            upper: Some("/up\u{202e}per".into()),
+            gaps: vec!["bad \u{7}".to_owned()],
+            ..Container::new(Runtime::Docker, "0123456789abcdef")
+        };
+        let found = Found { containers: vec![container], ..Found::default() };
+        for text in [page(list, &found), page(details, &found)] {
+            assert!(!text.contains(['\u{1b}', '\u{7}', '\u{202e}']), "{text}");
+            assert!(text.contains("we\\x1b[31mb") && text.contains("gap: bad \\x07"), "{text}");
+        }
+        assert!(page(list, &found).contains("0123456789ab  we"));
+        assert!(page(list, &found).contains("nothing"));
+        let json: Value = serde_json::from_str(&page(json, &found)).unwrap();
+        let writable = &json["containers"][0]["writable"];
+        assert_eq!((&writable["root"], &writable["upper_bytes"]), (&json!(false), &json!("L3Vw4oCucGVy")));
+    }
+}
