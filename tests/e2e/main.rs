@@ -11,6 +11,8 @@ mod cluster;
 #[cfg(test)]
 mod command_line;
 #[cfg(test)]
+mod containers;
+#[cfg(test)]
 mod contract_commands;
 #[cfg(test)]
 mod contracts;

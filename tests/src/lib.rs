@@ -6,20 +6,25 @@
 
 pub mod agent;
 pub mod binaries;
+pub mod busybox;
 pub mod cluster;
 pub mod collector;
 pub mod commit_proxy;
+pub mod containerd;
 pub mod curl;
 pub mod debian;
+pub mod docker;
 pub mod enrolled;
 mod fixture;
 pub mod http;
 pub mod installation;
+pub mod left_behind;
 pub mod load;
 pub mod mounts;
 pub mod narrate;
 pub mod operator;
 pub mod peer;
+pub mod podman;
 pub mod program;
 pub mod proxy;
 pub mod receiver;
