@@ -262,12 +262,52 @@ fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod testing {
     use super::*;
 
-    const PAGE: usize = 512;
+    pub(super) const PAGE: usize = 512;
 
-    fn meta_page(id: u64, transaction: u64, root: u64) -> Vec<u8> {
+    /// What is to stand in a file.
+    pub(crate) enum Tree {
+        Bytes(Vec<u8>),
+        Bucket(Vec<(String, Tree)>),
+    }
+
+    /// A bucket of these.
+    pub(crate) fn bucket<const N: usize>(items: [(&str, Tree); N]) -> Tree {
+        Tree::Bucket(items.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
+    }
+
+    /// A plain value.
+    pub(crate) fn bytes(value: impl AsRef<[u8]>) -> Tree {
+        Tree::Bytes(value.as_ref().to_vec())
+    }
+
+    /// A file whose root bucket holds one bucket, `v1`, as containerd's do.
+    pub(crate) fn file_of(v1: Tree) -> Vec<u8> {
+        let root = Tree::Bucket(vec![("v1".to_owned(), v1)]);
+        let mut page = encode(&root)[BUCKET_HEADER_BYTES..].to_vec();
+        page[..8].copy_from_slice(&2_u64.to_ne_bytes());
+        let overflow = (page.len() - 1) / PAGE;
+        page[12..16].copy_from_slice(&(overflow as u32).to_ne_bytes());
+        page.resize((overflow + 1) * PAGE, 0);
+        [meta_page(0, 7, 2), meta_page(1, 6, 2), page].concat()
+    }
+
+    /// A value; of a bucket with its only page within.
+    fn encode(tree: &Tree) -> Vec<u8> {
+        let items = match tree {
+            Tree::Bytes(value) => return value.clone(),
+            Tree::Bucket(items) => items,
+        };
+        let values: Vec<_> = items.iter().map(|(_, value)| encode(value)).collect();
+        let flag = |value: &Tree| if matches!(value, Tree::Bucket(_)) { IS_BUCKET } else { 0 };
+        let list = items.iter().zip(&values);
+        let list: Vec<_> = list.map(|((key, tree), value)| (flag(tree), &key[..], &value[..])).collect();
+        [&[0; BUCKET_HEADER_BYTES][..], &leaf(0, &list)].concat()
+    }
+
+    pub(super) fn meta_page(id: u64, transaction: u64, root: u64) -> Vec<u8> {
         let mut page = vec![0; PAGE];
         page[..8].copy_from_slice(&id.to_ne_bytes());
         let meta = &mut page[PAGE_HEADER_BYTES..];
@@ -281,7 +321,7 @@ mod tests {
         page
     }
 
-    fn header(id: u64, flags: u16, count: usize) -> Vec<u8> {
+    pub(super) fn header(id: u64, flags: u16, count: usize) -> Vec<u8> {
         let mut page = id.to_ne_bytes().to_vec();
         page.extend(flags.to_ne_bytes());
         page.extend((count as u16).to_ne_bytes());
@@ -290,7 +330,7 @@ mod tests {
     }
 
     /// A leaf of these keys and values; those with a flag are buckets.
-    fn leaf(id: u64, items: &[(u32, &str, &[u8])]) -> Vec<u8> {
+    pub(super) fn leaf(id: u64, items: &[(u32, &str, &[u8])]) -> Vec<u8> {
         let mut page = header(id, LEAF, items.len());
         let mut data = Vec::new();
         for (index, (flags, key, value)) in items.iter().enumerate() {
@@ -303,6 +343,12 @@ mod tests {
         page.extend(data);
         page
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{PAGE, header, leaf, meta_page};
+    use super::*;
 
     fn branch(id: u64, below: &[u64]) -> Vec<u8> {
         let mut page = header(id, BRANCH, below.len());

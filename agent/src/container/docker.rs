@@ -237,3 +237,93 @@ fn hold_to_image(store: &Store, container: &mut Container) {
         image::hold(container, digest, &config);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use congruent_protocol::digest::Algorithm;
+    use serde_json::json;
+
+    use super::*;
+    use crate::container::bolt::testing::{bucket, bytes, file_of};
+
+    const ID: &str = "0eff7471247500fa1fac67c41d14480f087e5db32e3ad9685332694ae0e25158";
+
+    fn put(root: &Path, name: &str, content: impl AsRef<[u8]>) {
+        let path = root.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+
+    fn blob(containerd: &Path, content: &serde_json::Value) -> String {
+        let content = content.to_string();
+        let digest = Algorithm::Sha256.digest(content.as_bytes());
+        let folder = "io.containerd.content.v1.content/blobs/sha256";
+        put(containerd, &format!("{folder}/{}", chain::hex(digest)), content);
+        digest.to_string()
+    }
+
+    /// A data root as Docker 29 lays it out: its containers here, their layers as
+    /// snapshots of the containerd that it starts. Gives the image's name by digest,
+    /// and its configuration's.
+    fn lay_out(root: &Path) -> (String, String) {
+        let containerd = root.join("containerd/daemon");
+        let diff_id = format!("sha256:{}", "a".repeat(64));
+        let config = blob(&containerd, &json!({ "rootfs": { "type": "layers", "diff_ids": [diff_id] } }));
+        let manifest = blob(&containerd, &json!({ "config": { "digest": config } }));
+        let elsewhere = format!("sha256:{}", "b".repeat(64));
+        let index = json!({ "manifests": [{ "digest": elsewhere }, { "digest": manifest }] });
+        let image = blob(&containerd, &index);
+        let init = format!("{ID}-init");
+        let (names, own_init) = ([format!("moby/3/{ID}"), format!("moby/2/{init}")], &init[..]);
+        let layer = format!("moby/1/{diff_id}");
+        let named = |name: &str| bucket([("name", bytes(name))]);
+        let snapshots = bucket([(ID, named(&names[0])), (own_init, named(&names[1]))]);
+        let moby = bucket([("snapshots", bucket([("overlayfs", snapshots)]))]);
+        let meta = file_of(bucket([("moby", moby)]));
+        put(&containerd, "io.containerd.metadata.v1.bolt/meta.db", meta);
+        let snapshot = |id: u8, parent: &str| bucket([("id", bytes([id])), ("parent", bytes(parent))]);
+        let kept = [
+            (&layer[..], bucket([("id", bytes([1]))])),
+            (&names[1][..], snapshot(2, &layer)),
+            (&names[0][..], snapshot(3, &names[1])),
+        ];
+        let overlay = "io.containerd.snapshotter.v1.overlayfs";
+        put(&containerd, &format!("{overlay}/metadata.db"), file_of(bucket([("snapshots", bucket(kept))])));
+        for id in 1..=3 {
+            fs::create_dir_all(containerd.join(format!("{overlay}/snapshots/{id}/fs"))).unwrap();
+        }
+        let state = json!({
+            "ID": ID, "Name": "/web", "Image": image, "Driver": "overlayfs", "Config": { "Image": "app:1" },
+            "State": { "Running": false, "StartedAt": NEVER },
+        });
+        put(root, &format!("{CONTAINERS}/{ID}/config.v2.json"), state.to_string());
+        put(root, &format!("{CONTAINERS}/{ID}/hostconfig.json"), json!({ "Runtime": "runc" }).to_string());
+        (image, config)
+    }
+
+    #[test]
+    fn layers_that_containerd_keeps_are_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let (_, config) = lay_out(folder.path());
+        let store = Store::open(folder.path()).unwrap();
+        assert!(is_root(&store));
+        let own = folder.path().join("containerd/daemon");
+        let (containerd, errors) = Containerd::open(Store::open(&own).unwrap());
+        assert!(errors.is_empty() && containerd.containers().is_empty());
+        let found = read(&store, &[containerd]).unwrap();
+        let [container] = &found[..] else { unreachable!() };
+        assert_eq!(container.gaps, [""; 0]);
+        assert_eq!(container.config_digest.unwrap().to_string(), config);
+        assert_eq!((container.name.as_deref(), container.state), (Some("web"), ContainerState::Created));
+        let snapshot = |id: u8| own.join(format!("io.containerd.snapshotter.v1.overlayfs/snapshots/{id}/fs"));
+        assert_eq!((container.upper.clone(), container.init.clone()), (Some(snapshot(3)), Some(snapshot(2))));
+        let [layer] = &container.layers[..] else { unreachable!() };
+        assert_eq!((&layer.directory, layer.diff_id), (&snapshot(1), layer.chain_id));
+        // Without containerd's state the container is told, and what is missing.
+        let [alone] = &read(&store, &[]).unwrap()[..] else { unreachable!() };
+        assert!(alone.gaps[0].contains("kept by containerd"), "{:?}", alone.gaps);
+    }
+}
