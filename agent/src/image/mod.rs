@@ -1,6 +1,6 @@
 //! Images of containers, up to the uncompressed tar stream of each layer.
 //!
-//! [`open`] reads where an image is: a directory or archive in the OCI layout, what
+//! `open` reads where an image is: a directory or archive in the OCI layout, what
 //! `docker save` writes, or a registry. Nothing is extracted, and nothing that came from there is
 //! believed before it was held to its digest.
 
