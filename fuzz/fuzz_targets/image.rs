@@ -35,7 +35,9 @@ fn check_reference(text: &str) {
     assert_eq!(reference.to_string().parse(), Ok(reference.clone()));
     if let Reference::Registry(named) = reference {
         // What goes into an address is nothing that an address is split at.
-        assert!(!named.host().contains(['/', '@', '?', '#']) && !named.repository.contains(['?', '#', '%', ':']));
+        assert!(
+            !named.host().contains(['/', '@', '?', '#']) && !named.repository.contains(['?', '#', '%', ':'])
+        );
         assert!(named.repository.split('/').all(|part| !matches!(part, "" | "." | "..")));
     }
 }
