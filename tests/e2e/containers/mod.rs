@@ -5,6 +5,7 @@ mod containerd;
 mod docker;
 mod podman;
 mod state;
+mod verified;
 
 use std::path::Path;
 

@@ -1,0 +1,279 @@
+//! `congruent containers verify` over real runtimes: each change is found, in the part
+//! of the container where it was made, and nothing else is.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use congruent_protocol::drift::Finding;
+use congruent_protocol::key::PublicKey;
+use congruent_protocol::manifest::{ListedEntry, Manifest};
+use congruent_protocol::trust::Trust;
+use congruent_tests::docker::Docker;
+use congruent_tests::podman::Podman;
+use congruent_tests::program::{Ended, run, succeed};
+use congruent_tests::sandbox::{KeyFiles, Sandbox};
+use congruent_tests::{agent, tree};
+use serde_json::Value;
+
+use crate::filesystems::disk::make_tree;
+use crate::filesystems::rows::rows;
+use crate::mutation::row::{Baked, Expected, Row, added, removed, row};
+
+/// Where the image has the program that keeps a container running.
+const SLEEP: [&str; 3] = ["/usr/bin/busybox", "sleep", "100000"];
+/// Only in a tree of its own does overlay rename a directory of a lower layer.
+const RENAMED: &str = "a directory renamed";
+/// No layer is held to what only root sees.
+const TRUSTED: &str = "a trusted xattr, which the contract asks for";
+
+/// A runtime, as far as this needs it.
+trait Runtime {
+    /// Runs its command line.
+    fn call(&self, words: &[&str]) -> Result<String>;
+    fn data_root(&self) -> PathBuf;
+    fn inspect(&self, name: &str) -> Result<Value>;
+
+    /// Runs a container of the image `web:1`; gives its id.
+    fn sleeper(&self, name: &str, options: &[&str]) -> Result<String> {
+        let first = ["run", "--detach", "--network=none", "--name", name];
+        self.call(&[&first[..], options, &["web:1"], &SLEEP].concat())
+    }
+
+    /// A directory of a container's, by the name that the runtime gives it.
+    fn directory(&self, name: &str, which: &str) -> Result<String> {
+        let told = self.inspect(name)?;
+        let directory = told["GraphDriver"]["Data"][which].as_str().map(str::to_owned);
+        directory.with_context(|| format!("{name} has no {which}: {}", told["GraphDriver"]))
+    }
+}
+
+impl Runtime for Docker {
+    fn call(&self, words: &[&str]) -> Result<String> {
+        self.docker(words)
+    }
+
+    fn data_root(&self) -> PathBuf {
+        Self::data_root(self)
+    }
+
+    fn inspect(&self, name: &str) -> Result<Value> {
+        Self::inspect(self, name)
+    }
+}
+
+impl Runtime for Podman {
+    fn call(&self, words: &[&str]) -> Result<String> {
+        // A host may allow fewer than Podman asks for.
+        let limits = ["--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024", "--log-driver=none"];
+        match words {
+            ["run", more @ ..] => self.podman(&[&["run"][..], &limits, more].concat()),
+            ["rm", more @ ..] => self.podman(&[&["rm", "--time=0"][..], more].concat()),
+            _ => self.podman(words),
+        }
+    }
+
+    fn data_root(&self) -> PathBuf {
+        Self::data_root(self)
+    }
+
+    fn inspect(&self, name: &str) -> Result<Value> {
+        Self::inspect(self, name)
+    }
+}
+
+/// An image that a runtime imported, and what was baked of it.
+struct Image {
+    sandbox: Sandbox,
+    keys: KeyFiles,
+    manifests: PathBuf,
+    baked: Baked,
+}
+
+impl Image {
+    /// An image of one layer with one of each kind and attribute.
+    fn of(runtime: &impl Runtime, contract: &str) -> Result<Self> {
+        let sandbox = Sandbox::new()?;
+        let root = sandbox.path("tree");
+        fs::create_dir(&root)?;
+        make_tree(&root)?;
+        fs::copy("/bin/busybox", root.join("usr/bin/busybox")).context("busybox-static is not installed")?;
+        let (archive, saved) = (sandbox.path("tree.tar"), sandbox.path("saved.tar"));
+        let words = ["--xattrs", "--xattrs-include=*", "--numeric-owner", "--create", "--file"];
+        let words = words.iter().map(AsRef::as_ref).chain([
+            archive.as_os_str(),
+            "--directory".as_ref(),
+            root.as_os_str(),
+            ".".as_ref(),
+        ]);
+        succeed("tar", words)?;
+        runtime.call(&["import", &archive.to_string_lossy(), "web:1"])?;
+        runtime.call(&["save", "--output", &saved.to_string_lossy(), "web:1"])?;
+        let keys = sandbox.openssl_key("key")?;
+        let manifests = sandbox.path("manifests");
+        fs::create_dir(&manifests)?;
+        let manifest_file = manifests.join("web.manifest");
+        let contract = sandbox.write("contract.toml", contract)?;
+        let mut bake = agent::command(&["bake", "--name", "web", "--version", "1", "--no-lint"])?;
+        bake.arg(format!("docker-archive:{}", saved.display())).arg("--output").arg(&manifest_file);
+        bake.arg("--contract").arg(contract).arg("--key").arg(&keys.secret);
+        let ended = run(&mut bake)?;
+        ensure!(ended.code == Some(0), "bake failed: {}", ended.stderr);
+        let baked = read(root, &manifest_file, &keys)?;
+        Ok(Self { sandbox, keys, manifests, baked })
+    }
+
+    /// What verify says of these containers: all of it, and of each.
+    fn verify(&self, runtime: &impl Runtime, ids: &[&str]) -> Result<(Ended, Vec<Value>)> {
+        let mut verify = agent::command(&["containers", "verify", "--format", "json", "--data-root"])?;
+        verify.arg(runtime.data_root()).arg("--manifests").arg(&self.manifests);
+        verify.arg("--trust").arg(&self.keys.public).args(ids);
+        let ended = run(&mut verify)?;
+        let page: Value = serde_json::from_slice(&ended.stdout).with_context(|| ended.stderr.clone())?;
+        ensure!(page["schema_version"] == 1, "{page}");
+        let containers = page["containers"].as_array().context("there are no containers")?.clone();
+        ensure!(containers.len() == ids.len(), "{} were asked for: {page}", ids.len());
+        Ok((ended, containers))
+    }
+}
+
+fn read(tree: PathBuf, manifest_file: &Path, keys: &KeyFiles) -> Result<Baked> {
+    let mut file = fs::File::open(manifest_file)?;
+    let trusted = PublicKey::from_pem(&fs::read_to_string(&keys.public)?)?;
+    let manifest = Manifest::verify(&mut file, &Trust::any_of(vec![trusted]), jiff::Timestamp::now())?;
+    let entries = manifest.entries(file)?.collect::<Result<Vec<ListedEntry>, _>>()?;
+    let manifest_file = manifest_file.to_owned();
+    Ok(Baked { tree, manifest, manifest_file, public_key: keys.public.clone(), entries })
+}
+
+/// Findings as rows say them.
+fn findings(list: &Value) -> Result<Vec<Expected>> {
+    let findings: Vec<Finding> = serde_json::from_value(list.clone()).context("these are no findings")?;
+    Ok(findings.iter().map(Expected::from).collect())
+}
+
+fn hold(row: &Row, baked: &Baked, list: &Value) -> Result<()> {
+    let mut expected = (row.expect)(baked);
+    expected.sort_by(|one, other| one.path.cmp(&other.path));
+    let found = findings(list)?;
+    ensure!(found == expected, "expected {expected:?}\n    but found {found:?}");
+    Ok(())
+}
+
+/// The rows for a container: a directory is renamed as `mv` does it.
+fn container_rows() -> Vec<Row> {
+    let renamed = row(
+        "a directory moved",
+        |root| {
+            let (from, to) = (root.join("usr/share/folder"), root.join("usr/share/old"));
+            succeed("mv", [from, to]).map(drop)
+        },
+        |_| {
+            let (old, new) =
+                (["/usr/share/folder", "/usr/share/folder/file"], ["/usr/share/old", "/usr/share/old/file"]);
+            old.map(removed).into_iter().chain(new.map(added)).collect()
+        },
+    );
+    rows().into_iter().filter(|row| row.name != RENAMED).chain([renamed]).collect()
+}
+
+const CONTRACT: &str = r#"
+    [[rule]]
+    path = "/usr/**"
+    class = "immutable"
+    xattrs = ["trusted.*"]
+
+    [[rule]]
+    path = "/var/**"
+    class = "ephemeral"
+"#;
+
+fn each_change_of_the_writable_layer(runtime: &impl Runtime) -> Result<()> {
+    let image = Image::of(runtime, CONTRACT)?;
+    for (number, row) in container_rows().iter().enumerate() {
+        let name = format!("row-{number}");
+        let id = runtime.sleeper(&name, &[])?;
+        let merged = runtime.directory(&name, "MergedDir")?;
+        (row.mutate)(Path::new(&merged)).with_context(|| format!("{}: the change failed", row.name))?;
+        let (ended, told) = image.verify(runtime, &[&id])?;
+        let told = &told[0];
+        hold(row, &image.baked, &told["upper"]["findings"]).with_context(|| row.name)?;
+        let is_changed = !(row.expect)(&image.baked).is_empty();
+        let (state, code) = if is_changed { ("divergent", 1) } else { ("congruent", 0) };
+        ensure!(told["state"] == state && ended.code == Some(code), "{}: {told}", row.name);
+        ensure!(told["lower"]["state"] == "congruent", "{}: {}", row.name, told["lower"]);
+        ensure!(told["lower"]["method"] == "manifest", "{}", told["lower"]);
+        ensure!((told["baked_root"] == told["observed_root"]) != is_changed, "{}: {told}", row.name);
+        ensure!(told["mounts"]["state"] == "congruent", "{}: {}", row.name, told["mounts"]);
+        runtime.call(&["rm", "--force", &name])?;
+    }
+    Ok(())
+}
+
+/// What is done to the one layer that two containers lie on.
+fn each_damage_to_a_lower_layer(runtime: &impl Runtime) -> Result<()> {
+    let image = Image::of(runtime, CONTRACT)?;
+    let ids = [runtime.sleeper("one", &[])?, runtime.sleeper("two", &[])?];
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let lowers = runtime.directory("one", "LowerDir")?;
+    let layer = PathBuf::from(lowers.rsplit(':').next().context("there are no layers")?);
+    let kept = image.sandbox.path("kept");
+    tree::copy(&layer, &kept)?;
+    for row in rows().iter().filter(|row| row.name != TRUSTED) {
+        (row.mutate)(&layer).with_context(|| format!("{}: the change failed", row.name))?;
+        let (ended, told) = image.verify(runtime, &ids)?;
+        let is_changed = !(row.expect)(&image.baked).is_empty();
+        ensure!(ended.code == Some(i32::from(is_changed)), "{}: {}", row.name, ended.stderr);
+        for one in &told {
+            let layers = one["lower"]["layers"].as_array().context("there are no layers")?;
+            ensure!(layers.len() == 1, "{}", one["lower"]);
+            hold(row, &image.baked, &layers[0]["findings"]).with_context(|| row.name)?;
+            ensure!(layers[0]["shared_by"] == serde_json::json!(ids), "{}", layers[0]["shared_by"]);
+            ensure!(one["upper"]["state"] == "congruent", "{}: {}", row.name, one["upper"]);
+        }
+        // Read once, for the first of the two.
+        let hashed = |at: usize| told[at]["coverage"]["bytes_hashed"].as_u64();
+        ensure!(hashed(0) > Some(0) && hashed(1) == Some(0), "{:?} and {:?}", hashed(0), hashed(1));
+        restore(&kept, &layer)?;
+    }
+    let (ended, _) = image.verify(runtime, &ids)?;
+    ensure!(ended.code == Some(0), "what was restored is as it was: {}", ended.stderr);
+    Ok(())
+}
+
+/// Puts everything in `layer` back as it was kept.
+fn restore(kept: &Path, layer: &Path) -> Result<()> {
+    for entry in fs::read_dir(layer)? {
+        succeed("rm", ["-rf".as_ref(), entry?.path().as_os_str()])?;
+    }
+    let all = kept.join(".");
+    succeed("cp", ["-a".as_ref(), all.as_os_str(), layer.as_os_str()]).map(drop)
+}
+
+#[test]
+fn docker_containers_are_verified() -> Result<()> {
+    let sandbox = Sandbox::new()?;
+    let docker = Docker::start(&sandbox.path("docker"))?;
+    each_change_of_the_writable_layer(&docker)
+}
+
+#[test]
+fn docker_layers_are_verified() -> Result<()> {
+    let sandbox = Sandbox::new()?;
+    let docker = Docker::start(&sandbox.path("docker"))?;
+    each_damage_to_a_lower_layer(&docker)
+}
+
+#[test]
+fn podman_containers_are_verified() -> Result<()> {
+    let sandbox = Sandbox::new()?;
+    let podman = Podman::new(&sandbox.path("podman"))?;
+    each_change_of_the_writable_layer(&podman)
+}
+
+#[test]
+fn podman_layers_are_verified() -> Result<()> {
+    let sandbox = Sandbox::new()?;
+    let podman = Podman::new(&sandbox.path("podman"))?;
+    each_damage_to_a_lower_layer(&podman)
+}
