@@ -50,7 +50,7 @@ impl Docker {
         dockerd.stdin(Stdio::null()).stdout(log).stderr(error_log);
         self.daemon = Some(dockerd.spawn().with_context(|| format!("cannot start {DOCKERD}"))?);
         let answers =
-            || Ok(self.command(&["info"]).output().is_ok_and(|info| info.status.success()).then_some(()));
+            || Ok(self.client(&["info"]).output().is_ok_and(|info| info.status.success()).then_some(()));
         wait_for("dockerd to answer", PATIENCE, answers).with_context(|| self.log())
     }
 
@@ -79,7 +79,7 @@ impl Docker {
     /// # Errors
     /// When it fails; with what it said.
     pub fn docker(&self, arguments: &[&str]) -> Result<String> {
-        let ended = run(&mut self.command(arguments))?;
+        let ended = run(&mut self.client(arguments))?;
         ensure!(ended.code == Some(0), "docker {arguments:?} failed: {}{}", ended.stderr, self.log());
         Ok(ended.text().trim_end().to_owned())
     }
@@ -119,7 +119,8 @@ impl Docker {
         format!("unix://{}", self.folder.join("socket").display())
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    /// The client, to be run with these arguments.
+    pub fn client(&self, arguments: &[&str]) -> Command {
         let mut docker = Command::new(DOCKER);
         // The classic builder: the other is no part of Debian's package.
         docker.env("DOCKER_BUILDKIT", "0").env("HOME", &self.folder).env_remove("DOCKER_HOST");

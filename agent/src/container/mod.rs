@@ -24,6 +24,7 @@ use std::path::PathBuf;
 
 use congruent_protocol::digest::Digest;
 
+pub(crate) use crate::layer::IdRange;
 pub(crate) use roots::{Found, find};
 
 /// Who made a container.
@@ -197,12 +198,4 @@ pub(crate) struct MountSurface {
     pub(crate) writable: bool,
     /// Whether programs on it may run.
     pub(crate) exec: bool,
-}
-
-/// A run of ids of a user namespace: user_namespaces(7).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct IdRange {
-    pub(crate) inside: u32,
-    pub(crate) outside: u32,
-    pub(crate) count: u32,
 }

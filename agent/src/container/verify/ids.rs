@@ -5,8 +5,8 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use crate::container::{self, Container};
-use crate::layer::{IdMaps, IdRange};
+use crate::container::Container;
+use crate::layer::IdMaps;
 
 /// The maps by which owners in `directory` are brought back to the image's. Runtimes
 /// either shift what they unpack, or leave it and map it when it is mounted: the owner
@@ -17,12 +17,7 @@ pub(super) fn maps_for(directory: &Path, container: &Container) -> io::Result<Op
     if owner == 0 {
         return Ok(Some(IdMaps::default()));
     }
-    let ranges = |map: &[container::IdRange]| {
-        map.iter()
-            .map(|&container::IdRange { inside, outside, count }| IdRange { inside, outside, count })
-            .collect()
-    };
-    let maps = IdMaps { uids: ranges(&container.uid_map), gids: ranges(&container.gid_map) };
+    let maps = IdMaps { uids: container.uid_map.clone(), gids: container.gid_map.clone() };
     let is_mapped = maps.uids.iter().any(|range| range.inside == 0 && range.outside == owner);
     Ok(is_mapped.then_some(maps))
 }

@@ -8,6 +8,7 @@ mod cache;
 mod cgroup;
 mod cold;
 mod collector;
+mod containers;
 mod false_findings;
 mod manifests;
 mod measure;
@@ -36,7 +37,7 @@ use section::Section;
 type Measure = fn(&Options) -> Result<Section>;
 
 /// What can be measured, in the order in which it is.
-const TABLES: [(&str, Measure); 10] = [
+const TABLES: [(&str, Measure); 11] = [
     ("verify", verify::section),
     ("bake", bake::section),
     ("quick", quick::section),
@@ -46,6 +47,7 @@ const TABLES: [(&str, Measure); 10] = [
     ("manifests", manifests::section),
     ("agent", agent::section),
     ("collector", collector::section),
+    ("containers", containers::section),
     ("false-findings", false_findings::section),
 ];
 
