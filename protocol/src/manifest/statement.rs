@@ -5,7 +5,7 @@
 use std::fmt;
 
 use jiff::Timestamp;
-use serde::de::{MapAccess, Visitor};
+use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::lint::LintReport;
@@ -94,7 +94,7 @@ pub struct Predicate {
     pub entries: EntriesSummary,
     /// The layers of a container image, lowest first, each with a section of its own;
     /// the tree is what they come to. None where what was baked is no image.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "some_layers")]
     pub layers: Vec<ImageLayer>,
     /// What may change, and which mounts are expected.
     pub contract: Contract,
@@ -395,6 +395,12 @@ impl Predicate {
             _ => Ok(()),
         }
     }
+}
+
+/// Where layers are told of, there is one.
+fn some_layers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<ImageLayer>, D::Error> {
+    let layers = Vec::deserialize(deserializer)?;
+    if layers.is_empty() { Err(D::Error::custom("layers is an empty list")) } else { Ok(layers) }
 }
 
 impl Predicate {

@@ -8,14 +8,18 @@ import base64
 import json
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import zstandard
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from second_reader import digests, envelope, tree
+from second_reader import digests, envelope, layers, tree
 from second_reader.contract import Contract
+from second_reader.entry import Entry
+from second_reader.layers import Layer
+from second_reader.paths import Path
 from second_reader.records import Record
+from second_reader.tree import Mark
 
 
 @dataclass
@@ -26,6 +30,8 @@ class Parts:
     contract: Contract
     entries: list[Record]
     key: Ed25519PrivateKey
+    layers: list[Layer] = field(default_factory=list)
+    layer_section: Callable[[int, bytes], bytes] = lambda at, section: section
     line: bytes = b"congruent-manifest 2\n"
     payload_type: str = envelope.PAYLOAD_TYPE
     section: Callable[[bytes], bytes] = lambda section: section
@@ -46,6 +52,8 @@ class Parts:
         """The file."""
         section = self.section(b"".join(map(encode, self.entries)))
         self.describe(section)
+        beneath = [self.layer_section(at, encode_layer(layer)) for at, layer in enumerate(self.layers)]
+        self.describe_layers(beneath)
         self.said(self.statement)
         payload = self.payload(json.dumps(self.statement).encode())
         kind = self.payload_type.encode()
@@ -57,9 +65,10 @@ class Parts:
             "signatures": [signature],
         }
         self.sealed(sealed)
-        written, compressed = self.envelope(json.dumps(sealed).encode()), self.compress(section)
-        lengths = len(written).to_bytes(4, "little"), len(compressed).to_bytes(8, "little")
-        return self.file(self.line + lengths[0] + written + lengths[1] + compressed)
+        written = self.envelope(json.dumps(sealed).encode())
+        compressed = [self.compress(section), *map(zstandard.compress, beneath)]
+        sections = b"".join(len(one).to_bytes(8, "little") + one for one in compressed)
+        return self.file(self.line + len(written).to_bytes(4, "little") + written + sections)
 
     def describe(self, section: bytes) -> None:
         """Makes the statement say of the entries what is so."""
@@ -78,6 +87,27 @@ class Parts:
             "section_bytes": len(section),
             "content_bytes": sum(record.entry.size or 0 for record in self.entries),
         }
+
+    def describe_layers(self, sections: list[bytes]) -> None:
+        """Makes the statement say of layers what is so, and be that of an image."""
+        if not self.layers:
+            return
+        algorithm, _ = digests.parse(self.predicate["root"])
+        diff_ids = [f"sha256:{at:064x}" for at in range(len(sections))]
+        self.predicate["origin"]["image"] = {"config_digest": "sha256:" + "0" * 64, "diff_ids": diff_ids}
+        self.predicate["layers"] = [
+            {
+                "diff_id": diff_id,
+                "root": algorithm.write(layers.root(layer, algorithm)),
+                "entries": {
+                    "digest": algorithm.write(algorithm.digest(section)),
+                    "count": len(layer),
+                    "section_bytes": len(section),
+                    "content_bytes": sum(one.node.size or 0 for one in layer if isinstance(one.node, Entry)),
+                },
+            }
+            for diff_id, layer, section in zip(diff_ids, self.layers, sections, strict=True)
+        ]
 
     def at(self, *path: bytes) -> int:
         """Where a path's record stands."""
@@ -104,11 +134,26 @@ def sized(data: bytes) -> bytes:
     return varint(len(data)) + data
 
 
+def encode_layer(layer: Layer) -> bytes:
+    """A layer's records."""
+    return b"".join(
+        head(one.path, one.node.kind)
+        if isinstance(one.node, Mark)
+        else encode(Record(one.path, one.node, one.link_group, one.package))
+        for one in layer
+    )
+
+
+def head(path: Path, kind: str) -> bytes:
+    """How a record begins."""
+    return varint(len(path)) + sized(path[-1] if path else b"") + kind.encode("latin-1")
+
+
 def encode(record: Record) -> bytes:
     """A record, whatever it says."""
     entry, path = record.entry, record.path
     seconds, nanoseconds = entry.mtime
-    encoded = varint(len(path)) + sized(path[-1] if path else b"") + entry.kind.encode("latin-1")
+    encoded = head(path, entry.kind)
     encoded += b"".join(map(varint, (entry.mode, entry.uid, entry.gid)))
     encoded += varint(seconds << 1 if seconds >= 0 else (-seconds << 1) - 1) + varint(nanoseconds)
     if entry.kind == "f":

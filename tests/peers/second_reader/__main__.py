@@ -5,7 +5,7 @@ import json
 import sys
 from pathlib import Path as File
 
-from . import hold, manifest, stack
+from . import hold, manifest, merge, stack
 from .envelope import load_json, load_key
 from .refusal import Refusal
 
@@ -34,6 +34,7 @@ def run(asked: argparse.Namespace) -> object:
     trusted = [load_key(file) for file in asked.trust]
     base = manifest.read(asked.manifest, trusted)
     if asked.command == "check":
+        merge.check(base)
         return base.to_json()
     held = stack.build(base, [manifest.read(file, trusted) for file in asked.add_on])
     ledger = hold.read_ledger(asked.ledger.read_bytes(), held) if asked.ledger else {}

@@ -4,7 +4,7 @@ import base64
 import binascii
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path as File
 from typing import Any
@@ -14,6 +14,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
+from .digests import Algorithm
 from .refusal import Refusal, require
 
 FIRST_LINE = b"congruent-manifest "
@@ -24,7 +25,7 @@ PAYLOAD_TYPE = "application/vnd.in-toto+json"
 
 
 def split(file: bytes) -> tuple[bytes, bytes]:
-    """The envelope and the compressed section of a manifest."""
+    """The envelope of a manifest, and the sections that follow it."""
     line, newline, rest = file.partition(b"\n")
     require(line.startswith(FIRST_LINE) and newline == b"\n", "first-line", "this is not a manifest")
     version = line.removeprefix(FIRST_LINE)
@@ -33,11 +34,21 @@ def split(file: bytes) -> tuple[bytes, bytes]:
     envelope_length = int.from_bytes(rest[:4], "little")
     require(envelope_length <= LONGEST_ENVELOPE, "envelope-length", f"{envelope_length} bytes")
     envelope, rest = rest[4 : 4 + envelope_length], rest[4 + envelope_length :]
-    require(len(envelope) == envelope_length and len(rest) >= 8, "frame-short", "no section")
-    section, section_length = rest[8:], int.from_bytes(rest[:8], "little")
-    require(len(section) >= section_length, "frame-short", "the section ends too soon")
-    require(len(section) == section_length, "frame-long", "something follows the section")
-    return envelope, section
+    require(len(envelope) == envelope_length, "frame-short", "the envelope ends too soon")
+    return envelope, rest
+
+
+def split_sections(rest: bytes, count: int) -> list[bytes]:
+    """So many compressed sections, after which nothing follows."""
+    sections = []
+    for _ in range(count):
+        require(len(rest) >= 8, "frame-short", "no section")
+        length, rest = int.from_bytes(rest[:8], "little"), rest[8:]
+        require(len(rest) >= length, "frame-short", "a section ends too soon")
+        sections.append(rest[:length])
+        rest = rest[length:]
+    require(not rest, "frame-long", "something follows the last section")
+    return sections
 
 
 def decompress(section: bytes, length: int) -> bytes:
@@ -50,6 +61,14 @@ def decompress(section: bytes, length: int) -> bytes:
     require(decoder.eof and not decoder.unused_data, "section-frame", "not one whole frame")
     require(len(data) == length, "section-length", f"{len(data)} bytes, not {length}")
     return data
+
+
+def open_section(section: bytes, told: Mapping[str, Any], algorithm: Algorithm) -> bytes:
+    """The records of a section, which must be those that were signed."""
+    opened = decompress(section, told["section_bytes"])
+    is_signed = algorithm.digest(opened) == algorithm.read(told["digest"])
+    require(is_signed, "entries-digest", "the entries are not those that were signed")
+    return opened
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,8 @@
 """The entries section: one record for each entry, in tree order."""
 
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from .entry import KIND_NAMES, Entry
 from .paths import LONGEST_NAME, Path, is_name
@@ -72,10 +74,24 @@ def decode(section: bytes) -> list[Record]:
 
 def decode_record(cursor: Cursor, before: Record | None) -> Record:
     """The next record, after the one before it."""
+    depth, name, kind = decode_head(cursor, KIND_NAMES)
+    if before is None:
+        require((depth, name, kind) == (0, b"", "d"), "entries-root", "the first record is not /")
+        return decode_entry(cursor, (), kind)
+    path = place(depth, name, before.path, before.entry.kind == "d")
+    return decode_entry(cursor, path, kind)
+
+
+def decode_head(cursor: Cursor, kinds: Container[str]) -> tuple[int, bytes, str]:
+    """Depth, name and kind: how each record begins."""
     depth, name = cursor.varint(MOST_COMPONENTS), cursor.bytes(LONGEST_NAME)
     kind = cursor.take(1).decode("latin-1")
-    require(kind in KIND_NAMES, "entry-kind", f"there is no kind {kind!r}")
-    path = place(depth, name, kind, before)
+    require(kind in kinds, "entry-kind", f"there is no kind {kind!r}")
+    return depth, name, kind
+
+
+def decode_entry(cursor: Cursor, path: Path, kind: str) -> Record:
+    """What follows the head of an entry."""
     mode, uid, gid = cursor.varint(0o7777), cursor.varint(U32), cursor.varint(U32)
     mtime = cursor.zigzag(), cursor.varint(999_999_999)
     size = content = link = device = None
@@ -93,6 +109,12 @@ def decode_record(cursor: Cursor, before: Record | None) -> Record:
     return Record(path, entry, link_group, cursor.varint(U64))
 
 
+def check_content(entries: Iterable[Entry], told: Mapping[str, Any]) -> None:
+    """Holds the sizes of files to what the statement says."""
+    content = sum(entry.size or 0 for entry in entries)
+    require(content == told["content_bytes"], "content-bytes", f"{content}, not {told['content_bytes']}")
+
+
 def decode_xattr(cursor: Cursor) -> tuple[bytes, bytes]:
     """An attribute's name and value."""
     name, value = cursor.bytes(LONGEST_NAME), cursor.bytes(LONGEST_VALUE)
@@ -100,16 +122,12 @@ def decode_xattr(cursor: Cursor) -> tuple[bytes, bytes]:
     return name, value
 
 
-def place(depth: int, name: bytes, kind: str, before: Record | None) -> Path:
-    """The path of a record, from the one before it."""
-    if before is None:
-        require((depth, name, kind) == (0, b"", "d"), "entries-root", "the first record is not /")
-        return ()
+def place(depth: int, name: bytes, before: Path, holds: bool) -> Path:
+    """The path of a record, from the one before it, which may hold others."""
     require(is_name(name), "entry-name", f"{name!r} is not a name")
-    deepest = len(before.path) + (before.entry.kind == "d")
-    if not 1 <= depth <= deepest:
+    if not 1 <= depth <= len(before) + holds:
         raise Refusal("entries-order", f"{name!r} lies in no directory before it")
-    path = (*before.path[: depth - 1], name)
-    if depth <= len(before.path):
-        require(before.path[depth - 1] < name, "entries-order", f"{name!r} does not stand in order")
+    path = (*before[: depth - 1], name)
+    if depth <= len(before):
+        require(before[depth - 1] < name, "entries-order", f"{name!r} does not stand in order")
     return path

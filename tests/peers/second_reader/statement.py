@@ -110,7 +110,15 @@ MOUNT = members(
         "flags?": list_of(text),
     }
 )
-IMAGE = members({"config_digest": digest, "diff_ids": list_of(digest, MOST_DIFF_IDS)})
+IMAGE = members(
+    {
+        "config_digest": digest,
+        "diff_ids": list_of(digest, MOST_DIFF_IDS),
+        "platform?": word,
+        "manifest_digest?": digest,
+    }
+)
+ENTRIES = members({"digest": text, "count": count, "section_bytes": count, "content_bytes": count})
 ORIGIN_WORDS = ("source_revision", "pipeline_run", "builder", "ticket", "approver", "owner")
 PREDICATE = members(
     {
@@ -118,7 +126,8 @@ PREDICATE = members(
         "version": text,
         "kind": text,
         "root": text,
-        "entries": members({"digest": text, "count": count, "section_bytes": count, "content_bytes": count}),
+        "entries": ENTRIES,
+        "layers?": list_of(members({"diff_id": digest, "root": text, "entries": ENTRIES}), MOST_DIFF_IDS),
         "contract": members({"rules": list_of(RULE), "mounts": list_of(MOUNT)}),
         "reserved": list_of(members({"path": text}, more=True)),
         "baked": members({"at": text, "by": word, "on": word, "with": word}),
@@ -189,10 +198,25 @@ def parse(payload: bytes) -> Statement:
     times.parse(predicate["baked"]["at"])
     if "packages" in predicate:
         require(predicate["packages"]["manager"] in ("dpkg", "rpm"), "packages", "manager")
+    check_layers(predicate, algorithm)
     terms = predicate["contract"]
     is_empty = not terms["rules"] and not terms["mounts"]
     require(predicate["kind"] == "base" or is_empty, "add-on-contract", "an add-on has no contract")
     return Statement(predicate, algorithm, root, contract.from_json(terms), reserved(predicate))
+
+
+def check_layers(predicate: Mapping[str, Any], algorithm: digests.Algorithm) -> None:
+    """Holds what is said of layers to the image that they are of."""
+    layers = predicate.get("layers")
+    if layers is None:
+        return
+    require(bool(layers), "layers", "there are none")
+    image = predicate.get("origin", {}).get("image")
+    told = None if image is None else image["diff_ids"]
+    require([layer["diff_id"] for layer in layers] == told, "layers", "they are not those of the image")
+    for layer in layers:
+        algorithm.read(layer["root"])
+        algorithm.read(layer["entries"]["digest"])
 
 
 def check_title(title: str, where: str) -> None:

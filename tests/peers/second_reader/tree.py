@@ -25,7 +25,14 @@ class UnnamedMount:
     """What contributes where something is mounted that the contract does not name."""
 
 
-Contribution = Entry | Contradiction | UnnamedMount
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What a layer says of a path beside entries: by kind, `i` implied, `w` a whiteout, `o` opaque."""
+
+    kind: str
+
+
+Contribution = Entry | Contradiction | UnnamedMount | Mark
 Contributions = Mapping[Path, Contribution]
 
 
@@ -68,6 +75,8 @@ def write(own: Contribution, name: bytes, subtree: bytes, with_mtime: bool) -> b
     """The bytes that a path contributes."""
     if isinstance(own, UnnamedMount):
         return b"m" + sized(name)
+    if isinstance(own, Mark):
+        return own.kind.encode() + sized(name)
     if isinstance(own, Contradiction):
         there = own.observed
         tail = b"\0" if there is None else b"\1" + write_entry(there, name, subtree, False)

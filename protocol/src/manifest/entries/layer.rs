@@ -6,6 +6,7 @@
 use std::io::{Read, Write};
 
 use super::{EntriesError, EntriesReader, EntriesWriter};
+use crate::contract::Terms;
 use crate::digest::Algorithm;
 use crate::entry::Kind;
 use crate::layer::{LayerEntry, LayerNode, OPAQUE_NAME, is_mark};
@@ -100,6 +101,13 @@ impl<R: Read> LayerReader<R> {
                 "an opaque directory is marked by the name .wh..wh..opq, which nothing else has",
             ));
         }
+        if node.entry().is_some_and(|entry| entry.package != 0) {
+            return Err(records.malformed("an entry of a layer is of a package, and layers tell of none"));
+        }
+        let scope = &Terms::immutable().xattrs;
+        if node.entry().is_some_and(|entry| !entry.xattrs.iter().all(|(name, _)| scope.contains(name))) {
+            return Err(records.malformed("an entry of a layer has an xattr that only a rule puts in scope"));
+        }
         if self.implied.as_ref().is_some_and(|implied| !path.starts_with(implied)) {
             return Err(self.nothing_beneath());
         }
@@ -137,6 +145,7 @@ impl<R: Read> Iterator for LayerReader<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::entry::Entry;
     use crate::testing::{directory, file, path};
 
     fn layer(listed: &[(&str, LayerNode)]) -> Vec<LayerEntry> {
@@ -169,6 +178,10 @@ mod tests {
     #[test]
     fn what_has_another_form_is_refused() {
         let dir = || LayerNode::Entry(directory());
+        let packaged = LayerNode::Entry(Entry { package: 1, ..directory() });
+        let noted = |name: &[u8]| {
+            LayerNode::Entry(Entry { xattrs: vec![(name.to_vec(), b"x".to_vec())], ..directory() })
+        };
         for (listed, says) in [
             (&[("/", LayerNode::Implied)][..], "nothing lies beneath"),
             (&[("/", dir()), ("/a", LayerNode::Implied), ("/b", dir())], "nothing lies beneath"),
@@ -178,6 +191,9 @@ mod tests {
             (&[("/", dir()), ("/.wh..wh..opq", dir())], "by the name .wh..wh..opq"),
             (&[("/", dir()), ("/a", LayerNode::Whiteout), ("/a/b", dir())], "without its directory"),
             (&[("/a", dir())], "only / can"),
+            (&[("/", packaged)], "is of a package"),
+            (&[("/", noted(b"trusted.note"))], "only a rule puts in scope"),
+            (&[("/", noted(b"user.overlay.note"))], "only a rule puts in scope"),
         ] {
             let error = round_trip(&layer(listed)).unwrap_err();
             assert!(error.contains(says), "{error}");
