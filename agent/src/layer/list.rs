@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
+use std::iter;
 
 use congruent_protocol::digest::Algorithm;
 use congruent_protocol::entry::{Entry, Kind, Node};
@@ -209,7 +210,7 @@ impl<'l, L: Lower> List<'l, L> {
             return Err("it is a hard link to itself".to_owned());
         }
         let missing = || format!("it is a hard link to {target}, which neither this layer nor one below has");
-        let is_gone = self.is_gone(&target);
+        let is_gone = self.is_gone(&target) || self.obstacle(&target).is_some_and(|(at, _)| at != target);
         let entry = match self.entries.get_mut(&target) {
             Some(entry) => {
                 if entry.link_group == 0 && !entry.node.is_directory() {
@@ -246,6 +247,9 @@ impl<'l, L: Lower> List<'l, L> {
             remove_beneath(&mut self.entries, &path);
             self.gone.retain(|gone| !is_beneath(gone, &path));
             self.opaque.retain(|opaque| !opaque.starts_with(&path));
+        } else if self.entries.get(&path).is_some_and(|before| !before.node.is_directory()) {
+            // What was a directory below went with what came between.
+            self.opaque.insert(path.clone());
         }
         self.hits.insert(path.clone(), hits);
         self.entries.insert(path, entry);
@@ -265,15 +269,29 @@ impl<'l, L: Lower> List<'l, L> {
                 .find(|(at, _)| *at != path)
                 .is_some_and(|(at, _)| at.starts_with(path))
         };
+        let mut taken: Option<TreePath> = None;
         for path in gone {
+            // A whiteout says it of all beneath.
+            if taken.as_ref().is_some_and(|taken| path.starts_with(taken)) {
+                continue;
+            }
             // What is made anew takes the old one's place by itself, but for a directory.
             match nodes.get(&path) {
                 Some(node) if node.is_directory() => drop(opaque.insert(path)),
                 Some(_) => {}
                 None if has_beneath(&nodes, &path) => drop(opaque.insert(path)),
-                None => drop(nodes.insert(path, LayerNode::Whiteout)),
+                None => {
+                    nodes.insert(path.clone(), LayerNode::Whiteout);
+                    taken = Some(path);
+                }
             }
         }
+        let is_taken = |directory: &TreePath| {
+            let mut above = Some(directory.clone());
+            iter::from_fn(|| above.clone().inspect(|path| above = path.parent()))
+                .any(|path| matches!(nodes.get(&path), Some(LayerNode::Whiteout)))
+        };
+        opaque.retain(|directory| !is_taken(directory));
         for directory in opaque {
             let mark = directory.join(OPAQUE_NAME).expect("the mark's name is a possible one");
             nodes.insert(mark, LayerNode::Opaque);

@@ -142,6 +142,29 @@ fn whiteouts_come_first_wherever_they_stand() {
 }
 
 #[test]
+fn a_whiteout_says_it_of_all_beneath() {
+    let archive = Archive::default()
+        .file(".wh.d", b"")
+        .file("d/.wh.x", b"")
+        .file("d/e/.wh..wh..opq", b"")
+        .file("d-/.wh.x", b"")
+        .file("d/.wh..wh..opq", b"");
+    assert_eq!(listed(&read(archive).unwrap()), ["~ /", "whiteout /d", "~ /d-", "whiteout /d-/x"]);
+}
+
+#[test]
+fn what_came_between_two_directories_took_what_was_below() {
+    let mut lower = MergedTree::default();
+    let base = Archive::default().file("d/x", b"").end();
+    lower.apply(&read_over(&base, &lower).unwrap()).unwrap();
+    let between = || Archive::default().directory("d").link(b'2', "d", "x");
+    let layer = read_over(&between().directory("d").end(), &lower).unwrap();
+    assert_eq!(listed(&layer), ["~ /", "directory /d", "opaque /d/.wh..wh..opq"]);
+    let error = read_over(&between().link(b'1', "e", "d/x").end(), &lower).unwrap_err();
+    assert!(error.contains("hard link to /d/x, which neither"), "{error}");
+}
+
+#[test]
 fn the_later_of_two_members_counts() {
     let archive = Archive::default()
         .directory("d/")
