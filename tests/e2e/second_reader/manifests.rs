@@ -37,6 +37,11 @@ fn the_frozen_manifests_are_read_alike() -> Result<()> {
         let checked = check(&vector(file), &key)?;
         assert_eq!((&checked["root"], &checked["signed_by"]), (&expected[root], &expected["signed_by"]));
     }
+    let image = check(&vector("v2/image.manifest"), &key)?;
+    let roots: Vec<_> =
+        image["predicate"]["layers"].as_array().into_iter().flatten().map(|it| &it["root"]).collect();
+    assert_eq!((&image["root"], &image["signed_by"]), (&expected["image_root"], &expected["signed_by"]));
+    assert_eq!(serde_json::to_value(roots)?, expected["image_layer_roots"]);
     let [base, add_on, ledger, findings] =
         ["base.manifest", "add-on.manifest", "ledger.json", "findings.json"]
             .map(|name| vector(&format!("v2/{name}")));
