@@ -3,6 +3,7 @@
 
 mod classes;
 mod envelope;
+mod images;
 mod manifests;
 mod random;
 mod stacks;
