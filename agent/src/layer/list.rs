@@ -91,7 +91,7 @@ impl Layer {
                 }
             }
         }
-        Ok(list.finish())
+        list.finish()
     }
 }
 
@@ -256,55 +256,72 @@ impl<'l, L: Lower> List<'l, L> {
         Ok(())
     }
 
-    fn finish(self) -> Layer {
+    fn finish(self) -> Result<Layer, LayerError> {
         let Self { entries, gone, mut opaque, hits, .. } = self;
         let hits = hits.into_iter().filter(|(path, _)| entries.contains_key(path));
         let hits =
             hits.flat_map(|(path, hits)| hits.into_iter().map(move |hit| (path.clone(), hit))).collect();
-        let mut nodes: BTreeMap<TreePath, LayerNode> =
-            entries.into_iter().map(|(path, entry)| (path, LayerNode::Entry(entry))).collect();
-        let has_beneath = |nodes: &BTreeMap<TreePath, LayerNode>, path: &TreePath| {
-            nodes
-                .range(path.clone()..)
-                .find(|(at, _)| *at != path)
-                .is_some_and(|(at, _)| at.starts_with(path))
-        };
-        let mut taken: Option<TreePath> = None;
-        for path in gone {
-            // A whiteout says it of all beneath.
-            if taken.as_ref().is_some_and(|taken| path.starts_with(taken)) {
-                continue;
-            }
-            // What is made anew takes the old one's place by itself, but for a directory.
-            match nodes.get(&path) {
-                Some(node) if node.is_directory() => drop(opaque.insert(path)),
-                Some(_) => {}
-                None if has_beneath(&nodes, &path) => drop(opaque.insert(path)),
-                None => {
-                    nodes.insert(path.clone(), LayerNode::Whiteout);
-                    taken = Some(path);
-                }
-            }
-        }
-        let is_taken = |directory: &TreePath| {
-            let mut above = Some(directory.clone());
-            iter::from_fn(|| above.clone().inspect(|path| above = path.parent()))
-                .any(|path| matches!(nodes.get(&path), Some(LayerNode::Whiteout)))
-        };
-        opaque.retain(|directory| !is_taken(directory));
-        for directory in opaque {
+        let mut nodes = entries.into_iter().map(|(path, entry)| (path, LayerNode::Entry(entry))).collect();
+        take_away(&mut nodes, gone, &mut opaque)?;
+        for directory in
+            opaque.into_iter().filter(|directory| !is_taken(&nodes, directory)).collect::<Vec<_>>()
+        {
             let mark = directory.join(OPAQUE_NAME).expect("the mark's name is a possible one");
             nodes.insert(mark, LayerNode::Opaque);
         }
-        let listed: Vec<TreePath> = nodes.keys().cloned().collect();
-        for path in listed {
-            let mut above = path.parent();
-            while let Some(path) = above.filter(|path| !nodes.contains_key(path)) {
-                above = path.parent();
-                nodes.insert(path, LayerNode::Implied);
+        imply(&mut nodes);
+        Ok(Layer { entries: nodes.into_iter().map(|(path, node)| LayerEntry { path, node }).collect(), hits })
+    }
+}
+
+/// What stands at each path.
+type Nodes = BTreeMap<TreePath, LayerNode>;
+
+/// Puts in what lower layers have and this one takes away.
+fn take_away(
+    nodes: &mut Nodes,
+    gone: BTreeSet<TreePath>,
+    opaque: &mut BTreeSet<TreePath>,
+) -> Result<(), LayerError> {
+    let mut taken: Option<TreePath> = None;
+    for path in gone {
+        // A whiteout says it of all beneath.
+        if taken.as_ref().is_some_and(|taken| path.starts_with(taken)) {
+            continue;
+        }
+        // What is made anew takes the old one's place by itself, but for a directory.
+        match nodes.get(&path) {
+            Some(node) if node.is_directory() => drop(opaque.insert(path)),
+            Some(_) => {}
+            None if nodes.range(path.clone()..).next().is_some_and(|(at, _)| at.starts_with(&path)) => {
+                let why = "it is taken away by a whiteout, and made anew only by what lies beneath it: what \
+                           attributes it has then depends on who unpacks it"
+                    .to_owned();
+                return Err(LayerError::Name { member: path.to_string(), why });
+            }
+            None => {
+                nodes.insert(path.clone(), LayerNode::Whiteout);
+                taken = Some(path);
             }
         }
-        Layer { entries: nodes.into_iter().map(|(path, node)| LayerEntry { path, node }).collect(), hits }
+    }
+    Ok(())
+}
+
+/// Whether a whiteout takes it away, or what holds it.
+fn is_taken(nodes: &Nodes, path: &TreePath) -> bool {
+    iter::successors(Some(path.clone()), TreePath::parent)
+        .any(|path| matches!(nodes.get(&path), Some(LayerNode::Whiteout)))
+}
+
+/// Puts in the directories that are never listed.
+fn imply(nodes: &mut Nodes) {
+    for path in nodes.keys().cloned().collect::<Vec<_>>() {
+        let mut above = path.parent();
+        while let Some(path) = above.filter(|path| !nodes.contains_key(path)) {
+            above = path.parent();
+            nodes.insert(path, LayerNode::Implied);
+        }
     }
 }
 

@@ -193,7 +193,10 @@ impl<R: Read> Members<R> {
 
     fn skip_content(&mut self) -> Result<(), MemberError> {
         let Content { stored, padding, .. } = std::mem::take(&mut self.content);
-        self.copy(stored + padding, &mut |_| {})
+        self.copy(stored, &mut |_| {})?;
+        // umoci ends archives after the last member's content.
+        let mut padding = self.input.by_ref().take(padding);
+        io::copy(&mut padding, &mut io::sink()).map(drop).map_err(|source| self.unreadable(source))
     }
 
     fn copy(&mut self, mut bytes: u64, sink: &mut impl FnMut(&[u8])) -> Result<(), MemberError> {
