@@ -52,10 +52,10 @@ pub(crate) enum Command {
 #[derive(Args)]
 pub(crate) struct Bake {
     /// The directory that holds the image's root file system; or a container image:
-    /// oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:TAG], or
-    /// docker://HOST/REPOSITORY[:TAG|@DIGEST] of a registry. Its layers are read
-    /// once and not extracted, and the manifest holds each of them as well as the
-    /// tree that they come to.
+    /// oci:DIR:TAG, oci-archive:FILE:TAG, docker-archive:FILE:TAG, or in a registry
+    /// docker://HOST/REPOSITORY:TAG or docker://HOST/REPOSITORY@DIGEST. Where there is
+    /// one image only, :TAG may be left out. Its layers are read once and not extracted,
+    /// and the manifest holds each of them as well as the tree that they come to.
     #[arg(value_name = "DIR|IMAGE", required_unless_present = "live")]
     pub(crate) source: Option<PathBuf>,
     /// Bake the machine that this runs on, as inside a build VM: the root as PID

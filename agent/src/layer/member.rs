@@ -7,6 +7,7 @@
 //! What two readers could take for different things is refused: sizes that disagree,
 //! content after what has none, unknown kinds.
 
+use std::borrow::Cow;
 use std::io::{self, Read};
 
 use congruent_protocol::entry::{Device, Timestamp, Xattrs};
@@ -280,7 +281,7 @@ impl<R: Read> Members<R> {
         let malformed = |what: &str| refuse(format!("its {what} is malformed"));
         self.check_members(&name)?;
         let link = pax.link.take().or(long_link);
-        let link = link.or_else(|| header.link_name_bytes().map(|link| link.into_owned()));
+        let link = link.or_else(|| header.link_name_bytes().map(Cow::into_owned));
         let kind = kind_of(header, &name).map_err(refuse)?;
         let stored = stored_size(header, &pax).map_err(refuse)?;
         if kind != MemberKind::File && stored != 0 {

@@ -47,7 +47,7 @@ impl SparseMap {
     /// From an extended header, forms 0.0 and 0.1.
     pub(super) fn from_records(records: &SparseRecords, stored: u64) -> Result<Self, String> {
         let size = records.real_size.ok_or("it is sparse and does not say its size")?;
-        if records.map.len() % 2 != 0 {
+        if !records.map.len().is_multiple_of(2) {
             return Err("its sparse map ends within a part".to_owned());
         }
         let parts = records.map.chunks_exact(2).map(|pair| Part { offset: pair[0], bytes: pair[1] });

@@ -92,10 +92,10 @@ pub(crate) fn mark(directory: &Path, name: &str, attribute: &str, value: &[u8]) 
 }
 
 /// The image's manifest, and its file.
-pub(crate) fn manifest(contract: Contract) -> (Manifest, Vec<u8>) {
+pub(crate) fn manifest(contract: &Contract) -> (Manifest, Vec<u8>) {
     let reading = Reading { algorithm: Algorithm::Blake3, limits: Limits::USUAL, lint: false };
     let scratch = std::env::temp_dir();
-    let mut baking = ImageBaking::new(&contract, reading, Collector::new(Vec::new()), &scratch).unwrap();
+    let mut baking = ImageBaking::new(contract, reading, Collector::new(Vec::new()), &scratch).unwrap();
     let archive = archive();
     let diff_id = Algorithm::Sha256.digest(&archive);
     let layer = baking.read(&archive[..]).unwrap();

@@ -1,7 +1,7 @@
 //! What a container's writable layer makes of its image, path by path.
 //!
 //! Only the writable layer is read. What it does not speak of is as the image has it,
-//! provided that the layers below are intact, which is for [`super::check`] to say.
+//! provided that the layers below are intact, which is for [`super::check()`] to say.
 //! Terms and findings are those of the merged path, so the merged root follows from
 //! manifest and findings as that of any tree does.
 

@@ -185,10 +185,10 @@ pub enum ManifestError {
         stated: Digest,
     },
     /// A layer's entries do not hash to its stated root.
-    #[error("the entries of the manifest's layer {diff_id} have the root {found}, stated is {stated}")]
+    #[error("the entries of the manifest's layer {number} have the root {found}, stated is {stated}")]
     LayerRoot {
-        /// Which layer.
-        diff_id: Digest,
+        /// Which layer, counted from 1, the lowest.
+        number: usize,
         /// As computed.
         found: Digest,
         /// As stated.
@@ -386,11 +386,7 @@ impl Manifest {
             hasher.push(&path, &node)?;
         }
         let (found, stated) = (hasher.finish(), layer.root);
-        if found == stated {
-            Ok(())
-        } else {
-            Err(ManifestError::LayerRoot { diff_id: layer.diff_id, found, stated })
-        }
+        if found == stated { Ok(()) } else { Err(ManifestError::LayerRoot { number: at + 1, found, stated }) }
     }
 
     /// The baked size of a file that may only be appended to.

@@ -3,7 +3,7 @@
 
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use congruent_protocol::manifest::{ImageOrigin, ManifestKind, Predicate, write_manifest};
@@ -66,7 +66,7 @@ pub(super) fn run(args: &Bake, reference: &Reference) -> anyhow::Result<Outcome>
         let output = if is_alone { args.output.clone() } else { output_for(args, &image.platform) };
         let baked = bake(args, &order, &image)
             .with_context(|| format!("cannot bake {reference} for {}", image.platform))?;
-        if write(args, &order, &image, baked, output)? == Outcome::Denied {
+        if write(args, &order, &image, baked, &output)? == Outcome::Denied {
             return Ok(Outcome::Denied);
         }
     }
@@ -98,7 +98,7 @@ fn write(
     order: &Order,
     image: &Image,
     mut baked: BakedImage,
-    output: PathBuf,
+    output: &Path,
 ) -> anyhow::Result<Outcome> {
     let lint =
         (!args.lint.no_lint).then(|| std::mem::replace(&mut baked.lint, Collector::new(Vec::new())).finish());
@@ -131,7 +131,7 @@ fn write(
         lint: lint.clone(),
     };
     let sections = baked.sections().context("cannot read what was kept of the layers")?;
-    atomic::write(&output, |out| Ok(write_manifest(out, predicate, &order.keys, sections)?))?;
+    atomic::write(output, |out| Ok(write_manifest(out, predicate, &order.keys, sections)?))?;
     tell(args, baked.root, &baked.entries, &order.keys)?;
     let mut err = io::stderr();
     let (layers, platform) = (baked.layers.len(), image.platform.to_string());

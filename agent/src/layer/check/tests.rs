@@ -11,8 +11,11 @@ use super::super::testing::{make, manifest, mark, put, unpacked};
 use super::*;
 use crate::sweep::{Counters, Means};
 
+/// What is done to a layer, and what must be found.
+type Case = (fn(&Path), &'static [&'static str]);
+
 fn check_layer(is_lowest: bool, change: impl Fn(&Path)) -> Vec<String> {
-    let (manifest, bytes) = manifest(Contract::linux());
+    let (manifest, bytes) = manifest(&Contract::linux());
     let directory = unpacked();
     change(directory.path());
     let means = Means::new(Some(1), None, false);
@@ -42,7 +45,7 @@ fn a_layer_as_it_was_unpacked_has_its_root() {
 
 #[test]
 fn all_damage_is_found_both_ways() {
-    let cases: [(fn(&Path), &[&str]); 9] = [
+    let cases: [Case; 9] = [
         (|at| put(at, "bin/tool", "TOOL"), &["modified /bin/tool content file"]),
         (|at| put(at, "bin/extra", ""), &["added /bin/extra  file"]),
         (|at| fs::remove_file(at.join("var/x")).unwrap(), &["removed /var/x  nothing"]),

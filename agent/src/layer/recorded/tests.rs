@@ -38,6 +38,9 @@ fn recording() -> File {
     file
 }
 
+/// What is done to a layer, and what must be found.
+type Case = (fn(&Path), &'static [&'static str]);
+
 fn check_layer(diff_id: Digest, change: impl Fn(&Path)) -> Vec<String> {
     let directory = unpacked();
     change(directory.path());
@@ -64,7 +67,7 @@ fn check_layer(diff_id: Digest, change: impl Fn(&Path)) -> Vec<String> {
 #[test]
 fn damage_shows_by_digest_and_by_headers() {
     let diff_id = || Algorithm::Sha256.digest(&archive());
-    let cases: [(fn(&Path), &[&str]); 5] = [
+    let cases: [Case; 5] = [
         (|_| {}, &[]),
         (|at| put(at, "bin/tool", "TOOL"), &["modified /bin/tool content"]),
         // A digest of the archive does not show these.

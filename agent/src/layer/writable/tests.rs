@@ -13,10 +13,13 @@ use crate::sweep::{Counters, Means};
 
 const CONTRACT: &str = "base = 'none'\n[[rule]]\npath = '/var/**'\nclass = 'ephemeral'\nforbid = ['exec']\n";
 
+/// What is done to a layer, what must be found, and what sort of change that is.
+type Case = (&'static str, fn(&Path), Vec<&'static str>, Changes);
+
 /// What the layer that `change` makes comes to, over the image.
 fn check_layer(mounted: &[&str], change: impl Fn(&Path)) -> (Vec<String>, Changes, CheckedWritable) {
     let contract = Contract::compose(vec![ContractFile::parse(CONTRACT).unwrap()]).unwrap();
-    let (manifest, bytes) = manifest(contract);
+    let (manifest, bytes) = manifest(&contract);
     let layer = writable();
     change(layer.path());
     let means = Means::new(Some(1), None, false);
@@ -56,7 +59,7 @@ fn every_change_is_classified() {
     let removed = Changes { removed: 1, ..Changes::default() };
     let quiet = Changes::default();
     let tool_and_link = vec!["removed /bin/link", "removed /bin/tool"];
-    let cases: [(&str, fn(&Path), Vec<&str>, Changes); 14] = [
+    let cases: [Case; 14] = [
         ("new file", |at| put(at, "bin/new", ""), vec!["added /bin/new"], added),
         ("other content", |at| put(at, "bin/tool", "TOOL"), vec!["modified /bin/tool content"], content),
         ("copied up, nothing else", |at| put(at, "bin/tool", "tool"), vec![], quiet),
