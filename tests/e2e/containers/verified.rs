@@ -9,6 +9,7 @@ use congruent_protocol::drift::Finding;
 use congruent_protocol::key::PublicKey;
 use congruent_protocol::manifest::{ListedEntry, Manifest};
 use congruent_protocol::trust::Trust;
+use congruent_tests::containerd::Containerd;
 use congruent_tests::docker::Docker;
 use congruent_tests::podman::Podman;
 use congruent_tests::program::{Ended, run, succeed};
@@ -276,4 +277,128 @@ fn podman_layers_are_verified() -> Result<()> {
     let sandbox = Sandbox::new()?;
     let podman = Podman::new(&sandbox.path("podman"))?;
     each_damage_to_a_lower_layer(&podman)
+}
+
+/// containerd keeps no recording of archives: only a manifest says what a layer holds.
+#[test]
+fn containerd_containers_are_verified() -> Result<()> {
+    let sandbox = Sandbox::new()?;
+    let podman = Podman::new(&sandbox.path("podman"))?;
+    podman.build()?;
+    let archive = sandbox.path("app.tar");
+    podman.podman(&["save", "--quiet", "--output", &archive.to_string_lossy(), "localhost/app:1"])?;
+    let containerd = Containerd::start(&sandbox.path("containerd"))?;
+    containerd.import(&archive)?;
+    let id = format!("verified-{}", std::process::id());
+    containerd.sleeper("localhost/app:1", &id, &[])?;
+
+    let manifests = sandbox.path("manifests");
+    fs::create_dir(&manifests)?;
+    let verify = || -> Result<(Option<i32>, Value)> {
+        let mut verify =
+            agent::command(&["containers", "verify", "--format", "json", "--insecure-unsigned"])?;
+        verify.arg("--data-root").arg(containerd.data_root()).arg("--manifests").arg(&manifests).arg(&id);
+        let ended = run(&mut verify)?;
+        let page: Value = serde_json::from_slice(&ended.stdout).with_context(|| ended.stderr.clone())?;
+        Ok((ended.code, page["containers"][0].clone()))
+    };
+    let (code, told) = verify()?;
+    ensure!((code, &told["state"]) == (Some(3), &"unknown".into()), "{told}");
+    ensure!(told["lower"]["state"] == "unknown" && told["lower"]["method"].is_null(), "{}", told["lower"]);
+
+    let mut bake = agent::command(&["bake", "--name", "app", "--version", "1", "--no-lint"])?;
+    bake.arg(format!("docker-archive:{}", archive.display()));
+    let ended = run(bake.arg("--output").arg(manifests.join("app.manifest")))?;
+    ensure!(ended.code == Some(0), "bake failed: {}", ended.stderr);
+    let (code, told) = verify()?;
+    ensure!((code, &told["state"]) == (Some(0), &"congruent".into()), "{told}");
+    ensure!(told["lower"]["method"] == "manifest", "{}", told["lower"]);
+
+    let upper = PathBuf::from(found(&containerd.data_root(), &id)?);
+    fs::write(upper.join("written"), "by the container")?;
+    let (code, told) = verify()?;
+    ensure!(code == Some(1) && told["lower"]["state"] == "congruent", "{told}");
+    ensure!(findings(&told["upper"]["findings"])? == [added("/written")], "{}", told["upper"]);
+
+    fs::remove_file(upper.join("written"))?;
+    let layer = told["lower"]["layers"][0]["directory"].as_str().context("there are no layers")?;
+    fs::write(Path::new(layer).join("etc/passwd"), "evil::0:0::/:/bin/sh\n")?;
+    let (code, told) = verify()?;
+    ensure!(code == Some(1) && told["upper"]["state"] == "congruent", "{told}");
+    let damaged = findings(&told["lower"]["layers"][0]["findings"])?;
+    ensure!(damaged.iter().map(|found| found.path.to_string()).eq(["/etc/passwd"]), "{damaged:?}");
+    Ok(())
+}
+
+/// Where a container writes to.
+fn found(data_root: &Path, id: &str) -> Result<String> {
+    let upper = super::told(data_root, id)?["writable"]["upper"].as_str().map(str::to_owned);
+    upper.context("it is not told where the container writes to")
+}
+
+/// What the contract does not expect is a finding, and what could be changed is told.
+#[test]
+fn mounts_are_told_and_unexpected_ones_found() -> Result<()> {
+    let sandbox = Sandbox::new()?;
+    let docker = Docker::start(&sandbox.path("docker"))?;
+    let contract = "[[mount]]\npath = '/data'\ncontent = 'hide'\n[[mount]]\npath = '/scratch'\ncontent = 'hide'\nflags = ['noexec']\n";
+    let image = Image::of(&docker, contract)?;
+    let shared = sandbox.path("shared");
+    fs::create_dir(&shared)?;
+    let bind = format!("{}:/bind", shared.display());
+    let expected = ["--volume=/data", "--tmpfs=/scratch"];
+    let id = Runtime::sleeper(&docker, "expected", &expected)?;
+    let (ended, told) = image.verify(&docker, &[&id])?;
+    ensure!(ended.code == Some(0) && told[0]["mounts"]["state"] == "congruent", "{}", told[0]["mounts"]);
+    let id = Runtime::sleeper(&docker, "more", &["--volume", &bind, "--tmpfs=/scratch:exec"])?;
+    let (ended, told) = image.verify(&docker, &[&id])?;
+    ensure!(ended.code == Some(1) && told[0]["upper"]["state"] == "congruent", "{}", told[0]);
+    let paths: Vec<String> =
+        findings(&told[0]["mounts"]["findings"])?.iter().map(|found| found.path.to_string()).collect();
+    ensure!(paths == ["/bind", "/scratch"], "{}", told[0]["mounts"]);
+    let surface = told[0]["mounts"]["surface"].as_array().context("there is no surface")?;
+    let at = |path: &str| surface.iter().find(|mount| mount["path"] == path);
+    ensure!(
+        at("/bind").is_some_and(|mount| mount["writable"] == true && mount["exec"] == true),
+        "{surface:?}"
+    );
+    ensure!(at("/scratch").is_some_and(|mount| mount["kind"] == "tmpfs"), "{surface:?}");
+    Ok(())
+}
+
+/// A manifest that is not accepted is told, and is none.
+#[test]
+fn an_image_without_an_accepted_manifest_is_unknown() -> Result<()> {
+    let sandbox = Sandbox::new()?;
+    let docker = Docker::start(&sandbox.path("docker"))?;
+    let image = Image::of(&docker, CONTRACT)?;
+    let id = Runtime::sleeper(&docker, "web", &[])?;
+    let stranger = image.sandbox.openssl_key("stranger")?;
+    let mut verify = agent::command(&["containers", "verify", "--data-root"])?;
+    verify.arg(Runtime::data_root(&docker)).arg("--manifests").arg(&image.manifests);
+    let ended = run(verify.arg("--trust").arg(&stranger.public).arg(&id))?;
+    ensure!(ended.code == Some(3), "{}{}", ended.text(), ended.stderr);
+    ensure!(
+        ended.stderr.contains("no container is held to") && ended.stderr.contains("no trusted key"),
+        "{}",
+        ended.stderr
+    );
+    let text = ended.text();
+    for says in ["unknown: docker web", "held to  no manifest", "lower    congruent: 1 layer, by diff_id"] {
+        ensure!(text.contains(says), "{says:?} is not in: {text}");
+    }
+    // What the digest of an archive does not show is found all the same.
+    let layer = PathBuf::from(docker.directory("web", "LowerDir")?.rsplit(':').next().context("no layer")?);
+    succeed("chmod", ["4755".as_ref(), layer.join("usr/bin/web").as_os_str()])?;
+    let ended = run(agent::command(&["containers", "verify", "--data-root"])?
+        .arg(Runtime::data_root(&docker))
+        .arg(&id))?;
+    let text = ended.text();
+    ensure!(ended.code == Some(1), "{text}{}", ended.stderr);
+    for says in
+        ["damaged layer sha256:", "affects 1 container", "purge the layer", "/usr/bin/web  mode 0644 → 4755"]
+    {
+        ensure!(text.contains(says), "{says:?} is not in: {text}");
+    }
+    Ok(())
 }
