@@ -727,7 +727,7 @@ pub(crate) struct ContainersVerify {
     pub(crate) which: WhichContainers,
     /// The directory with the manifests of images (*.manifest), as `congruent bake` of an
     /// image writes them. A container is held to the one of its image's configuration
-    /// and layers.
+    /// and layers; of several, to the one that was baked last.
     #[arg(long, value_name = "DIR")]
     pub(crate) manifests: Option<PathBuf>,
     #[command(flatten)]

@@ -18,6 +18,7 @@ pub mod enrolled;
 mod fixture;
 pub mod http;
 pub mod installation;
+pub mod layered;
 pub mod left_behind;
 pub mod load;
 pub mod mounts;

@@ -10,7 +10,7 @@ use std::io::Read;
 use std::iter;
 
 use congruent_protocol::digest::Algorithm;
-use congruent_protocol::entry::{Entry, Kind, Node};
+use congruent_protocol::entry::{Device, Entry, Kind, Node};
 use congruent_protocol::layer::{LayerEntry, LayerNode, OPAQUE_NAME, WHITEOUT_PREFIX, is_mark};
 use congruent_protocol::path::{TreePath, escape};
 
@@ -120,6 +120,11 @@ fn entry_of<R: Read>(
         }
         MemberKind::Symlink => Node::Symlink { target: member.link.clone() },
         MemberKind::Fifo => Node::Fifo,
+        MemberKind::CharDevice(Device { major: 0, minor: 0 }) => {
+            let why =
+                "it is the character device 0:0, which overlay file systems take for a whiteout".to_owned();
+            return Err(MemberError::Member { member: escape(&member.name).into_owned(), why });
+        }
         MemberKind::CharDevice(device) => Node::CharDevice(*device),
         MemberKind::BlockDevice(device) => Node::BlockDevice(*device),
         MemberKind::Directory | MemberKind::HardLink => Node::Directory,
@@ -172,6 +177,11 @@ impl<'l, L: Lower> List<'l, L> {
         }
         let own = path.name();
         let Some(above) = above.filter(|_| is_mark(own)) else { return Ok(Some(Target::Entry(path))) };
+        if own == OPAQUE_NAME && above.is_root() {
+            return Err(
+                "it makes the root opaque, which overlay file systems pass over and others do not".to_owned()
+            );
+        }
         if own == OPAQUE_NAME {
             return Ok(Some(Target::Opaque(above)));
         }
@@ -257,12 +267,12 @@ impl<'l, L: Lower> List<'l, L> {
     }
 
     fn finish(self) -> Result<Layer, LayerError> {
-        let Self { entries, gone, mut opaque, hits, .. } = self;
+        let Self { lower, entries, gone, mut opaque, hits, .. } = self;
         let hits = hits.into_iter().filter(|(path, _)| entries.contains_key(path));
         let hits =
             hits.flat_map(|(path, hits)| hits.into_iter().map(move |hit| (path.clone(), hit))).collect();
         let mut nodes = entries.into_iter().map(|(path, entry)| (path, LayerNode::Entry(entry))).collect();
-        take_away(&mut nodes, gone, &mut opaque)?;
+        take_away(&mut nodes, gone, &mut opaque, lower)?;
         for directory in
             opaque.into_iter().filter(|directory| !is_taken(&nodes, directory)).collect::<Vec<_>>()
         {
@@ -282,6 +292,7 @@ fn take_away(
     nodes: &mut Nodes,
     gone: BTreeSet<TreePath>,
     opaque: &mut BTreeSet<TreePath>,
+    lower: &impl Lower,
 ) -> Result<(), LayerError> {
     let mut taken: Option<TreePath> = None;
     for path in gone {
@@ -293,19 +304,24 @@ fn take_away(
         match nodes.get(&path) {
             Some(node) if node.is_directory() => drop(opaque.insert(path)),
             Some(_) => {}
-            None if nodes.range(path.clone()..).next().is_some_and(|(at, _)| at.starts_with(&path)) => {
+            None if !has_beneath(nodes, &path) => {
+                nodes.insert(path.clone(), LayerNode::Whiteout);
+                taken = Some(path);
+            }
+            None if lower.entry(&path).is_some() => {
                 let why = "it is taken away by a whiteout, and made anew only by what lies beneath it: what \
                            attributes it has then depends on who unpacks it"
                     .to_owned();
                 return Err(LayerError::Name { member: path.to_string(), why });
             }
-            None => {
-                nodes.insert(path.clone(), LayerNode::Whiteout);
-                taken = Some(path);
-            }
+            None => drop(opaque.insert(path)),
         }
     }
     Ok(())
+}
+
+fn has_beneath(nodes: &Nodes, path: &TreePath) -> bool {
+    nodes.range(path.clone()..).next().is_some_and(|(at, _)| at.starts_with(path))
 }
 
 /// Whether a whiteout takes it away, or what holds it.

@@ -5,9 +5,12 @@
 //! capabilities do.
 
 use congruent_protocol::entry::{Timestamp, Xattrs};
+use congruent_protocol::path::escape;
 
 /// Where Go's archive/tar, and so every image builder, puts extended attributes.
 const XATTR_PREFIX: &[u8] = b"SCHILY.xattr.";
+/// What overlay keeps in layers is no image's to say.
+const OVERLAYS: [&[u8]; 2] = [b"trusted.overlay.", b"user.overlay."];
 /// `XATTR_SIZE_MAX`, of linux/limits.h.
 const MAX_XATTR_BYTES: usize = 65_536;
 /// The most records of a sparse map.
@@ -91,6 +94,12 @@ impl Pax {
     fn take_xattr(&mut self, name: &[u8], value: &[u8]) -> Result<(), String> {
         if name.iter().position(|&b| b == b'.').is_none_or(|at| at == 0) || name.contains(&0) {
             return Err("it has an xattr whose name has no namespace".to_owned());
+        }
+        if OVERLAYS.iter().any(|own| name.starts_with(own)) {
+            let name = escape(name);
+            return Err(format!(
+                "it has the xattr {name}, by which overlay file systems show something else"
+            ));
         }
         if value.len() > MAX_XATTR_BYTES {
             return Err(format!(

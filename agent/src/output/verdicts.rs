@@ -1,6 +1,5 @@
 //! What containers came to, for people and programs.
 
-use std::collections::HashMap;
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -12,7 +11,7 @@ use serde::ser::SerializeSeq;
 use super::counted;
 use super::text::line;
 use crate::container::verify::{
-    CheckedLower, Coverage, Method, Part, PartGap, Roots, Verdict, damaged_layers,
+    CheckedLower, Coverage, Method, Part, PartGap, Roots, SharedBy, Verdict, damaged_layers,
 };
 use crate::container::{MountKind, MountSurface};
 use crate::findings::Findings;
@@ -65,7 +64,7 @@ struct WireLayer<'a> {
     method: Option<Method>,
     #[serde(flatten)]
     roots: Option<Roots>,
-    shared_by: &'a [&'a str],
+    shared_by: &'a [String],
     findings: Listed<'a>,
 }
 
@@ -105,24 +104,12 @@ impl Serialize for Listed<'_> {
 }
 
 /// One document for programs.
-pub(crate) fn json(out: &mut impl Write, verdicts: &[Verdict<'_>]) -> io::Result<()> {
-    let shared = shared_by(verdicts);
-    let containers = verdicts.iter().map(|verdict| wire(verdict, &shared)).collect();
+pub(crate) fn json(out: &mut impl Write, verdicts: &[Verdict<'_>], shared: &SharedBy) -> io::Result<()> {
+    let containers = verdicts.iter().map(|verdict| wire(verdict, shared)).collect();
     super::json(out, &Page { schema_version: SCHEMA, containers })
 }
 
-/// The containers on each layer, by its directory.
-fn shared_by<'v>(verdicts: &'v [Verdict<'_>]) -> HashMap<&'v Path, Vec<&'v str>> {
-    let mut shared: HashMap<&Path, Vec<&str>> = HashMap::new();
-    for verdict in verdicts {
-        for layer in &verdict.lower.layers {
-            shared.entry(&layer.directory).or_default().push(&verdict.container.id);
-        }
-    }
-    shared
-}
-
-fn wire<'a>(verdict: &'a Verdict<'_>, shared: &'a HashMap<&Path, Vec<&'a str>>) -> WireContainer<'a> {
+fn wire<'a>(verdict: &'a Verdict<'_>, shared: &'a SharedBy) -> WireContainer<'a> {
     let container = verdict.container;
     let layer = |layer: &'a CheckedLower| WireLayer {
         diff_id: layer.diff_id.map(|digest| digest.to_string()),
@@ -130,7 +117,7 @@ fn wire<'a>(verdict: &'a Verdict<'_>, shared: &'a HashMap<&Path, Vec<&'a str>>) 
         state: layer.state,
         method: layer.method,
         roots: layer.roots.map(|(baked_root, observed_root)| Roots { baked_root, observed_root }),
-        shared_by: shared.get(layer.directory.as_path()).map(Vec::as_slice).unwrap_or_default(),
+        shared_by: sharers(shared, layer),
         findings: Listed(layer.findings.as_ref()),
     };
     let surface = container.mounts.iter().filter(|mount| mount.kind != MountKind::Kernel).map(surface);
@@ -162,6 +149,10 @@ fn wire<'a>(verdict: &'a Verdict<'_>, shared: &'a HashMap<&Path, Vec<&'a str>>) 
     }
 }
 
+fn sharers<'s>(shared: &'s SharedBy, layer: &CheckedLower) -> &'s [String] {
+    shared.get(&layer.directory).map(Vec::as_slice).unwrap_or_default()
+}
+
 fn surface(mount: &MountSurface) -> WireSurface {
     WireSurface {
         path: shown(&mount.path),
@@ -173,11 +164,12 @@ fn surface(mount: &MountSurface) -> WireSurface {
 }
 
 /// A verdict for each container, and what damaged layers affect.
-pub(crate) fn text(out: &mut impl Write, verdicts: &[Verdict<'_>]) -> io::Result<()> {
+pub(crate) fn text(out: &mut impl Write, verdicts: &[Verdict<'_>], shared: &SharedBy) -> io::Result<()> {
     for verdict in verdicts {
         container(out, verdict)?;
     }
-    for (layer, affected) in damaged_layers(verdicts) {
+    for layer in damaged_layers(verdicts) {
+        let affected = sharers(shared, layer);
         let digest = layer.diff_id.map_or_else(|| "without a digest".to_owned(), |digest| digest.to_string());
         let affected_ids: Vec<String> = affected.iter().map(|id| short(id)).collect();
         writeln!(

@@ -215,7 +215,8 @@ fn each_change_of_the_writable_layer(runtime: &impl Runtime) -> Result<()> {
 fn each_damage_to_a_lower_layer(runtime: &impl Runtime) -> Result<()> {
     let image = Image::of(runtime, CONTRACT)?;
     let ids = [runtime.sleeper("one", &[])?, runtime.sleeper("two", &[])?];
-    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let mut ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    ids.sort_unstable();
     let lowers = runtime.directory("one", "LowerDir")?;
     let layer = PathBuf::from(lowers.rsplit(':').next().context("there are no layers")?);
     let kept = image.sandbox.path("kept");
@@ -356,7 +357,14 @@ fn mounts_are_told_and_unexpected_ones_found() -> Result<()> {
     let paths: Vec<String> =
         findings(&told[0]["mounts"]["findings"])?.iter().map(|found| found.path.to_string()).collect();
     ensure!(paths == ["/bind", "/scratch"], "{}", told[0]["mounts"]);
-    let surface = told[0]["mounts"]["surface"].as_array().context("there is no surface")?;
+    let surface = told[0]["mounts"]["surface"].as_array().context("there is no surface")?.clone();
+    // Nor where the contract hides what lies beneath.
+    let hidden = format!("{}:/dev/host", shared.display());
+    let id = Runtime::sleeper(&docker, "hidden", &["--volume", &hidden])?;
+    let (ended, told) = image.verify(&docker, &[&id])?;
+    let found = findings(&told[0]["mounts"]["findings"])?;
+    ensure!(ended.code == Some(1) && found.len() == 1, "{}", told[0]["mounts"]);
+    ensure!(found[0].path.to_string() == "/dev/host", "{found:?}");
     let at = |path: &str| surface.iter().find(|mount| mount["path"] == path);
     ensure!(
         at("/bind").is_some_and(|mount| mount["writable"] == true && mount["exec"] == true),

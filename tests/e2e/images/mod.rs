@@ -2,6 +2,7 @@
 
 mod attach;
 mod authorized;
+mod baked;
 mod broken_lines;
 
 use std::fs;

@@ -72,6 +72,9 @@ class Making:
         Each stands in a directory that stays: in another it makes one by containerd, and none by umoci.
         """
         above = name[:-1]
+        if name == (OPAQUE,):
+            # Overlay file systems pass over it.
+            return
         is_listed = any(one[: len(above)] == above for one in self.listed)
         if above and not is_listed and (above not in self.maker.lower or self.is_gone(above)):
             return

@@ -84,7 +84,11 @@ fn bake(args: &Bake, order: &Order, image: &Image) -> anyhow::Result<BakedImage>
         for (at, diff_id) in image.diff_ids.iter().enumerate() {
             let in_layer = || format!("layer {} of {} ({diff_id})", at + 1, image.diff_ids.len());
             let layer = image.layer(at, &counters, |archive| baking.read(archive).map_err(ReadError::from));
-            let layer = layer.with_context(in_layer)?;
+            let layer = match layer {
+                // It names the layer itself.
+                Err(ReadError::Image(error)) => return Err(error.into()),
+                read => read.with_context(in_layer)?,
+            };
             counters.add_entries(layer.entries.len() as u64);
             baking.add(*diff_id, layer).with_context(in_layer)?;
         }

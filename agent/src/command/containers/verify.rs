@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use super::{chosen, find};
 use crate::cli::{ContainersVerify, Format};
 use crate::command::{Outcome, means, read_trust};
-use crate::container::verify::{Library, Refused, Verdict, Verifier};
+use crate::container::verify::{Library, Refused, SharedBy, Verdict, Verifier, shared_by};
 use crate::container::{Container, ContainerState};
 use crate::output::verdicts as page;
 use crate::progress::Progress;
@@ -20,7 +20,7 @@ use crate::sweep::Counters;
 pub(super) fn run(args: &ContainersVerify) -> anyhow::Result<Outcome> {
     let library = library(args)?;
     let found = find(&args.which)?;
-    let gaps = found.gaps.clone();
+    let (gaps, shared) = (found.gaps.clone(), shared_by(&found.containers));
     let mut containers = chosen(found, &args.which)?.containers;
     if args.which.containers.is_empty() {
         containers.retain(is_running);
@@ -39,16 +39,24 @@ pub(super) fn run(args: &ContainersVerify) -> anyhow::Result<Outcome> {
     };
     let progress = Progress::towards("verifying", 0, &counters);
     let verdicts = progress.watch(|| verifier.verify(&containers));
-    let mut out = BufWriter::new(io::stdout().lock());
-    match args.format {
-        Format::Text => page::text(&mut out, &verdicts)?,
-        Format::Json => page::json(&mut out, &verdicts)?,
+    match print(args.format, &verdicts, &shared) {
+        // Whoever reads may stop when they have seen enough; the verdict stands.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        printed => printed.context("cannot write the outcome")?,
     }
-    out.flush().context("cannot write the outcome")?;
     for gap in &gaps {
         writeln!(io::stderr(), "congruent: {}", escape(gap.as_bytes()))?;
     }
     Ok(Outcome::Looked(worst(&verdicts, !gaps.is_empty())))
+}
+
+fn print(format: Format, verdicts: &[Verdict<'_>], shared: &SharedBy) -> io::Result<()> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    match format {
+        Format::Text => page::text(&mut out, verdicts, shared)?,
+        Format::Json => page::json(&mut out, verdicts, shared)?,
+    }
+    out.flush()
 }
 
 fn is_running(container: &Container) -> bool {

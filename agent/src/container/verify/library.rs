@@ -100,9 +100,9 @@ impl Library {
     }
 
     /// What a container's image is held to: the manifest of its configuration and of
-    /// each of its layers, in their order.
+    /// each of its layers, in their order; of several the one that was baked last.
     pub(crate) fn of(&self, container: &Container) -> Option<&Known> {
-        self.images.iter().find(|known| {
+        let fitting = self.images.iter().filter(|known| {
             let image = known.manifest.predicate().origin.image.as_ref();
             image.is_some_and(|image| {
                 let has_layers = container.layers.len() == image.diff_ids.len()
@@ -118,7 +118,8 @@ impl Library {
                     None => all_known && has_layers && !image.diff_ids.is_empty(),
                 }
             })
-        })
+        });
+        fitting.max_by_key(|known| known.manifest.predicate().baked.at)
     }
 
     /// A manifest that has this layer, and which of its layers it is.

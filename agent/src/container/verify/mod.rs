@@ -11,7 +11,8 @@ mod lower;
 mod surface;
 mod writable;
 
-use std::path::Path;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use congruent_protocol::digest::Digest;
@@ -190,17 +191,28 @@ impl PartGap {
     }
 }
 
-/// Layers that are damaged, each with the containers on it: one cause, however many it
-/// affects.
-pub(crate) fn damaged_layers<'v>(verdicts: &'v [Verdict<'_>]) -> Vec<(&'v CheckedLower, Vec<&'v str>)> {
-    let mut damaged: Vec<(&Rc<CheckedLower>, Vec<&str>)> = Vec::new();
-    for verdict in verdicts {
-        for layer in verdict.lower.layers.iter().filter(|layer| layer.state == State::Divergent) {
-            match damaged.iter_mut().find(|(known, _)| Rc::ptr_eq(known, layer)) {
-                Some((_, affected)) => affected.push(&verdict.container.id),
-                None => damaged.push((layer, vec![&verdict.container.id])),
-            }
+/// The containers on each layer, by its directory.
+pub(crate) type SharedBy = HashMap<PathBuf, Vec<String>>;
+
+/// All that lie on each layer, whether or not they are looked at.
+pub(crate) fn shared_by(containers: &[Container]) -> SharedBy {
+    let mut shared = SharedBy::new();
+    for container in containers {
+        for layer in &container.layers {
+            shared.entry(layer.directory.clone()).or_default().push(container.id.clone());
         }
     }
-    damaged.into_iter().map(|(layer, affected)| (&**layer, affected)).collect()
+    shared.values_mut().for_each(|ids| ids.sort());
+    shared
+}
+
+/// Layers that are damaged: one cause each, however many containers it affects.
+pub(crate) fn damaged_layers<'v>(verdicts: &'v [Verdict<'_>]) -> Vec<&'v CheckedLower> {
+    let mut damaged: Vec<&Rc<CheckedLower>> = Vec::new();
+    for layer in verdicts.iter().flat_map(|verdict| &verdict.lower.layers) {
+        if layer.state == State::Divergent && !damaged.iter().any(|known| Rc::ptr_eq(known, layer)) {
+            damaged.push(layer);
+        }
+    }
+    damaged.into_iter().map(|layer| &**layer).collect()
 }

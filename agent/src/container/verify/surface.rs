@@ -1,6 +1,6 @@
 //! What is mounted in a container: surface that no image holds to anything.
 
-use congruent_protocol::contract::Contract;
+use congruent_protocol::contract::{Contract, ExpectedMount, MountContent};
 use congruent_protocol::drift::{Attributes, Finding};
 use congruent_protocol::path::{TreePath, escape};
 use congruent_protocol::verification::State;
@@ -8,6 +8,9 @@ use congruent_protocol::verification::State;
 use super::writable::tree_path;
 use super::{Known, Part, PartGap};
 use crate::container::{Container, MountKind, MountSurface};
+
+/// Where runtimes mount memory that may be written to.
+const USUAL_MEMORY: [&str; 4] = ["/dev", "/dev/shm", "/run", "/sys/fs/cgroup"];
 
 /// The mounts of one container.
 pub(crate) struct Mounts {
@@ -21,19 +24,30 @@ pub(super) fn check(container: &Container, known: Option<&Known>, gaps: &mut Vec
     let contract = &known.manifest.predicate().contract;
     let mut findings = Vec::new();
     for mount in &container.mounts {
-        match tree_path(&mount.path) {
-            Some(path) if is_expected(contract, &path, mount) => {}
-            Some(path) => {
+        let shown = || escape(mount.path.as_os_str().as_encoded_bytes()).into_owned();
+        let gap = |reason: &str| PartGap {
+            part: Part::Mounts,
+            layer: None,
+            path: Some(shown()),
+            reason: reason.to_owned(),
+        };
+        let Some(path) = tree_path(&mount.path) else {
+            gaps.push(gap("something is mounted at a path that no entry can have"));
+            continue;
+        };
+        match contract.mount_at(&path).filter(|expected| fits(expected, mount)) {
+            Some(ExpectedMount { content: MountContent::Verify, .. }) => {
+                gaps.push(gap(
+                    "the contract has it verified, and what lies on a container's mounts is not looked at",
+                ));
+            }
+            Some(_) => {}
+            None if is_usual(contract, &path, mount) => {}
+            None => {
                 let source = escape(mount.source.as_os_str().as_encoded_bytes()).into_owned();
                 let attributes = Attributes::mount(mount.filesystem.clone(), Some(source));
                 findings.push(Finding::mounted_over(&path, contract.terms_of(&path).class, None, attributes));
             }
-            None => gaps.push(PartGap {
-                part: Part::Mounts,
-                layer: None,
-                path: Some(escape(mount.path.as_os_str().as_encoded_bytes()).into_owned()),
-                reason: "something is mounted at a path that no entry can have".to_owned(),
-            }),
         }
     }
     findings.sort_by(|one, other| one.path.cmp(&other.path));
@@ -41,24 +55,30 @@ pub(super) fn check(container: &Container, known: Option<&Known>, gaps: &mut Vec
     Mounts { state, findings }
 }
 
-/// Whether the contract names the mount, or what it lies on; what the runtime makes for
-/// every container, and what the kernel shows, is expected in all of them.
-fn is_expected(contract: &Contract, path: &TreePath, mount: &MountSurface) -> bool {
-    if matches!(mount.kind, MountKind::Runtime | MountKind::Kernel) {
-        return true;
+/// Whether runtimes mount it in every container: what they make and what the kernel shows,
+/// and memory where the contract lets the place be hidden: what hides parts of it, and
+/// these places. A bind of the host never is.
+fn is_usual(contract: &Contract, path: &TreePath, mount: &MountSurface) -> bool {
+    match mount.kind {
+        MountKind::Runtime | MountKind::Kernel => true,
+        MountKind::Tmpfs => {
+            let is_usual = USUAL_MEMORY.iter().any(|usual| usual.as_bytes() == path.as_bytes());
+            contract.may_hide(path) && (is_usual || !mount.writable)
+        }
+        MountKind::Bind | MountKind::Volume | MountKind::Other => false,
     }
-    let lies_on_expected = path.parent().is_some_and(|above| !above.is_root() && contract.may_hide(&above));
-    lies_on_expected
-        || contract.mount_at(path).is_some_and(|expected| {
-            let source = escape(mount.source.as_os_str().as_encoded_bytes());
-            let has_flag = |flag: &String| match flag.as_str() {
-                "ro" => !mount.writable,
-                "rw" => mount.writable,
-                "noexec" => !mount.exec,
-                _ => false,
-            };
-            expected.filesystem.as_ref().is_none_or(|wanted| mount.filesystem.as_ref() == Some(wanted))
-                && expected.source.as_ref().is_none_or(|wanted| *wanted == source)
-                && expected.flags.iter().all(has_flag)
-        })
+}
+
+/// Whether the mount is as the contract names it.
+fn fits(expected: &ExpectedMount, mount: &MountSurface) -> bool {
+    let source = escape(mount.source.as_os_str().as_encoded_bytes());
+    let has_flag = |flag: &String| match flag.as_str() {
+        "ro" => !mount.writable,
+        "rw" => mount.writable,
+        "noexec" => !mount.exec,
+        _ => false,
+    };
+    expected.filesystem.as_ref().is_none_or(|wanted| mount.filesystem.as_ref() == Some(wanted))
+        && expected.source.as_ref().is_none_or(|wanted| *wanted == source)
+        && expected.flags.iter().all(has_flag)
 }

@@ -205,6 +205,19 @@ fn lint_sees_what_stays() {
 }
 
 #[test]
+fn what_is_made_anew_by_what_lies_beneath_has_nobodys_attributes() {
+    let upper = Archive::default().file("d/x", b"").file(".wh.d", b"").end();
+    let mut lower = MergedTree::default();
+    assert_eq!(
+        listed(&read_over(&upper, &lower).unwrap()),
+        ["~ /", "~ /d", "opaque /d/.wh..wh..opq", "file /d/x"]
+    );
+    lower.apply(&read(Archive::default().directory("d")).unwrap()).unwrap();
+    let error = read_over(&upper, &lower).unwrap_err();
+    assert!(error.contains("/d is refused: it is taken away by a whiteout, and made anew only"), "{error}");
+}
+
+#[test]
 fn xattrs_hold_any_bytes() {
     let mut records = b"41 SCHILY.xattr.security.capability=".to_vec();
     records.extend_from_slice(b"\x01\0\n\x02\n");
@@ -261,6 +274,9 @@ fn sparse_files_are_read_with_their_holes() {
 fn attacks_are_refused_by_the_members_name() {
     let a = Archive::default;
     let header = Archive::header;
+    let mut null = header(b'3', b"null", 0);
+    null.set_device_major(0).unwrap();
+    null.set_device_minor(0).unwrap();
     let with_size = |size: &[u8]| a().pax(size).file("big", b"12345");
     for (archive, says) in [
         (a().file("../etc/passwd", b""), "../etc/passwd is refused: its name leads upwards"),
@@ -277,9 +293,11 @@ fn attacks_are_refused_by_the_members_name() {
             "a/.wh..wh..opq is refused: it lies beneath /a",
         ),
         (a().file(".wh.a/b", b""), ".wh.a/b is refused: it lies beneath /.wh.a, which is a whiteout"),
+        (a().file(".wh..wh..opq", b""), ".wh..wh..opq is refused: it makes the root opaque"),
+        (a().member(null, b""), "null is refused: it is the character device 0:0"),
         (
-            a().file("d/x", b"").file(".wh.d", b""),
-            "/d is refused: it is taken away by a whiteout, and made anew only",
+            a().pax(b"46 SCHILY.xattr.trusted.overlay.redirect=/etc\n").file("d", b""),
+            "overlay file systems show something else",
         ),
         (a().file(".wh.", b""), ".wh. is refused: it is a whiteout of a name that no entry can have"),
         (a().file(".wh..", b""), ".wh.. is refused: it is a whiteout of a name that no entry can have"),
