@@ -79,7 +79,7 @@ class Case:
         keys = ("--contract", self.contract, "--key", self.tools.secret)
         said = self.congruent("bake", source, *how, *keys, "--output", output)
         if said.returncode != 0:
-            raise Disagreement(f"bake of the {name} failed: {said.stderr.decode()}")
+            raise Disagreement(f"bake of the {name} failed: {said.stderr.decode(errors='backslashreplace')}")
         return output
 
     def read(self, file: File) -> Manifest:
@@ -91,7 +91,7 @@ class Case:
         command = ("umoci", "unpack", "--image", f"{self.folder}/layout:{layout.TAG}", self.folder / "bundle")
         unpacked = subprocess.run(command, capture_output=True, check=False)
         if unpacked.returncode != 0:
-            raise Disagreement(f"umoci: {unpacked.stderr.decode()}")
+            raise Disagreement(f"umoci: {unpacked.stderr.decode(errors='backslashreplace')}")
         tree = self.read(self.bake(self.folder / "bundle/rootfs", "tree"))
         ours, theirs = told(image), told(tree)
         if ours != theirs or tree.statement.root != image.statement.root:
@@ -109,7 +109,7 @@ class Case:
         except Refusal as refusal:
             refused = str(refusal)
         if (said.returncode != 0) != (refused is not None):
-            theirs = f"{said.returncode} {said.stderr.decode()}"
+            theirs = f"{said.returncode} {said.stderr.decode(errors='backslashreplace')}"
             raise Disagreement(f"altered: second reader {refused}, congruent {theirs}")
         self.altered += 1
         self.refused += refused is not None
