@@ -17,7 +17,7 @@ const CAPABILITY_V2_BYTES: usize = 20;
 const CAPABILITY_V3_BYTES: usize = 24;
 
 /// A range of ids, as in /proc/PID/uid_map.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct IdRange {
     /// The first id inside.
     pub(crate) inside: u32,

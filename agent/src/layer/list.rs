@@ -255,8 +255,14 @@ impl<'l, L: Lower> List<'l, L> {
         }
         if !entry.node.is_directory() {
             remove_beneath(&mut self.entries, &path);
-            self.gone.retain(|gone| !is_beneath(gone, &path));
-            self.opaque.retain(|opaque| !opaque.starts_with(&path));
+            let gone = self.gone.range(path.clone()..).take_while(|gone| gone.starts_with(&path));
+            for gone in gone.filter(|gone| **gone != path).cloned().collect::<Vec<_>>() {
+                self.gone.remove(&gone);
+            }
+            let opaque = self.opaque.range(path.clone()..).take_while(|opaque| opaque.starts_with(&path));
+            for opaque in opaque.cloned().collect::<Vec<_>>() {
+                self.opaque.remove(&opaque);
+            }
         } else if self.entries.get(&path).is_some_and(|before| !before.node.is_directory()) {
             // What was a directory below went with what came between.
             self.opaque.insert(path.clone());
@@ -362,10 +368,6 @@ pub(super) fn resolve(name: &[u8]) -> Result<TreePath, String> {
     } else {
         Ok(path)
     }
-}
-
-pub(super) fn is_beneath(path: &TreePath, above: &TreePath) -> bool {
-    path != above && path.starts_with(above)
 }
 
 pub(super) fn remove_beneath<V>(entries: &mut BTreeMap<TreePath, V>, above: &TreePath) {

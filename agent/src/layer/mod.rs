@@ -25,7 +25,7 @@ pub(crate) use ids::{IdMaps, IdRange};
 pub use list::{Layer, LayerError, Lower, Reading};
 pub use member::{Limits, MemberError};
 pub use merge::{MergeError, MergedTree};
-pub(crate) use on_disk::Looking;
+pub(crate) use on_disk::{Looking, Notes};
 pub(crate) use pack::{BakedImage, ImageBaking};
 pub(crate) use recorded::{Recorded, RecordedError, check_recorded};
 pub use tar_split::{Contents, Reassembly};

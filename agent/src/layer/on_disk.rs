@@ -19,8 +19,6 @@ use crate::sweep::{
     Counters, Means, Problem, ProblemKind, Purpose, Recalled, Root, Scope, Seen, SeenEntry, Sight, sweep,
 };
 
-/// Whose attributes they are, where root mounted the overlay and where a user did.
-const OVERLAYS: [&[u8]; 2] = [b"trusted.overlay.", b"user.overlay."];
 /// Those that say how overlay came by an entry, and nothing of what it shows.
 const BOOKKEEPING: [&[u8]; 6] = [b"origin", b"impure", b"nlink", b"upper", b"uuid", b"protattr"];
 const WHITEOUT_DEVICE: Device = Device { major: 0, minor: 0 };
@@ -42,6 +40,25 @@ pub(super) struct OnDisk {
     pub(super) redirect: Option<Vec<u8>>,
 }
 
+/// Where overlay keeps what it notes. The other's are attributes like any, which
+/// whoever writes to the layer may set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Notes {
+    /// Where root mounted it.
+    Trusted,
+    /// Where a user did, in a user namespace.
+    User,
+}
+
+impl Notes {
+    fn prefix(self) -> &'static [u8] {
+        match self {
+            Self::Trusted => b"trusted.overlay.",
+            Self::User => b"user.overlay.",
+        }
+    }
+}
+
 /// How a layer's directory is read.
 #[derive(Clone, Copy)]
 pub(crate) struct Looking<'a> {
@@ -49,6 +66,7 @@ pub(crate) struct Looking<'a> {
     pub(crate) means: &'a Means,
     pub(crate) counters: &'a Counters,
     pub(crate) ids: &'a IdMaps,
+    pub(crate) notes: Notes,
 }
 
 /// Hands out all that is in a layer's directory, in tree order, opaque marks between.
@@ -88,8 +106,7 @@ pub(super) fn read_over<E: Send>(
         purpose: Purpose::Layer { base },
         means: looking.means,
     };
-    let ids = looking.ids;
-    sweep(root, &scope, Recalled::default(), looking.counters, |seen| take(OnDisk::of(seen, ids)))
+    sweep(root, &scope, Recalled::default(), looking.counters, |seen| take(OnDisk::of(seen, looking)))
 }
 
 impl OnDisk {
@@ -105,13 +122,13 @@ impl OnDisk {
         }
     }
 
-    fn of(Seen { path, sight, .. }: Seen<'_>, ids: &IdMaps) -> Self {
+    fn of(Seen { path, sight, .. }: Seen<'_>, looking: Looking<'_>) -> Self {
         let mut on_disk = Self { node: None, ..Self::mark(path) };
         match sight {
             Sight::Entry(seen) => {
                 let SeenEntry { mut entry, mut problem, is_unlisted, .. } = *seen;
-                let overlay = OverlayXattrs::taken_from(&mut entry);
-                if !ids.map_back(&mut entry) {
+                let overlay = OverlayXattrs::taken_from(&mut entry, looking.notes);
+                if !looking.ids.map_back(&mut entry) {
                     let reason = "its owner is none in the container's user namespace".to_owned();
                     problem.get_or_insert(Problem { kind: ProblemKind::Unreadable, reason });
                 }
@@ -144,13 +161,12 @@ struct OverlayXattrs {
 
 impl OverlayXattrs {
     /// Takes what is understood out of an entry's attributes.
-    fn taken_from(entry: &mut Entry) -> Self {
+    fn taken_from(entry: &mut Entry, notes: Notes) -> Self {
         let mut overlay = Self::default();
         let is_empty_file = matches!(entry.node, Node::File { size: 0, .. });
         let mut kept = Xattrs::new();
         for (name, value) in std::mem::take(&mut entry.xattrs) {
-            let own = OVERLAYS.iter().find_map(|prefix| name.strip_prefix(*prefix));
-            match own {
+            match name.strip_prefix(notes.prefix()) {
                 Some(b"opaque") if value == b"y" => overlay.is_opaque = true,
                 // Only says that whiteouts of the other form are in it.
                 Some(b"opaque") if value == b"x" => {}

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read};
 
-use congruent_protocol::contract::{Class, Contract, ContractFile};
+use congruent_protocol::contract::{Class, Contract, ContractFile, Terms};
 use congruent_protocol::digest::{Algorithm, Digest, Hasher};
 use congruent_protocol::drift::{Attributes, Change, Field, Finding, HeldTo};
 use congruent_protocol::entry::{Entry, Kind, Node};
@@ -99,6 +99,9 @@ fn unread() -> Contract {
 
 fn without_content(listed: &LayerEntry) -> LayerEntry {
     let mut listed = listed.clone();
+    if let LayerNode::Entry(entry) = &mut listed.node {
+        entry.xattrs.retain(|(name, _)| Terms::immutable().xattrs.contains(name));
+    }
     if let LayerNode::Entry(Entry { node: Node::File { content, .. }, .. }) = &mut listed.node {
         *content = None;
     }

@@ -13,6 +13,7 @@ use congruent_protocol::path::TreePath;
 use crc::{CRC_64_GO_ISO, Crc, Digest as CrcDigest};
 use data_encoding::BASE64;
 use flate2::bufread::MultiGzDecoder;
+use rustix::io::Errno;
 use serde::Deserialize;
 
 use super::list::resolve;
@@ -115,12 +116,16 @@ impl<'a, R: Read> Reassembly<'a, R> {
         let name =
             raw.or_else(|| line.name.as_deref().map(|name| name.as_bytes().to_vec())).unwrap_or_default();
         let path = resolve(&name).map_err(|why| malformed(&format!("of a name: {why}")))?;
-        let opened = self.contents.open(&path);
-        let is_settled = opened.is_err();
+        let opened = match self.contents.open(&path) {
+            Ok(content) => Some(content),
+            Err(error) if is_gone(&error) => None,
+            Err(error) => return Err(error),
+        };
+        let is_settled = opened.is_none();
         if is_settled {
             self.altered.push(path.clone());
         }
-        let content = opened.unwrap_or_else(|_| Box::new(io::empty()));
+        let content = opened.unwrap_or_else(|| Box::new(io::empty()));
         let crc = CRC.digest();
         Ok(Piece::File(Box::new(FilePiece { path, content, left: size, crc, recorded, is_settled })))
     }
@@ -178,6 +183,13 @@ impl FilePiece {
         let is_longer = self.content.read(&mut [0]).map_or(true, |count| count > 0);
         !is_longer && self.recorded == crc.to_be_bytes()
     }
+}
+
+/// Whether there is no such file, or something else; any other failure says nothing of it.
+fn is_gone(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidInput, NotADirectory, NotFound};
+    matches!(error.kind(), NotFound | NotADirectory | InvalidInput)
+        || error.raw_os_error() == Some(Errno::LOOP.raw_os_error())
 }
 
 fn malformed(what: &str) -> io::Error {

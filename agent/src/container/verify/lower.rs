@@ -1,7 +1,6 @@
 //! The lower layers: each held to its manifest, or to its diff_id, and read once.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -16,8 +15,9 @@ use super::{Part, PartGap, Verifier, ids};
 use crate::container::{Container, LayerOnDisk, Runtime};
 use crate::findings::Findings;
 use crate::layer::{
-    self, CheckError, CheckedLayer, Expected, IdMaps, Looking, MergedTree, Recorded, RecordedError,
+    self, CheckError, CheckedLayer, Expected, IdMaps, IdRange, Looking, MergedTree, Recorded, RecordedError,
 };
+use crate::regular;
 use crate::sweep::{Root, RootError};
 
 /// By what a layer is verified.
@@ -72,9 +72,19 @@ enum LayerError {
     NoMeans,
 }
 
-/// Layers that were looked at already, by their directories.
+/// Layers that were looked at already, by all that the look depends on.
 #[derive(Default)]
-pub(crate) struct Layers(HashMap<(PathBuf, bool), Rc<CheckedLower>>);
+pub(crate) struct Layers(HashMap<Key, Rc<CheckedLower>>);
+
+#[derive(PartialEq, Eq, Hash)]
+struct Key {
+    directory: PathBuf,
+    is_lowest: bool,
+    diff_id: Option<Digest>,
+    runtime: Runtime,
+    uid_map: Vec<IdRange>,
+    gid_map: Vec<IdRange>,
+}
 
 impl Layers {
     /// Looks at those of a container's layers that were not looked at for another.
@@ -120,7 +130,14 @@ impl Layers {
         layer: &LayerOnDisk,
         is_lowest: bool,
     ) -> Rc<CheckedLower> {
-        let key = (layer.directory.clone(), is_lowest);
+        let key = Key {
+            directory: layer.directory.clone(),
+            is_lowest,
+            diff_id: layer.diff_id,
+            runtime: container.runtime,
+            uid_map: container.uid_map.clone(),
+            gid_map: container.gid_map.clone(),
+        };
         let checked =
             self.0.entry(key).or_insert_with(|| Rc::new(look(verifier, container, layer, is_lowest)));
         Rc::clone(checked)
@@ -180,7 +197,7 @@ fn check(
         let baked = &known.manifest.predicate().layers[at];
         let entries = known.manifest.layer(at, &known.file)?;
         let expected = Expected { entries, count: baked.entries.count, is_lowest, top_mode };
-        let looking = looking(verifier, baked.root.algorithm(), &ids);
+        let looking = looking(verifier, container, baked.root.algorithm(), &ids);
         let findings = verifier.findings();
         let checked = layer::check(&root, expected, &Contract::empty(), looking, findings, verifier.clock)?;
         return Ok((Method::Manifest, Some(baked.root), checked));
@@ -188,9 +205,9 @@ fn check(
     let (Some(diff_id), Some(recording)) = (layer.diff_id, &layer.tar_split) else {
         return Err(LayerError::NoMeans);
     };
-    let recording = File::open(recording).map_err(LayerError::Recording)?;
+    let recording = regular::open(recording).map_err(LayerError::Recording)?;
     let recorded = Recorded { recording, diff_id, lower: &MergedTree::default(), is_lowest, top_mode };
-    let looking = looking(verifier, Algorithm::Blake3, &ids);
+    let looking = looking(verifier, container, Algorithm::Blake3, &ids);
     let (checked, _) =
         layer::check_recorded(&root, recorded, looking, || verifier.findings(), verifier.clock)?;
     Ok((Method::DiffId, None, checked))
@@ -205,6 +222,12 @@ pub(super) fn top_mode_of(runtime: Runtime) -> Option<u16> {
     }
 }
 
-pub(super) fn looking<'a>(verifier: &'a Verifier<'_>, algorithm: Algorithm, ids: &'a IdMaps) -> Looking<'a> {
-    Looking { algorithm, means: verifier.means, counters: verifier.counters, ids }
+pub(super) fn looking<'a>(
+    verifier: &'a Verifier<'_>,
+    container: &Container,
+    algorithm: Algorithm,
+    ids: &'a IdMaps,
+) -> Looking<'a> {
+    let (means, counters) = (verifier.means, verifier.counters);
+    Looking { algorithm, means, counters, ids, notes: ids::notes_of(container) }
 }

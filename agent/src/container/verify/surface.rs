@@ -55,12 +55,14 @@ pub(super) fn check(container: &Container, known: Option<&Known>, gaps: &mut Vec
     Mounts { state, findings }
 }
 
-/// Whether runtimes mount it in every container: what they make and what the kernel shows,
+/// Whether runtimes mount it in every container: what they make, and what the kernel shows
 /// and memory where the contract lets the place be hidden: what hides parts of it, and
 /// these places. A bind of the host never is.
 fn is_usual(contract: &Contract, path: &TreePath, mount: &MountSurface) -> bool {
     match mount.kind {
-        MountKind::Runtime | MountKind::Kernel => true,
+        MountKind::Runtime => true,
+        // The host's own devices are no container's.
+        MountKind::Kernel => contract.may_hide(path) && mount.filesystem.as_deref() != Some("devtmpfs"),
         MountKind::Tmpfs => {
             let is_usual = USUAL_MEMORY.iter().any(|usual| usual.as_bytes() == path.as_bytes());
             contract.may_hide(path) && (is_usual || !mount.writable)

@@ -115,7 +115,7 @@ fn look(
     let image = Image { manifest: &known.manifest, entries };
     let mounted: Vec<TreePath> = container.mounts.iter().filter_map(|mount| tree_path(&mount.path)).collect();
     let algorithm = known.manifest.predicate().root.algorithm();
-    let looking = looking(verifier, algorithm, &ids);
+    let looking = looking(verifier, container, algorithm, &ids);
     let made = Made { mounted: &mounted, top_mode: top_mode_of(container.runtime) };
     let mut checked = writable::check(&root, image, made, looking, verifier.findings(), verifier.clock)?;
     let foreign = container.init.as_deref().map_or(Ok(Vec::new()), of_init)?;

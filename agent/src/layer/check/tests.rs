@@ -6,8 +6,8 @@ use std::path::Path;
 use congruent_protocol::contract::Contract;
 use congruent_protocol::digest::Algorithm;
 
-use super::super::IdMaps;
 use super::super::testing::{make, manifest, mark, put, unpacked};
+use super::super::{IdMaps, Notes};
 use super::*;
 use crate::sweep::{Counters, Means};
 
@@ -20,7 +20,13 @@ fn check_layer(is_lowest: bool, change: impl Fn(&Path)) -> Vec<String> {
     change(directory.path());
     let means = Means::new(Some(1), None, false);
     let (counters, ids) = (Counters::default(), IdMaps::default());
-    let looking = Looking { algorithm: Algorithm::Blake3, means: &means, counters: &counters, ids: &ids };
+    let looking = Looking {
+        algorithm: Algorithm::Blake3,
+        means: &means,
+        counters: &counters,
+        ids: &ids,
+        notes: Notes::User,
+    };
     let root = Root::open(Some(directory.path())).unwrap();
     let layer = &manifest.predicate().layers[0];
     let entries = manifest.layer(0, Cursor::new(&bytes)).unwrap();

@@ -8,8 +8,8 @@ use data_encoding::BASE64;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use super::super::IdMaps;
 use super::super::testing::{archive, put, unpacked};
+use super::super::{IdMaps, Notes};
 use super::*;
 use crate::sweep::{Counters, Means};
 
@@ -46,7 +46,13 @@ fn check_layer(diff_id: Digest, change: impl Fn(&Path)) -> Vec<String> {
     change(directory.path());
     let means = Means::new(Some(1), None, false);
     let (counters, ids) = (Counters::default(), IdMaps::default());
-    let looking = Looking { algorithm: Algorithm::Blake3, means: &means, counters: &counters, ids: &ids };
+    let looking = Looking {
+        algorithm: Algorithm::Blake3,
+        means: &means,
+        counters: &counters,
+        ids: &ids,
+        notes: Notes::User,
+    };
     let root = Root::open(Some(directory.path())).unwrap();
     let recorded = Recorded {
         recording: recording(),

@@ -6,8 +6,8 @@ use std::path::Path;
 use congruent_protocol::contract::ContractFile;
 use congruent_protocol::digest::Algorithm;
 
-use super::super::IdMaps;
 use super::super::testing::{make, manifest, mark, put, writable};
+use super::super::{IdMaps, Notes};
 use super::*;
 use crate::sweep::{Counters, Means};
 
@@ -18,13 +18,22 @@ type Case = (&'static str, fn(&Path), Vec<&'static str>, Changes);
 
 /// What the layer that `change` makes comes to, over the image.
 fn check_layer(mounted: &[&str], change: impl Fn(&Path)) -> (Vec<String>, Changes, CheckedWritable) {
+    check_with(Notes::User, mounted, change)
+}
+
+fn check_with(
+    notes: Notes,
+    mounted: &[&str],
+    change: impl Fn(&Path),
+) -> (Vec<String>, Changes, CheckedWritable) {
     let contract = Contract::compose(vec![ContractFile::parse(CONTRACT).unwrap()]).unwrap();
     let (manifest, bytes) = manifest(&contract);
     let layer = writable();
     change(layer.path());
     let means = Means::new(Some(1), None, false);
     let (counters, ids) = (Counters::default(), IdMaps::default());
-    let looking = Looking { algorithm: Algorithm::Blake3, means: &means, counters: &counters, ids: &ids };
+    let looking =
+        Looking { algorithm: Algorithm::Blake3, means: &means, counters: &counters, ids: &ids, notes };
     let root = Root::open(Some(layer.path())).unwrap();
     let image = Image { manifest: &manifest, entries: manifest.entries(Cursor::new(&bytes)).unwrap() };
     let mounted: Vec<TreePath> = mounted.iter().map(|path| TreePath::new(*path).unwrap()).collect();
@@ -160,6 +169,25 @@ fn every_change_is_classified() {
         assert_eq!(findings, expected, "{what}");
         assert_eq!(found, changes, "{what}");
     }
+}
+
+/// What overlay notes elsewhere is nothing that it does.
+#[test]
+fn a_container_cannot_call_its_changes_baked() {
+    let changed = |at: &Path| {
+        put(at, "bin/tool", "TOOL");
+        mark(at, "bin/tool", "metacopy", b"");
+    };
+    assert_eq!(check_with(Notes::User, &[], changed).0, Vec::<String>::new());
+    assert_eq!(
+        check_with(Notes::Trusted, &[], changed).0,
+        ["modified /bin/tool content,xattr:user.overlay.metacopy"]
+    );
+    let hidden = |at: &Path| {
+        put(at, "bin/new", "");
+        mark(at, "bin/new", "whiteout", b"");
+    };
+    assert_eq!(check_with(Notes::Trusted, &[], hidden).0, ["added /bin/new"]);
 }
 
 #[test]
