@@ -742,7 +742,8 @@ pub(crate) struct ContainersVerify {
 /// Which containers are meant.
 #[derive(Args)]
 pub(crate) struct WhichContainers {
-    /// Containers by id, the beginning of one, or name. Without any, all are listed.
+    /// Containers by id, the beginning of one, or name. Without any, all of them; of
+    /// `verify`, those that run.
     #[arg(value_name = "ID|NAME")]
     pub(crate) containers: Vec<String>,
     /// Only those of this runtime. May be given several times.

@@ -25,7 +25,7 @@ pub(super) fn run(args: &Attach) -> anyhow::Result<Outcome> {
         .with_context(|| format!("cannot use the manifest {shown}"))?;
     let predicate = manifest.predicate();
     let origin = predicate.origin.image.as_ref().with_context(|| {
-        format!("the manifest {shown} does not say of which image it is; bake it with --image-config-digest")
+        format!("the manifest {shown} does not say of which image it is; bake the image itself, or give --image-config-digest")
     })?;
     let registry = args.registry.clone().into();
     let repository = Repository::open(reference, Access::Push, &registry)?;

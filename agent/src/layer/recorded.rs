@@ -43,23 +43,23 @@ pub(crate) enum RecordedError {
     Findings(#[source] io::Error),
 }
 
-/// What a layer is held to, and over what it lies.
-pub(crate) struct Recorded<'a> {
+/// What a layer is held to. A hard link into a lower layer cannot be followed: then its
+/// archive cannot be read.
+pub(crate) struct Recorded {
     pub(crate) recording: File,
     pub(crate) diff_id: Digest,
-    pub(crate) lower: &'a MergedTree,
     pub(crate) is_lowest: bool,
     pub(crate) top_mode: Option<u16>,
 }
 
-/// Sweeps the directory of a layer. Gives also what its archive lists.
+/// Sweeps the directory of a layer.
 pub(crate) fn check_recorded(
     root: &Root,
-    recorded: Recorded<'_>,
+    recorded: Recorded,
     looking: Looking<'_>,
     findings: impl Fn() -> FindingsWriter,
     clock: fn() -> Timestamp,
-) -> Result<(CheckedLayer, Layer), RecordedError> {
+) -> Result<CheckedLayer, RecordedError> {
     let files = FilesOf(root);
     let mut archive = Hashing {
         inner: Reassembly::new(recorded.recording, &files),
@@ -67,7 +67,7 @@ pub(crate) fn check_recorded(
         looking,
     };
     let reading = Reading { algorithm: looking.algorithm, limits: Limits::USUAL, lint: false };
-    let layer = Layer::read(&mut archive, reading, recorded.lower)?;
+    let layer = Layer::read(&mut archive, reading, &MergedTree::default())?;
     io::copy(&mut archive, &mut io::sink()).map_err(RecordedError::Rest)?;
     let found = archive.hasher.finish();
     let altered = archive.inner.altered();
@@ -89,7 +89,7 @@ pub(crate) fn check_recorded(
         }
         checked.findings = writer.finish().map_err(CheckError::from)?;
     }
-    Ok((checked, layer))
+    Ok(checked)
 }
 
 fn unread() -> Contract {

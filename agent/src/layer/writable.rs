@@ -135,12 +135,12 @@ impl<I: Iterator<Item = Result<ListedEntry, EntriesError>>> Check<'_, I> {
         let mut is_gone = is_opaque;
         match node {
             None => self.judge(&path, baked.as_ref(), baked.as_ref())?,
-            Some(LayerNode::Whiteout | LayerNode::Opaque) => {
+            Some(LayerNode::Whiteout) => {
                 self.judge(&path, baked.as_ref(), None)?;
                 is_gone = true;
             }
-            // A directory of the layer that says nothing of itself.
-            Some(LayerNode::Implied) => {}
+            // No directory on disk is either; what is opaque is told of the directory.
+            Some(LayerNode::Implied | LayerNode::Opaque) => {}
             Some(LayerNode::Entry(mut entry)) => {
                 is_gone |= !entry.node.is_directory();
                 if is_metadata_only && !take_content_from(&mut entry, below) {

@@ -20,7 +20,7 @@ pub(super) fn run(args: &Containers) -> anyhow::Result<Outcome> {
 }
 
 fn list(args: &Containers) -> anyhow::Result<Outcome> {
-    let found = chosen(find(&args.which)?, &args.which)?;
+    let found = chosen(container::find(&args.which.data_root)?, &args.which)?;
     let mut out = BufWriter::new(io::stdout().lock());
     match args.format {
         Format::Text if args.which.containers.is_empty() => page::list(&mut out, &found)?,
@@ -32,16 +32,11 @@ fn list(args: &Containers) -> anyhow::Result<Outcome> {
     Ok(if whole { Outcome::Clean } else { Outcome::Partial })
 }
 
-/// The containers of the runtimes that are meant.
-fn find(which: &WhichContainers) -> anyhow::Result<Found> {
-    let mut found = container::find(&which.data_root)?;
+/// Of what was found, the containers of the runtimes that are meant, and those that are
+/// meant by id or name; all where none is.
+fn chosen(mut found: Found, which: &WhichContainers) -> anyhow::Result<Found> {
     let wanted: Vec<_> = which.runtime.iter().copied().map(Runtime::from).collect();
     found.containers.retain(|container| wanted.is_empty() || wanted.contains(&container.runtime));
-    Ok(found)
-}
-
-/// Of what was found, the containers that are meant by id or name; all where none is.
-fn chosen(mut found: Found, which: &WhichContainers) -> anyhow::Result<Found> {
     if which.containers.is_empty() {
         return Ok(found);
     }

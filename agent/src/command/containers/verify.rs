@@ -8,18 +8,18 @@ use congruent_protocol::path::escape;
 use congruent_protocol::verification::State;
 use jiff::Timestamp;
 
-use super::{chosen, find};
+use super::chosen;
 use crate::cli::{ContainersVerify, Format};
 use crate::command::{Outcome, means, read_trust};
 use crate::container::verify::{Library, Refused, SharedBy, Verdict, Verifier, shared_by};
-use crate::container::{Container, ContainerState};
+use crate::container::{self, Container, ContainerState};
 use crate::output::verdicts as page;
 use crate::progress::Progress;
 use crate::sweep::Counters;
 
 pub(super) fn run(args: &ContainersVerify) -> anyhow::Result<Outcome> {
     let library = library(args)?;
-    let found = find(&args.which)?;
+    let found = container::find(&args.which.data_root)?;
     let (gaps, shared) = (found.gaps.clone(), shared_by(&found.containers));
     let mut containers = chosen(found, &args.which)?.containers;
     if args.which.containers.is_empty() {

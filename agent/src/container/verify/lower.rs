@@ -15,7 +15,7 @@ use super::{Part, PartGap, Verifier, ids};
 use crate::container::{Container, LayerOnDisk, Runtime};
 use crate::findings::Findings;
 use crate::layer::{
-    self, CheckError, CheckedLayer, Expected, IdMaps, IdRange, Looking, MergedTree, Recorded, RecordedError,
+    self, CheckError, CheckedLayer, Expected, IdMaps, IdRange, Looking, Recorded, RecordedError,
 };
 use crate::regular;
 use crate::sweep::{Root, RootError};
@@ -206,10 +206,9 @@ fn check(
         return Err(LayerError::NoMeans);
     };
     let recording = regular::open(recording).map_err(LayerError::Recording)?;
-    let recorded = Recorded { recording, diff_id, lower: &MergedTree::default(), is_lowest, top_mode };
+    let recorded = Recorded { recording, diff_id, is_lowest, top_mode };
     let looking = looking(verifier, container, Algorithm::Blake3, &ids);
-    let (checked, _) =
-        layer::check_recorded(&root, recorded, looking, || verifier.findings(), verifier.clock)?;
+    let checked = layer::check_recorded(&root, recorded, looking, || verifier.findings(), verifier.clock)?;
     Ok((Method::DiffId, None, checked))
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use congruent_protocol::contract::Class;
 use congruent_protocol::digest::Digest;
-use congruent_protocol::drift::{Attributes, Change, Finding, HeldTo};
+use congruent_protocol::drift::{Attributes, Finding};
 use congruent_protocol::entry::Kind;
 use congruent_protocol::manifest::EntriesError;
 use congruent_protocol::path::TreePath;
@@ -149,16 +149,7 @@ fn of_init(directory: &Path) -> Result<Vec<Finding>, WritableError> {
                 .is_ok_and(|metadata| metadata.is_file() && metadata.len() == 0);
         if !(is_known && is_empty) {
             let kind = if entry.file_type().is_dir() { Kind::Directory } else { Kind::File };
-            foreign.push(Finding {
-                path,
-                change: Change::Added,
-                fields: Vec::new(),
-                class: Class::Immutable,
-                forbidden: Vec::new(),
-                held_to: HeldTo::Manifest,
-                expected: None,
-                observed: Some(Attributes::of_kind(kind)),
-            });
+            foreign.push(Finding::added(&path, Class::Immutable, Attributes::of_kind(kind)));
         }
     }
     Ok(foreign)

@@ -54,15 +54,9 @@ fn check_layer(diff_id: Digest, change: impl Fn(&Path)) -> Vec<String> {
         notes: Notes::User,
     };
     let root = Root::open(Some(directory.path())).unwrap();
-    let recorded = Recorded {
-        recording: recording(),
-        diff_id,
-        lower: &MergedTree::default(),
-        is_lowest: true,
-        top_mode: None,
-    };
+    let recorded = Recorded { recording: recording(), diff_id, is_lowest: true, top_mode: None };
     let findings = || FindingsWriter::spilling_to(&std::env::temp_dir());
-    let (checked, _) = check_recorded(&root, recorded, looking, findings, || Timestamp::UNIX_EPOCH).unwrap();
+    let checked = check_recorded(&root, recorded, looking, findings, || Timestamp::UNIX_EPOCH).unwrap();
     let told = |finding: Finding| {
         let fields: Vec<_> = finding.fields.iter().map(ToString::to_string).collect();
         format!("{} {} {}", finding.change.name(), finding.path, fields.join(","))
