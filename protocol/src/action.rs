@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::decision::Decision;
 use crate::digest::Digest;
 use crate::drift::Finding;
+use crate::report::{ContainerIdentity, LayerPlace};
 use crate::verification::{ManifestId, State};
 
 /// The version of the JSON of orders.
@@ -13,7 +14,7 @@ pub const ORDER_SCHEMA: u32 = 1;
 /// The most findings that an order carries; it says how many there are.
 pub const ORDER_FINDINGS: usize = 100;
 
-/// The order to replace or quarantine a node. The body of the webhook.
+/// The order to replace or quarantine a node, or a container on it. The body of the webhook.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Order {
@@ -26,8 +27,15 @@ pub struct Order {
     pub action_id: String,
     /// When the action was planned.
     pub planned_at: Timestamp,
+    /// What is to be replaced or quarantined.
+    #[serde(default)]
+    pub target: OrderTarget,
     /// The node it is about.
     pub node: String,
+    /// The container on it that it is about; none where it is the node itself. Where the
+    /// target is the node, it is the container that gave cause.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<OrderedContainer>,
     /// Its group.
     pub group: String,
     /// Its group's environment.
@@ -46,6 +54,32 @@ pub struct Order {
     pub findings_total: u64,
     /// The first of them, in tree order.
     pub findings: Vec<Finding>,
+}
+
+/// What an order is carried out on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum OrderTarget {
+    /// The node, with all that runs on it.
+    #[default]
+    Node,
+    /// One container.
+    Container,
+}
+
+/// What a driver needs to know of a container.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct OrderedContainer {
+    /// Which container it is.
+    #[serde(flatten)]
+    pub identity: ContainerIdentity,
+    /// Layers that are damaged where they lie, lowest first. Each must be purged before
+    /// anything is started anew: a replacement would lie on the same copy. All containers
+    /// that share one are affected.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub purge: Vec<LayerPlace>,
 }
 
 /// Where an action is in its life.

@@ -9,12 +9,34 @@ use serde::{Deserialize, Serialize};
 pub struct Decision {
     /// What is to happen.
     pub action: Verdict,
+    /// To what. Of a node it is always the node.
+    #[serde(default, skip_serializing_if = "Target::is_subject")]
+    pub target: Target,
     /// How bad it is.
     pub severity: Severity,
     /// Why, for people; sorted.
     pub reasons: Vec<String>,
     /// The controls that this bears on, such as `PCI-DSS-11.5.2`; sorted.
     pub controls: Vec<String>,
+}
+
+/// To what something is to happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Target {
+    /// To what was judged.
+    #[default]
+    Subject,
+    /// To the whole node, also where one of its containers was judged.
+    Node,
+}
+
+impl Target {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
+    fn is_subject(&self) -> bool {
+        *self == Self::Subject
+    }
 }
 
 /// What is to happen to a subject.

@@ -219,6 +219,8 @@ pub(crate) fn report(node: &str, sequence: u64, outcome: Outcome) -> Report {
         agent_version: "0.1.0".to_owned(),
         reported_at: time("2026-03-01T00:00:10Z"),
         outcome,
+        container: None,
+        containers: None,
         facts: facts(),
     }
 }

@@ -39,6 +39,8 @@ fn report(outcome: Outcome) -> Report {
         agent_version: "0".to_owned(),
         reported_at: Timestamp::UNIX_EPOCH,
         outcome,
+        container: None,
+        containers: None,
         facts: Facts::default(),
     }
 }

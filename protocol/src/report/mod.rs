@@ -5,6 +5,7 @@
 //! collector has, signed and sealed.
 
 mod change;
+mod container;
 mod heartbeat;
 mod sealed;
 
@@ -13,6 +14,10 @@ use serde::{Deserialize, Serialize};
 
 pub use change::{
     ChangeError, Cover, MAX_COVERS, MAX_INLINE_BYTES, MAX_PAGES, PAGE_BYTES, Page, PageId, SetChange,
+};
+pub use container::{
+    ContainerIdentity, ContainerReport, ContainersSeen, LAYER_FINDINGS, LayerMethod, LayerPlace, LayerReport,
+    MAX_CONTAINER_ID, MAX_CONTAINER_LAYERS, MAX_CONTAINERS, is_container_id,
 };
 pub use heartbeat::{Advice, CLOCK_PATH, HEARTBEAT_PATH, Heartbeat, HeartbeatAnswer, Limits};
 pub use sealed::{REPORT_PAYLOAD, Sealed, SealedError, report_digest, seal};
@@ -31,11 +36,14 @@ pub const PAGES_PATH: &str = "/v1/reports/pages";
 pub const LEDGER_PATH: &str = "/v1/ledger";
 /// What manifests lie beneath: each by its root, and then `content`.
 pub const MANIFESTS_PATH: &str = "/v1/manifests";
+/// Beneath it, each container image by its configuration's digest: which manifests a
+/// node's group accepts for it, as [`ImageManifests`].
+pub const IMAGES_PATH: &str = "/v1/images";
 /// The largest report, in bytes of JSON, that an agent makes, and that a collector
 /// takes unless it is told otherwise.
 pub const MAX_REPORT_BYTES: u64 = 64 << 20;
 
-/// One look at one node. Reports of a chain are numbered without gaps, also
+/// One look at one node, or at a container on it. Reports of a chain are numbered without gaps, also
 /// across boots, and each names the digest of the one before it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report<F = Vec<Finding>> {
@@ -65,8 +73,14 @@ pub struct Report<F = Vec<Finding>> {
     pub agent_version: String,
     /// When the report was written.
     pub reported_at: Timestamp,
-    /// What the look came to.
+    /// What the look came to; of a container its merged tree.
     pub outcome: Outcome<F>,
+    /// The container that the report is about; none where it is the node itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<Box<ContainerReport>>,
+    /// On a node's own report: the containers on it; none where it does not look for any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub containers: Option<ContainersSeen>,
     /// Facts about the host. Never authority.
     pub facts: Facts,
 }
@@ -85,10 +99,12 @@ pub enum Outcome<F = Vec<Finding>> {
 }
 
 impl<F> Report<F> {
-    /// The state that the agent saw.
+    /// The state that the agent saw: of a container all of its parts together.
     pub fn state(&self) -> State {
+        let is_damaged = self.container.as_ref().is_some_and(|container| container.has_findings());
         match &self.outcome {
             Outcome::Verified(verification) => verification.state,
+            Outcome::NoManifest(_) | Outcome::Withheld(_) if is_damaged => State::Divergent,
             Outcome::NoManifest(_) | Outcome::Withheld(_) => State::Unknown,
         }
     }
@@ -107,6 +123,8 @@ impl<F> Report<F> {
             agent_version,
             reported_at,
             outcome: had,
+            container,
+            containers,
             facts,
         } = self;
         let report = Report {
@@ -121,6 +139,8 @@ impl<F> Report<F> {
             agent_version,
             reported_at,
             outcome,
+            container,
+            containers,
             facts,
         };
         (report, had)
@@ -185,6 +205,17 @@ pub struct Acknowledgement {
     /// What the node is to do from now on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub advice: Option<Advice>,
+}
+
+/// Which manifests a node may hold the containers of an image to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ImageManifests {
+    /// [`REPORT_SCHEMA`].
+    pub schema_version: u32,
+    /// Their roots, that of the newest first; none where no accepted manifest is of this
+    /// image.
+    pub roots: Vec<Digest>,
 }
 
 /// The collector's answer to what it refuses.

@@ -1,7 +1,7 @@
 //! A judgement: what policy said of a case, with all that is needed to record
 //! it and to act on it. Made outside any transaction, since evaluation takes time.
 
-use congruent_protocol::action::{ORDER_FINDINGS, ORDER_SCHEMA, Order};
+use congruent_protocol::action::{ORDER_FINDINGS, ORDER_SCHEMA, Order, OrderTarget};
 use congruent_protocol::decision::{Decision, Verdict};
 use congruent_protocol::digest::{Algorithm, Digest};
 use congruent_protocol::drift::Finding;
@@ -132,6 +132,8 @@ impl Judgement {
             order_type: format!("congruent.action.{}", decision.action.name()),
             action_id: action_id.to_owned(),
             planned_at: at,
+            target: OrderTarget::Node,
+            container: None,
             node: self.node.node.clone(),
             group: group.name.clone(),
             environment: group.environment.clone(),

@@ -1,4 +1,4 @@
-use congruent_protocol::decision::{Decision, Severity, Verdict};
+use congruent_protocol::decision::{Decision, Severity, Target, Verdict};
 use congruent_protocol::digest::Algorithm;
 use congruent_protocol::verification::{ManifestId, Protected};
 use serde_json::Value;
@@ -67,6 +67,7 @@ fn evidence() -> Evidence {
     };
     let decision = Decision {
         action: Verdict::Observe,
+        target: Target::default(),
         severity: Severity::High,
         reasons: vec![],
         controls: vec!["OWN-1".to_owned(), "PCI-DSS-11.5.2".to_owned()],

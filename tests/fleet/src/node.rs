@@ -156,6 +156,8 @@ impl Node {
             agent_version: VERSION.to_owned(),
             reported_at: now,
             outcome: Outcome::Verified(Box::new(verification)),
+            container: None,
+            containers: None,
             facts: facts(&self.identity.node),
         }
     }

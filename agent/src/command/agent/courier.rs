@@ -186,6 +186,8 @@ impl Courier {
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
             reported_at: Timestamp::now(),
             outcome,
+            container: None,
+            containers: None,
             facts,
         };
         let state = report.state();
