@@ -37,6 +37,7 @@ mod serve;
 mod sharing;
 mod silence;
 mod store;
+mod subject;
 mod supervisor;
 mod telemetry;
 #[cfg(test)]

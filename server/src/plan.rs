@@ -13,6 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::clock::after;
 use crate::config::Mode;
+use crate::subject::SubjectId;
 
 /// After an action failed, the same node waits this long for another: who could
 /// not be told, or refused, is not asked again at every sweep.
@@ -22,6 +23,7 @@ const COOL_DOWN: SignedDuration = SignedDuration::from_hours(24);
 #[derive(Debug, Clone)]
 pub(crate) struct Situation<'a> {
     pub(crate) now: Timestamp,
+    pub(crate) subject: &'a SubjectId,
     pub(crate) group: &'a str,
     pub(crate) mode: Mode,
     pub(crate) state: State,
@@ -33,13 +35,13 @@ pub(crate) struct Situation<'a> {
     pub(crate) since_arrival: SignedDuration,
     /// How old it may have been, and how long ago it may have arrived.
     pub(crate) fresh_within: SignedDuration,
-    /// The node's newest full sweeps, the newest first; two count.
+    /// The subject's newest full sweeps, the newest first; two count.
     pub(crate) full_sweeps: &'a [FullSweep],
-    /// The node's newest action.
+    /// The subject's newest action.
     pub(crate) action: Option<&'a Action>,
-    /// The node's newest action that failed.
+    /// The subject's newest action that failed.
     pub(crate) failed: Option<&'a Action>,
-    /// The open actions of the group's other nodes.
+    /// The open actions of the group's other subjects.
     pub(crate) others: &'a [Other],
 }
 
@@ -58,7 +60,7 @@ pub(crate) struct FullSweep {
     pub(crate) called_for_action: bool,
 }
 
-/// An action of the node.
+/// An action of the subject.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Action {
     pub(crate) id: String,
@@ -69,11 +71,11 @@ pub(crate) struct Action {
     pub(crate) updated_at: Timestamp,
 }
 
-/// An open action of another node.
+/// An open action of another subject.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Other {
     pub(crate) id: String,
-    pub(crate) node: String,
+    pub(crate) subject: SubjectId,
 }
 
 /// What is to be done.
@@ -89,7 +91,7 @@ pub(crate) enum Plan {
     Withdraw { reason: String },
 }
 
-/// Works out what is to be done about a node.
+/// Works out what is to be done about a subject.
 pub(crate) fn plan(situation: &Situation<'_>) -> Plan {
     match situation.action {
         // The platform has the order, or is being told: it is not taken back,
@@ -126,7 +128,7 @@ fn of_proposed(situation: &Situation<'_>) -> Plan {
 fn withdraw(situation: &Situation<'_>) -> Option<Plan> {
     let verdict = situation.verdict.filter(|verdict| !is_action(*verdict))?;
     let reason = match situation.state {
-        State::Congruent => "the node is congruent again".to_owned(),
+        State::Congruent => format!("the {} is congruent again", situation.subject.kind()),
         State::Divergent => format!("policy no longer calls for it: it says {}", verdict.name()),
         State::Incomplete | State::Silent | State::Unknown => return None,
     };
@@ -163,8 +165,10 @@ fn report_only(situation: &Situation<'_>) -> Option<String> {
 
 /// Only drift that was seen is ground for an action, whatever policy says.
 fn ground(situation: &Situation<'_>) -> Option<String> {
-    (situation.state != State::Divergent)
-        .then(|| format!("the node is {}, and only drift that was seen is acted on", situation.state.name()))
+    (situation.state != State::Divergent).then(|| {
+        let (kind, state) = (situation.subject.kind(), situation.state.name());
+        format!("the {kind} is {state}, and only drift that was seen is acted on")
+    })
 }
 
 /// The order's bytes are fixed: what policy says of the node now must be what
@@ -198,8 +202,10 @@ fn freshness(situation: &Situation<'_>) -> Option<String> {
 fn cool_down(situation: &Situation<'_>) -> Option<String> {
     let failed = situation.failed?;
     let until = after(failed.updated_at, COOL_DOWN);
-    (situation.now < until)
-        .then(|| format!("action {} of this node failed; the next waits until {until}", failed.id))
+    (situation.now < until).then(|| {
+        let kind = situation.subject.kind();
+        format!("action {} of this {kind} failed; the next waits until {until}", failed.id)
+    })
 }
 
 /// Two full sweeps in a row, of the same machine, held to the same manifest, for
@@ -240,8 +246,8 @@ fn confirmed_by(full_sweeps: &[FullSweep]) -> String {
 }
 
 fn budget(situation: &Situation<'_>) -> Option<String> {
-    let Other { id, node } = situation.others.first()?;
-    Some(format!("action {id} of node {node} is open in group {}", situation.group))
+    let Other { id, subject } = situation.others.first()?;
+    Some(format!("action {id} of {subject} is open in group {}", situation.group))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 use congruent_protocol::digest::Algorithm;
 
 use super::*;
+use crate::subject::SubjectId;
 use crate::testing::time;
 
 const NOW: &str = "2026-03-01T12:00:00Z";
@@ -56,6 +57,7 @@ fn action(state: ActionState) -> Option<Action> {
 
 fn check(case: &Case) -> Plan {
     plan(&Situation {
+        subject: &SubjectId::node("web-1"),
         now: time(NOW),
         group: "web",
         mode: case.mode,
@@ -99,7 +101,7 @@ fn what_passes_every_gate_is_ordered() {
 #[test]
 fn the_first_closed_gate_holds_and_says_so() {
     let waiting = "waiting for a second full sweep";
-    let one = || Other { id: "act_9".to_owned(), node: "web-2".to_owned() };
+    let one = || Other { id: "act_9".to_owned(), subject: SubjectId::node("web-2") };
     for (case, reason) in [
         (Case { mode: Mode::ReportOnly, others: vec![one()], ..Case::default() }, "group web is report-only"),
         (
@@ -184,7 +186,7 @@ fn an_action_that_is_not_called_for_is_given_up_on_evidence() {
 #[test]
 fn an_order_that_waits_is_held_when_its_ground_is_gone() {
     let proposed = || Case { action: action(ActionState::Proposed), ..Case::default() };
-    let other = Other { id: "act_9".to_owned(), node: "web-2".to_owned() };
+    let other = Other { id: "act_9".to_owned(), subject: SubjectId::node("web-2") };
     for (case, reason) in [
         (Case { mode: Mode::ReportOnly, ..proposed() }, "group web is report-only"),
         (

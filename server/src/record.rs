@@ -21,6 +21,8 @@ pub(crate) struct DecisionRecord {
     pub(crate) id: i64,
     pub(crate) at: Timestamp,
     pub(crate) node: String,
+    /// The container on it that was judged; null where it was the node itself.
+    pub(crate) container: Option<String>,
     pub(crate) group: String,
     pub(crate) state: State,
     /// The number of the report that it is about.
@@ -44,7 +46,8 @@ impl From<DecisionRow> for DecisionRecord {
         Self {
             id,
             at: decision.at,
-            node: decision.node,
+            node: decision.subject.node,
+            container: decision.subject.container,
             group: decision.group,
             state: decision.state,
             sequence,
@@ -62,6 +65,8 @@ impl From<DecisionRow> for DecisionRecord {
 pub(crate) struct ActionRecord {
     pub(crate) id: String,
     pub(crate) node: String,
+    /// The container on it that it is about; null where it is the node itself.
+    pub(crate) container: Option<String>,
     pub(crate) group: String,
     /// `replace` or `quarantine`.
     pub(crate) action: Verdict,
@@ -100,7 +105,8 @@ impl ActionRecord {
             history: view.action_history(&row.id)?.into_iter().map(step).collect(),
             deliveries: view.deliveries(&row.id)?.into_iter().map(delivery).collect(),
             id: row.id,
-            node: row.node,
+            node: row.subject.node,
+            container: row.subject.container,
             group: row.group,
             action: row.verdict,
             state: row.state,
@@ -156,7 +162,7 @@ impl From<ReportRow> for ReportRecord {
     }
 }
 
-/// A change of a node's state.
+/// A change of a subject's state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct Transition {
     pub(crate) at: Timestamp,

@@ -253,6 +253,7 @@ pub(crate) fn new_report(node: &str) -> NewReport {
     let digest = Algorithm::Blake3.digest(node.as_bytes());
     NewReport {
         node: node.to_owned(),
+        container: None,
         chain: 1,
         sequence: 1,
         digest,

@@ -125,7 +125,7 @@ fn forget_in(
     }
     retire(tx, node, now)?;
     // Nobody will judge what it said last, and that must not hold up others.
-    tx.skip_reports(node)?;
+    tx.skip_all_reports(node)?;
     tx.delete_node(node)?;
     tx.audit_change(author, now, "node-forgotten", &object, &json!({ "revoked": was_enrolled }))?;
     Ok(Outcome::Forgotten { was_enrolled })

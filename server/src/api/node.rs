@@ -113,6 +113,7 @@ fn detail(
     let findings_truncated = cut(&mut findings, FINDINGS_SHOWN);
     let decision = listed.node.decision_id.map(|id| view.decision(id)).transpose()?.flatten();
     let decision_record = decision.map(DecisionRecord::from);
+    let listed_id = listed.node.id.clone();
     let filter = ActionFilter { node: Some(id), ..ActionFilter::default() };
     let actions = view.actions(&filter, RECENT)?.into_iter().map(|row| ActionRecord::read(view, row));
     Ok(Some(OneNode {
@@ -130,7 +131,7 @@ fn detail(
         actions: actions.collect::<Result<_, _>>()?,
         refusals: view.refusals(id, RECENT)?.into_iter().map(Into::into).collect(),
         chain: view.chain_notes(id, RECENT)?.into_iter().map(Into::into).collect(),
-        states: view.node_states(id, RECENT)?.into_iter().map(Into::into).collect(),
+        states: view.states_of(&listed_id, RECENT)?.into_iter().map(Into::into).collect(),
     }))
 }
 

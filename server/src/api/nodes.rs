@@ -121,7 +121,7 @@ pub(super) async fn list(
         let totals = after.is_none().then(|| Totals::of(view, &filter)).transpose()?;
         let mut listed = view.list_nodes(&filter, after.as_deref(), limit + 1)?;
         let truncated = cut(&mut listed, limit);
-        let next = listed.last().filter(|_| truncated).map(|last| last.node.node.clone());
+        let next = listed.last().filter(|_| truncated).map(|last| last.node.id.node.clone());
         let nodes = listed.into_iter().map(|row| NodeSummary::of(view, &config, &liveness, row));
         let mut nodes: Vec<_> = nodes.collect::<Result<_, _>>()?;
         // The store is told of signs of life later.
@@ -188,7 +188,7 @@ impl NodeSummary {
         let enrolled = node.group.is_some();
         let name = match node.group {
             Some(name) => name,
-            None => view.newest_enrolment_of(&node.node)?.map(|last| last.group).unwrap_or_default(),
+            None => view.newest_enrolment_of(&node.id.node)?.map(|last| last.group).unwrap_or_default(),
         };
         let group = config.groups.get(&name);
         let group: Option<&Group> = group.as_deref();
@@ -201,7 +201,7 @@ impl NodeSummary {
             state: node.state,
             note: node.note,
             since: Some(node.since),
-            last_seen: node.last_seen.max(liveness.last(&node.node)),
+            last_seen: node.last_seen.max(liveness.last(&node.id.node)),
             reported_at: node.reported_at,
             verified_at,
             protected: accepted.map(Accepted::protected),
@@ -210,7 +210,7 @@ impl NodeSummary {
             verdict: decision.as_ref().map(|decision| decision.action),
             severity: decision.as_ref().map(|decision| decision.severity),
             policy_error: node.policy_error,
-            id: node.node,
+            id: node.id.node,
         })
     }
 }

@@ -11,6 +11,7 @@ use crate::clock;
 use crate::metrics::Deliveries;
 use crate::record::ActionRecord;
 use crate::store::{Database, NewAction, NewDecision};
+use crate::subject::SubjectId;
 use crate::testing::wait_for;
 
 /// A platform that answers as the script says, and keeps what it got.
@@ -44,7 +45,7 @@ async fn store(path: &std::path::Path) -> Store {
     let now = (clock::system())();
     let putting = store.write("put in an order", move |tx| {
         let decision = NewDecision {
-            node: "web-1".to_owned(),
+            subject: SubjectId::node("web-1"),
             group: "web".to_owned(),
             at: now,
             report_id: None,
@@ -57,7 +58,7 @@ async fn store(path: &std::path::Path) -> Store {
         let decision_id = tx.insert_decision(&decision, b"{}")?;
         let action = NewAction {
             id: "act_1",
-            node: "web-1",
+            subject: &SubjectId::node("web-1"),
             group: "web",
             verdict: PolicyVerdict::Replace,
             decision_id,

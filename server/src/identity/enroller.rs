@@ -22,6 +22,7 @@ use crate::clock::{Clock, after};
 use crate::config::{Config, Node, check_name};
 use crate::ingest::{NEVER_REPORTED, chain_of};
 use crate::store::{EnrolmentRow, Store, StoreError, Tx};
+use crate::subject::SubjectId;
 
 /// Enrols nodes.
 pub(crate) struct Enroller {
@@ -189,7 +190,7 @@ fn place(
     };
     tx.insert_enrolment(&row)?;
     match tx.node(&row.node)? {
-        None => tx.insert_node(&row.node, &row.group, now, NEVER_REPORTED)?,
+        None => tx.insert_subject(&SubjectId::node(&row.node), &row.group, now, NEVER_REPORTED)?,
         Some(_) => tx.begin_node_anew(&row.node, &row.group, now, NEVER_REPORTED)?,
     }
     Ok(Ok(Placed { row, has_reported: false }))

@@ -20,6 +20,7 @@ use super::*;
 use crate::config::{Config, Standing};
 use crate::ingest::NEVER_REPORTED;
 use crate::store::{EnrolmentRow, Store};
+use crate::subject::SubjectId;
 use crate::testing::{Fixture, StandingClock, fail_commits, time};
 
 const NOON: &str = "2026-03-01T12:00:00Z";
@@ -353,10 +354,9 @@ async fn who_is_revoked_stays_so() {
     for token in [&token, &bench.token("web").await] {
         assert_eq!(bench.enroll(token, "web-9", &key(1)).await.unwrap_err(), "revoked");
     }
-    let tainted = bench
-        .enroller
-        .store
-        .write("change a state", |tx| tx.change_state("web-9", State::Divergent, None, time(NOON), None));
+    let tainted = bench.enroller.store.write("change a state", |tx| {
+        tx.change_state(&SubjectId::node("web-9"), State::Divergent, None, time(NOON))
+    });
     tainted.await.unwrap();
     // The name is free again, for another key, and nothing of the old is said of it.
     let successor = bench.enroll(&bench.token("web").await, "web-9", &key(2)).await.unwrap();

@@ -35,6 +35,7 @@ use crate::config::{Config, Node};
 use crate::liveness::{Liveness, Twins};
 use crate::metrics::Metrics;
 use crate::store::{Body, PackedBytes, Store};
+use crate::subject::SubjectId;
 
 pub(crate) use check::{Standing, not_accepted, shorten};
 pub(crate) use fresh::Fresh;
@@ -47,7 +48,7 @@ use open::Opened;
 use refused::Machine;
 use seals::Seals;
 use staged::{NoRoom, Pages, Staged};
-use stored::{Stored, acknowledge, known, machine_of, standing, store_current};
+use stored::{Stored, acknowledge, known, machine_of, standing, store_current, subject_of};
 
 /// Takes reports.
 pub(crate) struct Ingest {
@@ -300,7 +301,8 @@ impl Ingest {
     /// again. The transaction looks once more.
     async fn look_up(&self, sent: &Sent) -> Result<Option<Acknowledgement>, Refused> {
         let (sequence, digest) = (sent.sequence, sent.digest);
-        let Sent { node, chain, previous, .. } = sent.clone();
+        let Sent { subject, chain, previous, .. } = sent.clone();
+        let node = subject.node.clone();
         let link = Link { sequence, digest, previous };
         let looking = self.store.read("look for a report", move |view| {
             let place = chain::place(link, &known(view, &node, &chain, sequence)?);
@@ -308,7 +310,7 @@ impl Ingest {
                 Place::Conflict { .. } => machine_of(view, &node, &chain, sequence)?,
                 _ => None,
             };
-            Ok((place, other, standing(view, &node)?))
+            Ok((place, other, standing(view, &subject)?))
         });
         let (place, other, (state, note)) = looking.await.map_err(Refused::Store)?;
         match (place, other) {
@@ -326,7 +328,7 @@ impl Ingest {
 /// What a report is looked up by.
 #[derive(Debug, Clone)]
 struct Sent {
-    node: String,
+    subject: SubjectId,
     chain: String,
     sequence: u64,
     digest: Digest,
@@ -337,7 +339,7 @@ struct Sent {
 impl Sent {
     fn of<S>(report: &Report<S>, digest: Digest) -> Self {
         Self {
-            node: report.node.clone(),
+            subject: subject_of(report),
             chain: report.chain.clone(),
             sequence: report.sequence,
             digest,

@@ -11,6 +11,7 @@ use super::check::Standing;
 use super::refused::Machine;
 use crate::config::Config;
 use crate::store::{NewReport, StoreError, Tx, View};
+use crate::subject::SubjectId;
 
 /// What a transaction made of a report.
 pub(super) enum Stored {
@@ -49,13 +50,13 @@ pub(super) fn store_current(
 /// Stores a report, and what follows from it for its node.
 fn store(tx: &Tx<'_>, checked: &Checked, now: Timestamp) -> Result<Stored, StoreError> {
     let Checked { report, digest, body, standing: Standing { state, note, .. }, .. } = checked;
-    let node = &report.node;
+    let (node, subject) = (&report.node, subject_of(report));
     let link = Link { sequence: report.sequence, digest: *digest, previous: report.previous };
     let (chain, late, chain_note) =
         match chain::place(link, &known(tx, node, &report.chain, report.sequence)?) {
             Place::Conflict { newest } => return Ok(Stored::Conflict { newest }),
             Place::Duplicate => {
-                let standing = standing(tx, node)?;
+                let standing = standing(tx, &subject)?;
                 let answer = acknowledge(report.sequence, *digest, true, standing);
                 return Ok(Stored::Answer(answer, first_values(tx, report)?, None));
             }
@@ -73,19 +74,19 @@ fn store(tx: &Tx<'_>, checked: &Checked, now: Timestamp) -> Result<Stored, Store
         tx.insert_chain_note(node, now, report.sequence, &chain_note)?;
     }
     if late {
-        let (state, _) = standing(tx, node)?;
+        let (state, _) = standing(tx, &subject)?;
         let answer = acknowledge(report.sequence, *digest, false, (state, Some(LATE.to_owned())));
         return Ok(Stored::Answer(answer, first_values(tx, report)?, None));
     }
-    let known = match tx.node(node)? {
+    let known = match tx.subject(&subject)? {
         Some(known) => known,
         None => {
-            tx.insert_node(node, &checked.group.0, now, NEVER_REPORTED)?;
-            tx.node(node)?.expect("it was put in a moment ago")
+            tx.insert_subject(&subject, &checked.group.0, now, NEVER_REPORTED)?;
+            tx.subject(&subject)?.expect("it was put in a moment ago")
         }
     };
     let verifies = *state == State::Congruent && row.sweep == Some(SweepMode::Full);
-    tx.advance_node(&known, id, (*state, note.as_deref()), verifies, now)?;
+    tx.advance_subject(&known, id, (*state, note.as_deref()), verifies, now)?;
     // Only of what is accepted: nothing of another image is ever held to.
     if let Outcome::Verified(verification) = &report.outcome
         && *state != State::Unknown
@@ -123,6 +124,7 @@ fn row(checked: &Checked, chain: u64, late: bool, now: Timestamp) -> NewReport {
     let coverage = verification.map(|verification| &verification.coverage);
     NewReport {
         node: report.node.clone(),
+        container: report.container.as_ref().map(|container| container.identity.id.clone()),
         chain,
         sequence: report.sequence,
         digest: *digest,
@@ -169,9 +171,15 @@ pub(super) fn machine_of(
     Ok(Some(Machine::of(&row.report.boot, &facts)))
 }
 
-/// The state that a node has now.
-pub(super) fn standing(view: &View<'_>, node: &str) -> Result<(State, Option<String>), StoreError> {
-    Ok(view.node(node)?.map_or((State::Unknown, None), |row| (row.state, row.note)))
+/// What a report is about.
+pub(super) fn subject_of<F>(report: &Report<F>) -> SubjectId {
+    let container = report.container.as_ref().map(|container| container.identity.id.clone());
+    SubjectId { node: report.node.clone(), container }
+}
+
+/// The state that a subject has now.
+pub(super) fn standing(view: &View<'_>, subject: &SubjectId) -> Result<(State, Option<String>), StoreError> {
+    Ok(view.subject(subject)?.map_or((State::Unknown, None), |row| (row.state, row.note)))
 }
 
 pub(super) fn acknowledge(

@@ -63,7 +63,7 @@ impl Bench {
         self.body(sealed_by("web-1", report.sequence, &serde_json::to_vec(&told).unwrap())).await
     }
 
-    async fn node(&self) -> Option<crate::store::NodeRow> {
+    async fn node(&self) -> Option<crate::store::SubjectRow> {
         self.ingest.store.read("read a node", |view| view.node("web-1")).await.unwrap()
     }
 

@@ -10,6 +10,7 @@ use super::judgement::Judgement;
 use crate::config::Group;
 use crate::plan::Plan;
 use crate::store::{ActionRow, NewAction, StoreError, Tx};
+use crate::subject::SubjectId;
 
 /// An action's next place in life.
 #[derive(Debug)]
@@ -36,7 +37,7 @@ pub(super) struct Actor<'a> {
 }
 
 impl Actor<'_> {
-    /// Takes the node's newest action where the plan says, or begins another.
+    /// Takes the subject's newest action where the plan says, or begins another.
     pub(super) fn act(&self, plan: Plan, newest: Option<&ActionRow>) -> Result<Option<Step>, StoreError> {
         // What is over stays as it is; what comes next is another action.
         let live = newest.filter(|action| matches!(action.state, ActionState::Held | ActionState::Proposed));
@@ -65,7 +66,7 @@ impl Actor<'_> {
         let id = new_id();
         let action = NewAction {
             id: &id,
-            node: &self.judgement.node.node,
+            subject: &self.judgement.subject.id,
             group: &self.group.name,
             verdict: self.decision().action,
             decision_id: self.decision_id,
@@ -138,10 +139,15 @@ pub(super) fn withdraw(
     Ok(reason)
 }
 
-/// Holds the order of a node, unless it is being delivered.
-pub(super) fn hold_order(tx: &Tx<'_>, node: &str, reason: &str, now: Timestamp) -> Result<(), StoreError> {
+/// Holds the order of a subject, unless it is being delivered.
+pub(super) fn hold_order(
+    tx: &Tx<'_>,
+    subject: &SubjectId,
+    reason: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
     let waits = |action: &ActionRow| action.state == ActionState::Proposed && !action.in_flight;
-    let Some(live) = tx.newest_action(node)?.filter(waits) else { return Ok(()) };
+    let Some(live) = tx.newest_action(subject)?.filter(waits) else { return Ok(()) };
     let reason = admit(tx, &live, reason.to_owned())?;
     tx.move_action(&live.id, ActionState::Held, &reason, now)
 }

@@ -11,7 +11,8 @@ use jiff::SignedDuration;
 use crate::config::{Config, Group};
 use crate::ingest::{Fresh, not_accepted};
 use crate::policy::{InputParts, Policy, PolicyInput, ReportFacts, Subject};
-use crate::store::{NodeRow, ReportRow, StoreError, View};
+use crate::store::{ReportRow, StoreError, SubjectRow, View};
+use crate::subject::SubjectId;
 
 /// How many reports are judged together at most. Each may have megabytes.
 const AT_ONCE: usize = 32;
@@ -19,20 +20,20 @@ const AT_ONCE: usize = 32;
 /// What policy is to be asked about.
 #[derive(Debug)]
 pub(super) struct Case {
-    /// The node as it stood when the case was read.
-    pub(super) node: NodeRow,
+    /// The subject as it stood when the case was read.
+    pub(super) subject: SubjectRow,
     /// Its newest report, or the one that is to be judged, and its body.
     pub(super) report: Option<(ReportRow, Report)>,
-    /// Whether the case is about that report, not about the node as it stands.
+    /// Whether the case is about that report, not about the subject as it stands.
     pub(super) is_about_report: bool,
 }
 
-/// The first reports that were not judged, of each node its first.
+/// The first reports that were not judged, of each subject its first.
 #[derive(Debug, Default)]
 pub(super) struct NextReports {
     pub(super) cases: Vec<Case>,
-    /// The nodes among them that are not known any more.
-    pub(super) gone: BTreeSet<String>,
+    /// The subjects among them that are not known any more.
+    pub(super) gone: BTreeSet<SubjectId>,
     /// Those whose bodies cannot be had.
     pub(super) unread: Vec<(ReportRow, StoreError)>,
 }
@@ -46,19 +47,20 @@ impl NextReports {
     pub(super) fn read(view: &View<'_>, fresh: &Fresh) -> Result<Self, StoreError> {
         let (mut next, mut seen) = (Self::default(), BTreeSet::new());
         for row in view.unjudged_reports(AT_ONCE)? {
-            if !seen.insert(row.report.node.clone()) {
+            let subject = row.report.subject();
+            if !seen.insert(subject.clone()) {
                 continue;
             }
-            match view.node(&row.report.node)? {
-                Some(node) => match fresh.take(row.id).map_or_else(|| view.report_body(row.id), Ok) {
+            match view.subject(&subject)? {
+                Some(subject) => match fresh.take(row.id).map_or_else(|| view.report_body(row.id), Ok) {
                     Err(error) if error.is_of_body() => next.unread.push((row, error)),
                     body => {
                         let report = Some((row, body?));
-                        next.cases.push(Case { node, report, is_about_report: true });
+                        next.cases.push(Case { subject, report, is_about_report: true });
                     }
                 },
                 None => {
-                    next.gone.insert(row.report.node);
+                    next.gone.insert(subject);
                 }
             }
         }
@@ -67,25 +69,27 @@ impl NextReports {
 }
 
 impl Case {
-    /// The case of a node as it stands; none where nothing can come of it:
+    /// The case of a subject as it stands; none where nothing can come of it:
     /// it was decided under the same conditions, and no action is pending.
-    pub(super) fn of_node(
+    pub(super) fn of_subject(
         view: &View<'_>,
-        node: &str,
+        id: &SubjectId,
         config: &Config,
         policy: &Policy,
     ) -> Result<Option<Self>, StoreError> {
-        let (Some(node), Some(group)) = (view.node(node)?, config.group_of(node)) else { return Ok(None) };
-        let row = node.report_id.map(|id| view.report(id)).transpose()?.flatten();
-        let pending = view.newest_action(&node.node)?.is_some_and(|action| !is_settled(action.state));
-        let key = Key { state: node.state, note: node.note.as_deref(), report: row.as_ref() };
+        let (Some(subject), Some(group)) = (view.subject(id)?, config.group_of(&id.node)) else {
+            return Ok(None);
+        };
+        let row = subject.report_id.map(|id| view.report(id)).transpose()?.flatten();
+        let pending = view.newest_action(id)?.is_some_and(|action| !is_settled(action.state));
+        let key = Key { state: subject.state, note: subject.note.as_deref(), report: row.as_ref() };
         let ground = key.to_text(&group, policy);
-        let is_decided = node.decision_key.as_ref().is_some_and(|key| key.starts_with(&ground));
+        let is_decided = subject.decision_key.as_ref().is_some_and(|key| key.starts_with(&ground));
         if is_decided && !pending {
             return Ok(None);
         }
         let report = row.map(|row| view.report_body(row.id).map(|body| (row, body))).transpose()?;
-        Ok(Some(Self { node, report, is_about_report: false }))
+        Ok(Some(Self { subject, report, is_about_report: false }))
     }
 
     /// The number of the report in the case; for logs.
@@ -96,7 +100,7 @@ impl Case {
     /// The state that is judged, and why it is what it is.
     pub(super) fn standing(&self, group: &Group) -> (State, Option<String>) {
         let Some((row, _)) = self.report.as_ref().filter(|_| self.is_about_report) else {
-            return (self.node.state, self.node.note.clone());
+            return (self.subject.state, self.subject.note.clone());
         };
         match &row.report.manifest {
             // Stored under another configuration than today's.
@@ -107,7 +111,7 @@ impl Case {
         }
     }
 
-    /// The manifest that the node was held to.
+    /// The manifest that the subject was held to.
     pub(super) fn manifest(&self) -> Option<ManifestId> {
         self.report.as_ref().and_then(|(row, _)| row.report.manifest.clone())
     }
@@ -134,7 +138,7 @@ impl Case {
         let report = self.report.as_ref().map(|(row, _)| &row.report);
         PolicyInput::new(InputParts {
             subject: Subject {
-                node: self.node.node.clone(),
+                node: self.subject.id.node.clone(),
                 group: group.name.clone(),
                 environment: group.environment.clone(),
             },

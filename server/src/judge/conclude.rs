@@ -10,7 +10,7 @@ use super::act::{Actor, Step};
 use super::judgement::Judgement;
 use crate::config::{Config, Group, Mode};
 use crate::plan::{Action, FullSweep, Other, Plan, Situation, is_idle, plan};
-use crate::store::{ActionRow, NodeRow, ReportRow, StoreError, Tx};
+use crate::store::{ActionRow, ReportRow, StoreError, SubjectRow, Tx};
 
 /// How many full sweeps confirmation looks at.
 const CONFIRMING_SWEEPS: usize = 2;
@@ -67,8 +67,8 @@ pub(super) fn conclude(
     judgement: &Judgement,
     context: &Context<'_>,
 ) -> Result<Conclusion, StoreError> {
-    let id = &judgement.node.node;
-    let group = context.config.group_of(id);
+    let id = &judgement.subject.id;
+    let group = context.config.group_of(&id.node);
     // The group was changed meanwhile: the report is read again, and its nodes
     // are judged anew in any case.
     if group.as_ref().is_some_and(|group| !judgement.was_in(group)) {
@@ -77,14 +77,15 @@ pub(super) fn conclude(
     if let Some(report) = judgement.judged_report() {
         tx.mark_judged(report, judgement.verdict())?;
     }
-    let (Some(node), Some(group)) = (tx.node(id)?, group.as_deref()) else {
+    let (Some(subject), Some(group)) = (tx.subject(id)?, group.as_deref()) else {
         return Ok(Conclusion::default());
     };
     // Whatever came in between is judged on its own, and that is planned from.
-    let is_same = (node.generation, node.report_id) == (judgement.node.generation, judgement.node.report_id);
+    let is_same = (subject.generation, subject.report_id)
+        == (judgement.subject.generation, judgement.subject.report_id);
     let is_current = is_same && judgement.was_current();
     // Without a report the node has enrolled anew, and the judged one is its predecessor's.
-    if !is_current && (!judgement.is_about_report || node.report_id.is_none()) {
+    if !is_current && (!judgement.is_about_report || subject.report_id.is_none()) {
         return Ok(Conclusion::default());
     }
     let action = tx.newest_action(id)?;
@@ -93,15 +94,15 @@ pub(super) fn conclude(
         false => Plan::Nothing,
     };
     let turns = is_turn(&plan, action.as_ref());
-    let recorded = match node.decision_id {
-        Some(last) if !turns && !is_news(tx, judgement, &node, last)? => None,
+    let recorded = match subject.decision_id {
+        Some(last) if !turns && !is_news(tx, judgement, &subject, last)? => None,
         _ => {
             let input = judgement.input_json();
             Some(tx.insert_decision(&judgement.decision(group, &input, context.now), &input)?)
         }
     };
-    let Some(decision_id) = recorded.or(node.decision_id) else { return Ok(Conclusion::default()) };
-    if recorded.is_some() || node.decision_key.as_ref() != Some(&judgement.key) {
+    let Some(decision_id) = recorded.or(subject.decision_id) else { return Ok(Conclusion::default()) };
+    if recorded.is_some() || subject.decision_key.as_ref() != Some(&judgement.key) {
         let outcome = judgement.outcome.as_ref().map(|decision| decision.action).map_err(String::as_str);
         tx.set_decision(id, decision_id, &judgement.key, outcome)?;
     }
@@ -115,8 +116,8 @@ pub(super) fn conclude(
 
 /// Whether the decision is another than the last, or stands on other ground. A
 /// clean sweep that is like the one before it is not.
-fn is_news(tx: &Tx<'_>, judgement: &Judgement, node: &NodeRow, last: i64) -> Result<bool, StoreError> {
-    match &node.decision_key {
+fn is_news(tx: &Tx<'_>, judgement: &Judgement, subject: &SubjectRow, last: i64) -> Result<bool, StoreError> {
+    match &subject.decision_key {
         Some(key) if *key == judgement.key => Ok(false),
         // Before keys told what was decided, they had the ground alone.
         Some(key) if *key == judgement.ground => {
@@ -144,7 +145,7 @@ fn make_plan(
     action: Option<&ActionRow>,
     context: &Context<'_>,
 ) -> Result<Plan, StoreError> {
-    let id = &judgement.node.node;
+    let id = &judgement.subject.id;
     if is_idle(judgement.verdict(), action.map(of_row).as_ref()) {
         return Ok(Plan::Nothing);
     }
@@ -160,9 +161,10 @@ fn make_plan(
     // it was replaced under another id, takes no budget: nobody would ever close
     // its action.
     let is_member = |node: &str| context.config.group_of(node).is_some_and(|other| other.name == group.name);
-    let others = open.into_iter().filter(|other| other.node != *id && is_member(&other.node));
+    let others = open.into_iter().filter(|other| other.subject != *id && is_member(&other.subject.node));
     Ok(plan(&Situation {
         now: context.now,
+        subject: id,
         group: &group.name,
         mode: group.mode,
         state: judgement.state,
@@ -173,7 +175,7 @@ fn make_plan(
         full_sweeps: &sweeps.iter().map(full_sweep).collect::<Vec<_>>(),
         action: action.map(of_row).as_ref(),
         failed: failed.as_ref().map(of_row).as_ref(),
-        others: &others.map(|other| Other { id: other.id, node: other.node }).collect::<Vec<_>>(),
+        others: &others.map(|other| Other { id: other.id, subject: other.subject }).collect::<Vec<_>>(),
     }))
 }
 

@@ -13,14 +13,14 @@ use super::case::Case;
 use crate::config::Group;
 use crate::ingest::chain_of;
 use crate::policy::{Policy, PolicyInput};
-use crate::store::{NewDecision, NodeRow, ReportRow};
+use crate::store::{NewDecision, ReportRow, SubjectRow};
 
 /// What policy said of a case.
 pub(super) struct Judgement {
-    /// The node as it stood when the case was read.
-    pub(super) node: NodeRow,
+    /// The subject as it stood when the case was read.
+    pub(super) subject: SubjectRow,
     pub(super) report: Option<ReportRow>,
-    /// Whether the case is about that report, not about the node as it stands.
+    /// Whether the case is about that report, not about the subject as it stands.
     pub(super) is_about_report: bool,
     /// The group that it was judged in, and that group's version.
     group: (String, Option<u64>),
@@ -68,7 +68,7 @@ impl Judgement {
             is_about_report: case.is_about_report,
             group: (group.name.clone(), group.version),
             report: case.report.map(|(row, _)| row),
-            node: case.node,
+            subject: case.subject,
         }
     }
 
@@ -77,10 +77,10 @@ impl Judgement {
         self.report.as_ref().filter(|_| self.is_about_report).map(|row| row.id)
     }
 
-    /// Whether the case was about where the node stood, and not about a report
+    /// Whether the case was about where the subject stood, and not about a report
     /// that another had already come after.
     pub(super) fn was_current(&self) -> bool {
-        self.state == self.node.state && self.report.as_ref().map(|row| row.id) == self.node.report_id
+        self.state == self.subject.state && self.report.as_ref().map(|row| row.id) == self.subject.report_id
     }
 
     /// Whether it was reached in this group, and in this version of it.
@@ -113,7 +113,7 @@ impl Judgement {
     /// The decision, to be recorded with what policy was asked.
     pub(super) fn decision(&self, group: &Group, input: &[u8], at: Timestamp) -> NewDecision {
         NewDecision {
-            node: self.node.node.clone(),
+            subject: self.subject.id.clone(),
             group: group.name.clone(),
             at,
             report_id: self.report.as_ref().map(|row| row.id),
@@ -134,7 +134,7 @@ impl Judgement {
             planned_at: at,
             target: OrderTarget::Node,
             container: None,
-            node: self.node.node.clone(),
+            node: self.subject.id.node.clone(),
             group: group.name.clone(),
             environment: group.environment.clone(),
             state: self.state,

@@ -34,7 +34,8 @@ use crate::metrics::{Judging, Stopwatch, count};
 use crate::policy::Policy;
 use crate::serve::stopped;
 use crate::silence::{falls_silent, silent_for};
-use crate::store::{NewReport, NodeRow, ReportRow, Store, StoreError};
+use crate::store::{ReportRow, Store, StoreError, SubjectRow};
+use crate::subject::SubjectId;
 
 pub(crate) use reconcile::{reconcile, reconcile_group, retire};
 
@@ -75,17 +76,17 @@ pub(crate) struct Judge {
 
 /// What policy said of a case, or why it was not asked.
 struct Reached {
-    node: String,
+    subject: SubjectId,
     judgement: Result<Judgement, Reason>,
     now: Timestamp,
     begun: Stopwatch,
     span: Span,
 }
 
-/// Why a node cannot be judged.
+/// Why a subject cannot be judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reason {
-    /// It is not enrolled any more, or its group is gone.
+    /// It is not there any more, or its group is gone.
     Unknown,
     /// The evaluation panicked.
     Panicked,
@@ -168,8 +169,8 @@ impl Judge {
                 return Ok(());
             }
             let NextReports { cases, gone, unread } = next;
-            for node in gone {
-                self.skip(&node, Reason::Unknown).await?;
+            for subject in gone {
+                self.skip(&subject, Reason::Unknown).await?;
             }
             let (lost, away): (Vec<_>, Vec<_>) =
                 unread.into_iter().partition(|(_, error)| error.is_lost_body());
@@ -185,16 +186,25 @@ impl Judge {
         }
     }
 
-    /// Judges these nodes anew, as they stand.
+    /// Judges these nodes and what runs on them anew, as they stand.
     pub(crate) async fn judge_nodes(&self, nodes: Vec<String>) -> Result<(), StoreError> {
         for node in nodes {
+            let reading = self.store.read("read a node's subjects", move |view| view.subjects_of(&node));
+            self.judge_subjects(reading.await?.into_iter().map(|row| row.id).collect()).await?;
+        }
+        Ok(())
+    }
+
+    /// Judges these subjects anew, as they stand.
+    async fn judge_subjects(&self, subjects: Vec<SubjectId>) -> Result<(), StoreError> {
+        for subject in subjects {
             let (config, policy) = (Arc::clone(&self.config), Arc::clone(&self.policy));
-            let id = node.clone();
+            let id = subject.clone();
             let reading = self
                 .store
-                .read("read a node to judge", move |view| Case::of_node(view, &id, &config, &policy));
+                .read("read a subject to judge", move |view| Case::of_subject(view, &id, &config, &policy));
             match reading.await {
-                Err(error) if error.is_of_body() => self.hold_unread(&node, &error).await?,
+                Err(error) if error.is_of_body() => self.hold_unread(&subject, &error).await?,
                 case => {
                     if let Some(case) = case? {
                         self.judge(case).await?;
@@ -205,70 +215,71 @@ impl Judge {
         Ok(())
     }
 
-    /// Holds the order of a node whose newest report cannot be read: its next is judged.
-    async fn hold_unread(&self, node: &str, error: &StoreError) -> Result<(), StoreError> {
-        error!(node, "cannot judge the node: {}", chain_of(error));
-        let (id, now) = (node.to_owned(), (self.clock)());
-        self.store.write("hold a node's order", move |tx| act::hold_order(tx, &id, UNREAD, now)).await
+    /// Holds the order of a subject whose newest report cannot be read: its next is judged.
+    async fn hold_unread(&self, subject: &SubjectId, error: &StoreError) -> Result<(), StoreError> {
+        error!("cannot judge the {subject}: {}", chain_of(error));
+        let (id, now) = (subject.clone(), (self.clock)());
+        self.store.write("hold a subject's order", move |tx| act::hold_order(tx, &id, UNREAD, now)).await
     }
 
     /// Marks a report whose body is lost, so that it does not hold up others, and holds its
-    /// node's order.
+    /// subject's order.
     async fn pass_over(&self, row: ReportRow, error: &StoreError) -> Result<(), StoreError> {
-        let ReportRow { id, report: NewReport { node, .. }, .. } = row;
-        self.hold_unread(&node, error).await?;
+        let ReportRow { id, report, .. } = row;
+        self.hold_unread(&report.subject(), error).await?;
         self.store.write("pass over a report", move |tx| tx.mark_judged(id, None)).await
     }
 
-    /// Judges the nodes whose actions are held, whose reason may be gone.
+    /// Judges the subjects whose actions are held, whose reason may be gone.
     async fn judge_held(&self) -> Result<(), StoreError> {
         let config = Arc::clone(&self.config);
         let reading = self.store.read("read the held actions", move |view| {
-            let may_order =
-                |node: &String| config.group_of(node).is_some_and(|group| group.mode == Mode::Replace);
-            Ok(view.held_nodes()?.into_iter().filter(may_order).collect())
+            let may_order = |subject: &SubjectId| {
+                config.group_of(&subject.node).is_some_and(|group| group.mode == Mode::Replace)
+            };
+            Ok(view.held_subjects()?.into_iter().filter(may_order).collect())
         });
         let held = reading.await?;
-        self.judge_nodes(held).await
+        self.judge_subjects(held).await
     }
 
-    /// Finds the nodes that have become silent, and judges them.
+    /// Finds the subjects that have become silent, and judges them.
     pub(crate) async fn find_silent(&self) -> Result<(), StoreError> {
         let (config, now, ready) = (Arc::clone(&self.config), (self.clock)(), self.ready);
         let liveness = Arc::clone(&self.liveness);
         let lag = self.lag;
-        let reading = self.store.read("look for silent nodes", move |view| {
-            let is_quiet = |node: &NodeRow| {
+        let reading = self.store.read("look for silent subjects", move |view| {
+            let is_quiet = |row: &SubjectRow| {
+                let node = &row.id.node;
                 // A node that has just enrolled is given time for its first report.
-                let Some(known) = config.nodes.get(&node.node) else { return false };
-                let quiet =
-                    silent_for(now, known.heard_at(node.last_seen).max(liveness.last(&node.node)), ready);
-                let stale = silent_for(now, known.heard_at(node.reported_at), ready);
-                falls_silent(node.state, quiet, config.silent_after + lag)
-                    || falls_silent(node.state, stale, config.silent_after * REPORTS_MISSED)
+                let Some(known) = config.nodes.get(node) else { return false };
+                let quiet = silent_for(now, known.heard_at(row.last_seen).max(liveness.last(node)), ready);
+                let stale = silent_for(now, known.heard_at(row.reported_at), ready);
+                falls_silent(row.state, quiet, config.silent_after + lag)
+                    || falls_silent(row.state, stale, config.silent_after * REPORTS_MISSED)
             };
             let ago = |period: SignedDuration| now.checked_sub(period).unwrap_or(Timestamp::MIN);
             let (seen, reported) =
                 (ago(config.silent_after + lag), ago(config.silent_after * REPORTS_MISSED));
-            Ok(view.nodes_unheard_since(seen, reported)?.into_iter().filter(is_quiet).collect::<Vec<_>>())
+            Ok(view.subjects_unheard_since(seen, reported)?.into_iter().filter(is_quiet).collect::<Vec<_>>())
         });
-        for node in reading.await? {
-            let (id, generation) = (node.node.clone(), node.generation);
-            let note = match node.reported_at {
+        for row in reading.await? {
+            let (id, generation) = (row.id.clone(), row.generation);
+            let note = match row.reported_at {
                 Some(seen) => format!("no report since {seen}"),
                 None => NEVER_REPORTED.to_owned(),
             };
-            let fallen = self.store.write("note that a node is silent", move |tx| {
+            let fallen = self.store.write("note that a subject is silent", move |tx| {
                 // A report that came in between has another generation.
-                let unchanged = tx.node(&id)?.is_some_and(|node| node.generation == generation);
+                let unchanged = tx.subject(&id)?.is_some_and(|row| row.generation == generation);
                 if unchanged {
-                    tx.change_state(&id, State::Silent, Some(&note), now, None)?;
+                    tx.change_state(&id, State::Silent, Some(&note), now)?;
                 }
                 Ok(unchanged)
             });
             if fallen.await? {
-                info!(node = node.node, "node is silent");
-                self.judge_nodes(vec![node.node]).await?;
+                info!("{} is silent", row.id);
+                self.judge_subjects(vec![row.id]).await?;
             }
         }
         Ok(())
@@ -306,10 +317,10 @@ impl Judge {
     }
 
     async fn try_conclude(&self, reached: Reached) -> Result<(), StoreError> {
-        let Reached { node, judgement, now, begun, .. } = reached;
+        let Reached { subject, judgement, now, begun, .. } = reached;
         let judgement = match judgement {
             Ok(judgement) => judgement,
-            Err(why) => return self.skip(&node, why).await,
+            Err(why) => return self.skip(&subject, why).await,
         };
         let (config, new_id) = (Arc::clone(&self.config), self.new_id);
         let concluding = self.store.write("record a judgement", move |tx| {
@@ -330,21 +341,21 @@ impl Judge {
         Ok(())
     }
 
-    /// Marks the reports of a node that cannot be judged, so that they do not
+    /// Marks the reports of a subject that cannot be judged, so that they do not
     /// hold up those of others, and holds its order.
-    async fn skip(&self, node: &str, why: Reason) -> Result<(), StoreError> {
-        let (id, now, config) = (node.to_owned(), (self.clock)(), Arc::clone(&self.config));
-        let skipping = self.store.write("skip a node's reports", move |tx| {
+    async fn skip(&self, subject: &SubjectId, why: Reason) -> Result<(), StoreError> {
+        let (id, now, config) = (subject.clone(), (self.clock)(), Arc::clone(&self.config));
+        let skipping = self.store.write("skip a subject's reports", move |tx| {
             // Another collector may have enrolled it a moment ago.
-            if why == Reason::Unknown && config.group_of(&id).is_some() && tx.node(&id)?.is_some() {
+            if why == Reason::Unknown && config.group_of(&id.node).is_some() && tx.subject(&id)?.is_some() {
                 return Ok(false);
             }
             tx.skip_reports(&id)?;
-            act::hold_order(tx, &id, "the node cannot be judged", now)?;
+            act::hold_order(tx, &id, &format!("the {} cannot be judged", id.kind()), now)?;
             Ok(true)
         });
         if skipping.await? {
-            error!(node, ?why, "cannot judge the node");
+            error!(?why, "cannot judge the {subject}");
         }
         Ok(())
     }
@@ -353,13 +364,13 @@ impl Judge {
 /// Asks policy about a case.
 fn reach(case: Case, config: &Config, policy: &Policy, now: Timestamp, ready: Timestamp) -> Reached {
     let begun = Stopwatch::start();
-    let span = info_span!("judgement", node = case.node.node, sequence = case.sequence());
-    let node = case.node.node.clone();
+    let span = info_span!("judgement", subject = %case.subject.id, sequence = case.sequence());
+    let subject = case.subject.id.clone();
     let asking = span.in_scope(|| {
         catch_unwind(AssertUnwindSafe(|| {
-            let group = config.group_of(&case.node.node)?;
-            let known = config.nodes.get(&case.node.node)?;
-            let silence = silent_for(now, known.heard_at(case.node.last_seen), ready);
+            let group = config.group_of(&subject.node)?;
+            let known = config.nodes.get(&subject.node)?;
+            let silence = silent_for(now, known.heard_at(case.subject.last_seen), ready);
             Some(Judgement::reach(case, &group, policy, silence))
         }))
     });
@@ -368,7 +379,7 @@ fn reach(case: Case, config: &Config, policy: &Policy, now: Timestamp, ready: Ti
         Ok(None) => Err(Reason::Unknown),
         Err(_) => Err(Reason::Panicked),
     };
-    Reached { node, judgement, now, begun, span }
+    Reached { subject, judgement, now, begun, span }
 }
 
 fn log(outcome: Result<(), StoreError>) {

@@ -9,6 +9,7 @@ use super::act::{hold_order, withdraw};
 use crate::config::{Config, Group};
 use crate::ingest::{NEVER_REPORTED, not_accepted};
 use crate::store::{StoreError, Tx};
+use crate::subject::SubjectId;
 
 /// Puts new nodes in, and gives up what was to happen to those that are gone.
 /// What was congruent with a manifest that is no longer accepted is `unknown`;
@@ -17,7 +18,7 @@ pub(crate) fn reconcile(tx: &Tx<'_>, config: &Config, now: Timestamp) -> Result<
     for known in &config.nodes.all() {
         let (id, group) = (&known.id, &known.group);
         match tx.node(id)? {
-            None => tx.insert_node(id, group, now, NEVER_REPORTED)?,
+            None => tx.insert_subject(&SubjectId::node(id), group, now, NEVER_REPORTED)?,
             Some(row) if row.group.as_ref() != Some(group) => tx.set_node_group(id, Some(group))?,
             Some(_) => {}
         }
@@ -26,7 +27,7 @@ pub(crate) fn reconcile(tx: &Tx<'_>, config: &Config, now: Timestamp) -> Result<
         }
     }
     for action in tx.pending_actions()? {
-        if !config.nodes.contains(&action.node) {
+        if !config.nodes.contains(&action.subject.node) {
             withdraw(tx, &action, "the node is not enrolled any more".to_owned(), now)?;
         }
     }
@@ -38,10 +39,10 @@ pub(crate) fn reconcile(tx: &Tx<'_>, config: &Config, now: Timestamp) -> Result<
 pub(crate) fn retire(tx: &Tx<'_>, node: &str, now: Timestamp) -> Result<(), StoreError> {
     const REASON: &str = "the node's enrolment was revoked";
     tx.set_node_group(node, None)?;
-    for action in tx.pending_actions()?.iter().filter(|action| action.node == node) {
+    for action in tx.pending_actions()?.iter().filter(|action| action.subject.node == node) {
         withdraw(tx, action, REASON.to_owned(), now)?;
     }
-    if let Some(ordered) = tx.newest_action(node)?.filter(|newest| newest.state == ActionState::Dispatched) {
+    for ordered in tx.dispatched_actions(node)? {
         tx.move_action(&ordered.id, ActionState::Withdrawn, REASON, now)?;
     }
     Ok(())
@@ -60,21 +61,24 @@ pub(crate) fn reconcile_group(
         format!("the group {} was changed; the order waits until its new version calls for it", group.name);
     for node in config.nodes.all().iter().filter(|node| node.group == group.name) {
         hold_to(tx, &node.id, group, now)?;
-        hold_order(tx, &node.id, &reason, now)?;
+        for subject in tx.subjects_of(&node.id)? {
+            hold_order(tx, &subject.id, &reason, now)?;
+        }
     }
     Ok(())
 }
 
-/// A node that stands on a manifest that its group does not accept is `unknown`.
-fn hold_to(tx: &Tx<'_>, id: &str, group: &Group, now: Timestamp) -> Result<(), StoreError> {
-    let Some(node) = tx.node(id)? else { return Ok(()) };
-    let report = node.report_id.map(|report| tx.report(report)).transpose()?.flatten();
-    if let Some(manifest) = report.and_then(|report| report.report.manifest)
-        && !matches!(node.state, State::Unknown | State::Silent)
-        && group.accepted(&manifest).is_none()
-    {
-        let note = not_accepted(&manifest, group);
-        tx.change_state(id, State::Unknown, Some(&note), now, None)?;
+/// What stands on a manifest that its node's group does not accept is `unknown`.
+fn hold_to(tx: &Tx<'_>, node: &str, group: &Group, now: Timestamp) -> Result<(), StoreError> {
+    for subject in tx.subjects_of(node)? {
+        let report = subject.report_id.map(|report| tx.report(report)).transpose()?.flatten();
+        if let Some(manifest) = report.and_then(|report| report.report.manifest)
+            && !matches!(subject.state, State::Unknown | State::Silent)
+            && group.accepted(&manifest).is_none()
+        {
+            let note = not_accepted(&manifest, group);
+            tx.change_state(&subject.id, State::Unknown, Some(&note), now)?;
+        }
     }
     Ok(())
 }

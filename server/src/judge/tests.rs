@@ -169,7 +169,7 @@ impl Bench {
         rows.unwrap().into_iter().map(Into::into).collect()
     }
 
-    async fn node(&self, id: &'static str) -> NodeRow {
+    async fn node(&self, id: &'static str) -> SubjectRow {
         self.judge.store.read("read a node", move |view| view.node(id)).await.unwrap().unwrap()
     }
 

@@ -11,6 +11,7 @@ use super::{
 use crate::blobs::{BlobName, BlobSettings, Blobs};
 use crate::ingest::chain_of;
 use crate::store::{Database, MAX_ROW_BYTES, NamedBody, PackedBytes, Source, Store, read_only};
+use crate::subject::SubjectId;
 use crate::testing::{manifest, new_report, postgres, time, wait_for};
 use congruent_protocol::digest::Algorithm;
 use congruent_protocol::key::SecretKey;
@@ -97,7 +98,10 @@ impl Kept {
 }
 
 async fn add_node(store: &Store, node: &'static str) {
-    store.write("put in a node", move |tx| tx.insert_node(node, "web", time(NOW), "new")).await.unwrap();
+    store
+        .write("put in a node", move |tx| tx.insert_subject(&SubjectId::node(node), "web", time(NOW), "new"))
+        .await
+        .unwrap();
 }
 
 fn nodes(database: &Database) -> usize {
@@ -140,8 +144,8 @@ fn a_backup_is_made_beside_a_store_that_is_written_to_and_is_of_one_time() {
         while !stopped.load(std::sync::atomic::Ordering::Relaxed) {
             // Two rows that belong together.
             let put = writer.write("put in nodes", move |tx| {
-                tx.insert_node(&format!("a-{written}"), "web", time(NOW), "new")?;
-                tx.insert_node(&format!("b-{written}"), "web", time(NOW), "new")
+                tx.insert_subject(&SubjectId::node(&format!("a-{written}")), "web", time(NOW), "new")?;
+                tx.insert_subject(&SubjectId::node(&format!("b-{written}")), "web", time(NOW), "new")
             });
             put.await.unwrap();
             written += 1;

@@ -7,6 +7,7 @@ use super::*;
 use crate::config::Mode;
 use crate::scope::{ScopeGroup, ScopeManifest, ScopeNode};
 use crate::store::{RecordKind, RemovalRow, StateRow, SweepTimes};
+use crate::subject::SubjectId;
 use crate::testing::{added, root_of, tampered, time};
 
 fn scope() -> Scope {
@@ -32,7 +33,7 @@ fn scope() -> Scope {
 }
 
 fn state(at: &str, state: State) -> StateRow {
-    StateRow { node: "web-1".to_owned(), at: time(at), state, note: None, report_id: None }
+    StateRow { subject: SubjectId::node("web-1"), at: time(at), state, note: None, report_id: None }
 }
 
 fn sweep(report_id: i64, at: &str, findings: &[Finding]) -> SweepTimes {
@@ -76,6 +77,7 @@ fn evidence() -> Evidence {
         id: 7,
         at: time("2026-03-10T00:00:00Z"),
         node: "web-1".to_owned(),
+        container: None,
         group: "web".to_owned(),
         state: State::Divergent,
         sequence: Some(3),

@@ -55,7 +55,7 @@ pub(super) fn read(view: &View<'_>, period: Period) -> Result<Evidence, StoreErr
         nodes.insert(id.clone(), read_node(view, id, period)?);
     }
     for state in view.states_until(to)? {
-        if let Some(node) = nodes.get_mut(&state.node) {
+        if let Some(node) = nodes.get_mut(&state.subject.node) {
             node.states.push(state);
         }
     }

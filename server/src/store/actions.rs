@@ -7,12 +7,13 @@ use jiff::Timestamp;
 
 use super::columns::{Micros, Word};
 use super::{StoreError, Tx, View};
+use crate::subject::SubjectId;
 
 /// An action to be recorded.
 #[derive(Debug, Clone)]
 pub(crate) struct NewAction<'a> {
     pub(crate) id: &'a str,
-    pub(crate) node: &'a str,
+    pub(crate) subject: &'a SubjectId,
     pub(crate) group: &'a str,
     pub(crate) verdict: Verdict,
     pub(crate) decision_id: i64,
@@ -22,7 +23,7 @@ pub(crate) struct NewAction<'a> {
 #[derive(Debug, Clone)]
 pub(crate) struct ActionRow {
     pub(crate) id: String,
-    pub(crate) node: String,
+    pub(crate) subject: SubjectId,
     pub(crate) group: String,
     pub(crate) verdict: Verdict,
     pub(crate) state: ActionState,
@@ -59,7 +60,7 @@ impl ActionRow {
     fn from_row(row: &Row<'_>) -> SqlResult<Self> {
         Ok(Self {
             id: row.get("id")?,
-            node: row.get("node")?,
+            subject: SubjectId::from_row(row)?,
             group: row.get("group_name")?,
             verdict: row.get::<_, Word<_>>("verdict")?.0,
             state: row.get::<_, Word<_>>("state")?.0,
@@ -83,11 +84,13 @@ impl StepRow {
 }
 
 impl View<'_> {
-    /// The newest action of a node, whatever became of it.
-    pub(crate) fn newest_action(&self, node: &str) -> Result<Option<ActionRow>, StoreError> {
-        let sql =
-            format!("{SELECT} WHERE node = ?1 ORDER BY created_at DESC, actions.decision_id DESC LIMIT 1");
-        self.row("read a node's newest action", &sql, params![node], ActionRow::from_row)
+    /// The newest action of a subject, whatever became of it.
+    pub(crate) fn newest_action(&self, subject: &SubjectId) -> Result<Option<ActionRow>, StoreError> {
+        let sql = format!(
+            "{SELECT} WHERE node = ?1 AND container = ?2 ORDER BY created_at DESC, actions.decision_id DESC LIMIT 1"
+        );
+        let values = params![subject.node, subject.container_column()];
+        self.row("read a subject's newest action", &sql, values, ActionRow::from_row)
     }
 
     /// The action with this id.
@@ -100,10 +103,13 @@ impl View<'_> {
         )
     }
 
-    /// The newest action of a node that failed.
-    pub(crate) fn newest_failed_action(&self, node: &str) -> Result<Option<ActionRow>, StoreError> {
-        let sql = format!("{SELECT} WHERE node = ?1 AND state = 'failed' ORDER BY updated_at DESC LIMIT 1");
-        self.row("read a node's newest failed action", &sql, params![node], ActionRow::from_row)
+    /// The newest action of a subject that failed.
+    pub(crate) fn newest_failed_action(&self, subject: &SubjectId) -> Result<Option<ActionRow>, StoreError> {
+        let sql = format!(
+            "{SELECT} WHERE node = ?1 AND container = ?2 AND state = 'failed' ORDER BY updated_at DESC LIMIT 1"
+        );
+        let values = params![subject.node, subject.container_column()];
+        self.row("read a subject's newest failed action", &sql, values, ActionRow::from_row)
     }
 
     /// The actions that take a budget. Each has an order, and many more may be
@@ -122,10 +128,17 @@ impl View<'_> {
         self.rows("read the pending actions", &sql, params![], ActionRow::from_row)
     }
 
-    /// The nodes that have a held action.
-    pub(crate) fn held_nodes(&self) -> Result<Vec<String>, StoreError> {
-        let sql = "SELECT node FROM actions WHERE state = 'held' ORDER BY created_at";
-        self.rows("read the held actions", sql, params![], |row| row.get(0))
+    /// The actions of a node, and of what runs on it, that its platform has and that are
+    /// not over.
+    pub(crate) fn dispatched_actions(&self, node: &str) -> Result<Vec<ActionRow>, StoreError> {
+        let sql = format!("{SELECT} WHERE node = ?1 AND state = 'dispatched' ORDER BY created_at");
+        self.rows("read a node's dispatched actions", &sql, params![node], ActionRow::from_row)
+    }
+
+    /// The subjects that have a held action.
+    pub(crate) fn held_subjects(&self) -> Result<Vec<SubjectId>, StoreError> {
+        let sql = "SELECT node, container FROM actions WHERE state = 'held' ORDER BY created_at";
+        self.rows("read the held actions", sql, params![], SubjectId::from_row)
     }
 
     /// The newest actions that `filter` means, the newest first.
@@ -160,10 +173,12 @@ impl Tx<'_> {
         reason: &str,
         at: Timestamp,
     ) -> Result<(), StoreError> {
-        let sql = "INSERT INTO actions (id, node, group_name, verdict, state, reason, decision_id, created_at, \
-             updated_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8)";
-        let NewAction { id, node, group, verdict, decision_id } = action;
-        let values = params![id, node, group, Word(verdict), Word(state), reason, decision_id, Micros(at)];
+        let sql = "INSERT INTO actions (id, node, container, group_name, verdict, state, reason, decision_id, \
+             created_at, updated_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9)";
+        let NewAction { id, subject, group, verdict, decision_id } = action;
+        let (node, container) = (&subject.node, subject.container_column());
+        let values =
+            params![id, node, container, group, Word(verdict), Word(state), reason, decision_id, Micros(at)];
         self.execute("record an action", sql, values)?;
         self.insert_step(id, state, reason, at)
     }

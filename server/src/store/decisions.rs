@@ -8,11 +8,12 @@ use jiff::Timestamp;
 
 use super::columns::{Json, Micros, Packed, Word};
 use super::{StoreError, Tx, View};
+use crate::subject::SubjectId;
 
 /// A decision to be recorded.
 #[derive(Debug, Clone)]
 pub(crate) struct NewDecision {
-    pub(crate) node: String,
+    pub(crate) subject: SubjectId,
     pub(crate) group: String,
     pub(crate) at: Timestamp,
     pub(crate) report_id: Option<i64>,
@@ -44,7 +45,7 @@ impl DecisionRow {
             None => Err(row.get("error")?),
         };
         let decision = NewDecision {
-            node: row.get("node")?,
+            subject: SubjectId::from_row(row)?,
             group: row.get("group_name")?,
             at: row.get::<_, Micros>("at")?.0,
             report_id: row.get("report_id")?,
@@ -102,11 +103,12 @@ impl View<'_> {
 impl Tx<'_> {
     /// Records a decision and its input; gives its id.
     pub(crate) fn insert_decision(&self, decision: &NewDecision, input: &[u8]) -> Result<i64, StoreError> {
-        let sql = "INSERT INTO decisions (node, group_name, at, report_id, state, decision, error, \
-             policy_digest, engine, input_digest, input) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+        let sql = "INSERT INTO decisions (node, container, group_name, at, report_id, state, decision, \
+             error, policy_digest, engine, input_digest, input) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
         let values = params![
-            decision.node,
+            decision.subject.node,
+            decision.subject.container_column(),
             decision.group,
             Micros(decision.at),
             decision.report_id,

@@ -9,8 +9,8 @@ use congruent_protocol::verification::{ManifestId, State};
 use jiff::Timestamp;
 
 use super::columns::{Json, Micros, Word};
-use super::nodes::NodeRow;
 use super::sql::{Param, Row, SqlResult, Value, params};
+use super::subjects::SubjectRow;
 use super::{StoreError, View};
 
 /// Which nodes are meant. Whoever is enrolled, unless said otherwise.
@@ -57,7 +57,7 @@ impl NamePattern {
 /// A node in a list, with what else of it is listed.
 #[derive(Debug, Clone)]
 pub(crate) struct ListedNode {
-    pub(crate) node: NodeRow,
+    pub(crate) node: SubjectRow,
     /// Of its newest report.
     pub(crate) manifest: Option<ManifestId>,
     pub(crate) findings_total: u64,
@@ -67,16 +67,16 @@ pub(crate) struct ListedNode {
     pub(crate) decision: Option<Decision>,
 }
 
-const SELECT: &str = "SELECT nodes.*, reports.manifest, reports.findings_total, \
-     verified.received_at AS verified_at, decisions.decision FROM nodes \
-     LEFT JOIN reports ON reports.id = nodes.report_id \
-     LEFT JOIN reports AS verified ON verified.id = nodes.verified_report_id \
-     LEFT JOIN decisions ON decisions.id = nodes.decision_id";
+const SELECT: &str = "SELECT subjects.*, reports.manifest, reports.findings_total, \
+     verified.received_at AS verified_at, decisions.decision FROM subjects \
+     LEFT JOIN reports ON reports.id = subjects.report_id \
+     LEFT JOIN reports AS verified ON verified.id = subjects.verified_report_id \
+     LEFT JOIN decisions ON decisions.id = subjects.decision_id";
 
 impl ListedNode {
     fn from_row(row: &Row<'_>) -> SqlResult<Self> {
         Ok(Self {
-            node: NodeRow::from_row(row)?,
+            node: SubjectRow::from_row(row)?,
             manifest: row.get::<_, Option<Json<_>>>("manifest")?.map(|json| json.0),
             findings_total: row.get::<_, Option<u64>>("findings_total")?.unwrap_or_default(),
             verified_at: row.get::<_, Option<Micros>>("verified_at")?.map(|time| time.0),
@@ -103,8 +103,8 @@ impl View<'_> {
         }
         meant.values.push(Value::Integer(i64::try_from(limit).unwrap_or(i64::MAX)));
         let sql = format!(
-            "{SELECT} JOIN (SELECT node AS listed FROM nodes WHERE {} ORDER BY {name} LIMIT ?{}) AS page \
-             ON page.listed = nodes.node ORDER BY nodes.node",
+            "{SELECT} JOIN (SELECT node AS listed FROM subjects WHERE {} ORDER BY {name} LIMIT ?{}) AS page \
+             ON page.listed = subjects.node WHERE subjects.container = '' ORDER BY subjects.node",
             meant.sql,
             meant.values.len()
         );
@@ -114,7 +114,7 @@ impl View<'_> {
     /// A node as it would be listed, enrolled or revoked; none where it never enrolled, or
     /// was forgotten.
     pub(crate) fn listed_node(&self, node: &str) -> Result<Option<ListedNode>, StoreError> {
-        let sql = format!("{SELECT} WHERE nodes.node = ?1");
+        let sql = format!("{SELECT} WHERE subjects.node = ?1 AND subjects.container = ''");
         self.row("read a node", &sql, params![node], ListedNode::from_row)
     }
 
@@ -124,7 +124,7 @@ impl View<'_> {
         let filter = NodeFilter { is_revoked, group, ..NodeFilter::default() };
         let mut meant = Conditions::of(&filter);
         meant.all(&filter);
-        let sql = format!("SELECT state, count(*) FROM nodes WHERE {} GROUP BY state", meant.sql);
+        let sql = format!("SELECT state, count(*) FROM subjects WHERE {} GROUP BY state", meant.sql);
         let read = |row: &Row<'_>| Ok((row.get::<_, Word<State>>(0)?.0, row.get(1)?));
         self.rows("count the nodes", &sql, &meant.values(), read)
     }
@@ -140,10 +140,10 @@ struct Conditions {
 impl Conditions {
     fn of(filter: &NodeFilter) -> Self {
         let standing = match (filter.is_revoked, filter.seen_before) {
-            (true, _) => "group_name IS NULL",
-            (false, None) => "group_name IS NOT NULL",
+            (true, _) => "container = '' AND group_name IS NULL",
+            (false, None) => "container = '' AND group_name IS NOT NULL",
             // No index is for that.
-            (false, Some(_)) => "coalesce(group_name, '') <> ''",
+            (false, Some(_)) => "container = '' AND coalesce(group_name, '') <> ''",
         };
         Self { sql: standing.to_owned(), values: Vec::new() }
     }

@@ -2,6 +2,7 @@ use std::time::Instant;
 
 use super::*;
 use crate::store::{Database, Store, Tx};
+use crate::subject::SubjectId;
 use crate::testing::{Fixture, time};
 
 /// A name for each number, in no order.
@@ -26,7 +27,7 @@ impl TestStore {
         let (filter, after) = (filter.clone(), after.map(str::to_owned));
         let listing =
             self.store.read("list", move |view| view.list_nodes(&filter, after.as_deref(), limit)).await;
-        listing.unwrap().into_iter().map(|listed| listed.node.node).collect()
+        listing.unwrap().into_iter().map(|listed| listed.node.id.node).collect()
     }
 
     async fn all(&self, filter: &NodeFilter) -> Vec<String> {
@@ -64,10 +65,10 @@ async fn filters_find_what_they_say() {
     let bench = store_with(move |tx| {
         for name in names {
             let group = if name.starts_with("db") { "db" } else { "web" };
-            tx.insert_node(name, group, at(), "new")?;
+            tx.insert_subject(&SubjectId::node(name), group, at(), "new")?;
         }
-        tx.change_state("db-2", State::Silent, None, at(), None)?;
-        tx.change_state("web-2", State::Silent, None, at(), None)?;
+        tx.change_state(&SubjectId::node("db-2"), State::Silent, None, at())?;
+        tx.change_state(&SubjectId::node("web-2"), State::Silent, None, at())?;
         tx.note_heard(&[("db-1".to_owned(), at())])?;
         tx.set_node_group("mailx1", None)
     })
@@ -109,7 +110,9 @@ async fn filters_find_what_they_say() {
 #[tokio::test]
 async fn pages_hold_while_nodes_come_and_go() {
     let bench = store_with(|tx| {
-        (0..250).try_for_each(|number| tx.insert_node(&scattered(number), "web", at(), "new"))
+        (0..250).try_for_each(|number| {
+            tx.insert_subject(&SubjectId::node(&scattered(number)), "web", at(), "new")
+        })
     })
     .await;
     let mut stay: Vec<String> = (0..250).map(scattered).collect();
@@ -126,7 +129,9 @@ async fn pages_hold_while_nodes_come_and_go() {
             for name in gone.iter().flatten() {
                 tx.delete_node(name)?;
             }
-            come.clone().try_for_each(|number| tx.insert_node(&scattered(number), "web", at(), "new"))
+            come.clone().try_for_each(|number| {
+                tx.insert_subject(&SubjectId::node(&scattered(number)), "web", at(), "new")
+            })
         });
         changing.await.unwrap();
         stay.retain(|name| Some(name) != ahead.as_ref());
@@ -148,9 +153,9 @@ async fn a_hundred_thousand_nodes_are_listed_page_by_page() {
         for number in 0..NODES {
             let name = scattered(number);
             let group = format!("group-{}", number % 20);
-            tx.insert_node(&name, &group, at(), "it has never reported")?;
+            tx.insert_subject(&SubjectId::node(&name), &group, at(), "it has never reported")?;
             if number % 1000 == 1 {
-                tx.change_state(&name, State::Divergent, Some("a note"), at(), None)?;
+                tx.change_state(&SubjectId::node(&name), State::Divergent, Some("a note"), at())?;
             }
         }
         Ok(())
@@ -223,8 +228,8 @@ fn a_database_from_before_is_listed_as_it_stood() {
     });
     let (enrolled, revoked) = listed.unwrap();
     let told: Vec<_> =
-        enrolled.iter().map(|listed| (&*listed.node.node, listed.node.group.as_deref())).collect();
+        enrolled.iter().map(|listed| (&*listed.node.id.node, listed.node.group.as_deref())).collect();
     assert_eq!(told, [("web-1", Some("web"))]);
     assert_eq!(enrolled[0].decision.as_ref().map(|decision| decision.action), Some(Verdict::Replace));
-    assert_eq!((revoked.len(), &*revoked[0].node.node), (1, "web-2"));
+    assert_eq!((revoked.len(), &*revoked[0].node.id.node), (1, "web-2"));
 }

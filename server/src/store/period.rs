@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::columns::{Json, Micros, Word};
-use super::nodes::StateRow;
+use super::subjects::StateRow;
 use super::trouble::RefusalRow;
 use super::{StoreError, Tx, View};
 
@@ -38,9 +38,9 @@ impl View<'_> {
         })
     }
 
-    /// Every change of state until before `until`, in order.
+    /// Every change of a node's state until before `until`, in order.
     pub(crate) fn states_until(&self, until: Timestamp) -> Result<Vec<StateRow>, StoreError> {
-        let sql = "SELECT * FROM node_states WHERE at < ?1 ORDER BY id";
+        let sql = "SELECT * FROM subject_states WHERE at < ?1 AND container = '' ORDER BY id";
         self.rows("read the nodes' states", sql, params![Micros(until)], StateRow::from_row)
     }
 
@@ -53,9 +53,9 @@ impl View<'_> {
         from: Timestamp,
         until: Timestamp,
     ) -> Result<Vec<SweepTimes>, StoreError> {
-        let sql = "SELECT id, received_at, state, findings_digest, sweep = 'full' AND NOT conditional FROM reports WHERE node = ?1 \
+        let sql = "SELECT id, received_at, state, findings_digest, sweep = 'full' AND NOT conditional FROM reports WHERE node = ?1 AND container = '' \
              AND state IN ('congruent', 'divergent', 'incomplete') AND received_at < ?3 AND received_at >= \
-             coalesce((SELECT max(received_at) FROM reports WHERE node = ?1 AND received_at < ?2 \
+             coalesce((SELECT max(received_at) FROM reports WHERE node = ?1 AND container = '' AND received_at < ?2 \
              AND state IN ('congruent', 'divergent', 'incomplete')), ?2) ORDER BY received_at, id";
         self.rows("read a node's sweeps", sql, params![node, Micros(from), Micros(until)], |row| {
             Ok(SweepTimes {

@@ -10,11 +10,14 @@ use jiff::Timestamp;
 use super::bodies::Body;
 use super::columns::{Json, Micros, Word};
 use super::{StoreError, Tx, View};
+use crate::subject::SubjectId;
 
 /// A report to be stored.
 #[derive(Debug, Clone)]
 pub(crate) struct NewReport {
     pub(crate) node: String,
+    /// The container that it is about; none where it is the node itself.
+    pub(crate) container: Option<String>,
     pub(crate) chain: u64,
     pub(crate) sequence: u64,
     pub(crate) digest: Digest,
@@ -55,14 +58,23 @@ pub(crate) struct EndRow {
     pub(crate) digest: Digest,
 }
 
-const COLUMNS: &str = "id, node, chain, sequence, digest, boot, chain_id, agent_version, reported_at, received_at, state, \
+const COLUMNS: &str = "id, node, container, chain, sequence, digest, boot, chain_id, agent_version, reported_at, received_at, state, \
      note, late, sweep, sweep_began_at, sweep_ended_at, conditional, manifest, observed_root, findings_total, findings_digest, verdict";
+
+impl NewReport {
+    /// What it is about.
+    pub(crate) fn subject(&self) -> SubjectId {
+        SubjectId { node: self.node.clone(), container: self.container.clone() }
+    }
+}
 
 impl ReportRow {
     fn from_row(row: &Row<'_>) -> SqlResult<Self> {
         let time = |column| row.get::<_, Option<Micros>>(column).map(|time| time.map(|time| time.0));
+        let SubjectId { node, container } = SubjectId::from_row(row)?;
         let report = NewReport {
-            node: row.get("node")?,
+            node,
+            container,
             chain: row.get("chain")?,
             sequence: row.get("sequence")?,
             digest: row.get::<_, Word<_>>("digest")?.0,
@@ -158,11 +170,17 @@ impl View<'_> {
         self.row("look for a chain", sql, params![node, id], |row| row.get(0))
     }
 
-    /// The newest full sweeps of `node` that were not late, the newest first.
-    pub(crate) fn newest_full_sweeps(&self, node: &str, limit: usize) -> Result<Vec<ReportRow>, StoreError> {
-        let sql =
-            select("node = ?1 AND sweep = 'full' AND NOT late ORDER BY chain DESC, sequence DESC LIMIT ?2");
-        self.rows("read a node's full sweeps", &sql, params![node, limit], ReportRow::from_row)
+    /// The newest full sweeps of a subject that were not late, the newest first.
+    pub(crate) fn newest_full_sweeps(
+        &self,
+        subject: &SubjectId,
+        limit: usize,
+    ) -> Result<Vec<ReportRow>, StoreError> {
+        let sql = select(
+            "node = ?1 AND container = ?2 AND sweep = 'full' AND NOT late ORDER BY chain DESC, sequence DESC LIMIT ?3",
+        );
+        let values = params![subject.node, subject.container_column(), limit];
+        self.rows("read a subject's full sweeps", &sql, values, ReportRow::from_row)
     }
 
     /// A report with its whole set of findings.
@@ -191,8 +209,8 @@ impl Tx<'_> {
         let action = "store a report";
         let sql = "INSERT INTO reports (node, chain, sequence, digest, boot, chain_id, agent_version, reported_at, \
              received_at, state, note, late, sweep, conditional, manifest, manifest_root, observed_root, \
-             findings_total, findings_digest, judged, sweep_began_at, sweep_ended_at) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?12, ?20, ?21)";
+             findings_total, findings_digest, judged, sweep_began_at, sweep_ended_at, container) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?12, ?20, ?21, ?22)";
         let manifest = report.manifest.as_ref();
         let values = params![
             report.node,
@@ -216,6 +234,7 @@ impl Tx<'_> {
             Word(report.findings_digest),
             report.swept.map(|(began, _)| Micros(began)),
             report.swept.map(|(_, ended)| Micros(ended)),
+            report.container.as_deref().unwrap_or_default(),
         ];
         let id = self.insert(action, sql, values)?;
         self.insert_body(id, body)?;
@@ -228,8 +247,15 @@ impl Tx<'_> {
         self.execute("mark a report as judged", sql, params![id, verdict.map(Word)]).map(drop)
     }
 
-    /// Marks the reports of a node that nobody will judge.
-    pub(crate) fn skip_reports(&self, node: &str) -> Result<(), StoreError> {
+    /// Marks the reports of a subject that nobody will judge.
+    pub(crate) fn skip_reports(&self, subject: &SubjectId) -> Result<(), StoreError> {
+        let sql = "UPDATE reports SET judged = TRUE WHERE node = ?1 AND container = ?2 AND NOT judged";
+        let values = params![subject.node, subject.container_column()];
+        self.execute("skip a subject's reports", sql, values).map(drop)
+    }
+
+    /// Marks the reports of a node, and of what ran on it, that nobody will judge.
+    pub(crate) fn skip_all_reports(&self, node: &str) -> Result<(), StoreError> {
         let sql = "UPDATE reports SET judged = TRUE WHERE node = ?1 AND NOT judged";
         self.execute("skip a node's reports", sql, params![node]).map(drop)
     }

@@ -76,10 +76,10 @@ pub(crate) const SHELVES: &[Shelf] = &[
         time: "updated_at",
         // The newest of a node, and the newest that failed, are what its next is planned from.
         may_go: "this.state NOT IN ('held', 'proposed', 'dispatched') \
-             AND (NOT EXISTS (SELECT 1 FROM nodes WHERE nodes.node = this.node) \
-              OR EXISTS (SELECT 1 FROM actions later WHERE later.node = this.node \
+             AND (NOT EXISTS (SELECT 1 FROM subjects WHERE subjects.node = this.node AND subjects.container = this.container) \
+              OR EXISTS (SELECT 1 FROM actions later WHERE later.node = this.node AND later.container = this.container \
                   AND (later.created_at, later.decision_id) > (this.created_at, this.decision_id)) \
-               AND (this.state <> 'failed' OR EXISTS (SELECT 1 FROM actions later WHERE later.node = this.node \
+               AND (this.state <> 'failed' OR EXISTS (SELECT 1 FROM actions later WHERE later.node = this.node AND later.container = this.container \
                   AND later.state = 'failed' AND later.updated_at > this.updated_at)))",
         with: &[("deliveries", "action_id"), ("action_history", "action_id"), ("outbox", "action_id")],
     },
@@ -89,17 +89,17 @@ pub(crate) const SHELVES: &[Shelf] = &[
         number: "id",
         time: "at",
         may_go: "NOT EXISTS (SELECT 1 FROM actions WHERE actions.decision_id = this.id) \
-             AND NOT EXISTS (SELECT 1 FROM nodes WHERE nodes.node = this.node AND nodes.decision_id = this.id)",
+             AND NOT EXISTS (SELECT 1 FROM subjects WHERE subjects.node = this.node AND subjects.container = this.container AND subjects.decision_id = this.id)",
         with: &[],
     },
     Shelf {
         kind: RecordKind::States,
-        table: "node_states",
+        table: "subject_states",
         number: "id",
         time: "at",
         // The last that is old enough is what a node was since then.
-        may_go: "NOT EXISTS (SELECT 1 FROM nodes WHERE nodes.node = this.node) \
-             OR EXISTS (SELECT 1 FROM node_states later WHERE later.node = this.node AND later.id > this.id \
+        may_go: "NOT EXISTS (SELECT 1 FROM subjects WHERE subjects.node = this.node AND subjects.container = this.container) \
+             OR EXISTS (SELECT 1 FROM subject_states later WHERE later.node = this.node AND later.container = this.container AND later.id > this.id \
                  AND later.at >= this.at AND later.at < ?3)",
         with: &[],
     },
@@ -118,16 +118,16 @@ pub(crate) const SHELVES: &[Shelf] = &[
         time: "received_at",
         may_go: "this.judged \
              AND NOT EXISTS (SELECT 1 FROM decisions WHERE decisions.report_id = this.id) \
-             AND NOT EXISTS (SELECT 1 FROM node_states WHERE node_states.report_id = this.id) \
+             AND NOT EXISTS (SELECT 1 FROM subject_states WHERE subject_states.report_id = this.id) \
              AND NOT EXISTS (SELECT 1 FROM first_values JOIN enrolments ON enrolments.id = first_values.chain_id \
                  WHERE first_values.report_id = this.id AND enrolments.revoked_at IS NULL) \
-             AND (NOT EXISTS (SELECT 1 FROM nodes WHERE nodes.node = this.node) \
-              OR NOT EXISTS (SELECT 1 FROM nodes WHERE nodes.node = this.node \
-                  AND (nodes.report_id = this.id OR nodes.verified_report_id = this.id)) \
-               AND (this.sweep IS NULL OR EXISTS (SELECT 1 FROM reports later WHERE later.node = this.node \
+             AND (NOT EXISTS (SELECT 1 FROM subjects WHERE subjects.node = this.node AND subjects.container = this.container) \
+              OR NOT EXISTS (SELECT 1 FROM subjects WHERE subjects.node = this.node AND subjects.container = this.container \
+                  AND (subjects.report_id = this.id OR subjects.verified_report_id = this.id)) \
+               AND (this.sweep IS NULL OR EXISTS (SELECT 1 FROM reports later WHERE later.node = this.node AND later.container = this.container \
                   AND (later.chain, later.sequence) > (this.chain, this.sequence) AND later.sweep IS NOT NULL)) \
                AND (this.sweep IS NULL OR this.sweep <> 'full' OR this.late \
-                OR EXISTS (SELECT 1 FROM reports later WHERE later.node = this.node \
+                OR EXISTS (SELECT 1 FROM reports later WHERE later.node = this.node AND later.container = this.container \
                   AND (later.chain, later.sequence) > (this.chain, this.sequence) \
                   AND later.sweep = 'full' AND NOT later.late LIMIT 1 OFFSET 1)))",
         with: &[("report_bodies", "report_id"), ("first_values", "report_id")],

@@ -3,18 +3,30 @@
 use super::sql::{Connection, params};
 use super::tables::TABLES;
 
+/// Tables that had another name in older versions: that name, and today's.
+const RENAMED: &[(&str, &str)] = &[("nodes", "subjects"), ("node_states", "subject_states")];
+
+/// The name of every table, also by those of older versions.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    TABLES.iter().map(|table| table.name).chain(RENAMED.iter().map(|(former, _)| *former))
+}
+
+/// What a table is called by now.
+pub(super) fn renamed(table: &str) -> &str {
+    RENAMED.iter().find(|(former, _)| *former == table).map_or(table, |(_, name)| name)
+}
+
 /// Puts `rows` rows into every table.
 pub(super) fn fill(connection: &mut rusqlite::Connection, rows: i64) {
     let transaction = connection.transaction().unwrap();
-    for table in TABLES {
-        let kinds = columns(&transaction, table.name);
-        let rows = if matches!(table.name, "probe" | "shared") { 1 } else { rows };
+    for table in names() {
+        let kinds = columns(&transaction, table);
+        let rows = if matches!(table, "probe" | "shared") { 1 } else { rows };
         for row in (1..=rows).filter(|_| !kinds.is_empty()) {
             let values = kinds.iter().map(|(name, kind, optional)| value(name, kind, *optional, row));
             let columns: Vec<_> = kinds.iter().map(|(name, ..)| name.as_str()).collect();
             let sql = format!(
-                "INSERT OR REPLACE INTO {} ({}) VALUES ({})",
-                table.name,
+                "INSERT OR REPLACE INTO {table} ({}) VALUES ({})",
                 columns.join(", "),
                 values.collect::<Vec<_>>().join(", ")
             );
@@ -26,9 +38,9 @@ pub(super) fn fill(connection: &mut rusqlite::Connection, rows: i64) {
 
 /// Puts the rows of a file of SQLite of the same version into PostgreSQL's tables.
 pub(super) fn fill_postgres(connection: &Connection, like: &rusqlite::Connection, rows: i64) {
-    for table in TABLES {
-        let kinds = columns(like, table.name);
-        let rows = if matches!(table.name, "probe" | "shared") { 1 } else { rows };
+    for table in names() {
+        let kinds = columns(like, table);
+        let rows = if matches!(table, "probe" | "shared") { 1 } else { rows };
         for row in (1..=rows).filter(|_| !kinds.is_empty()) {
             let value =
                 |(name, kind, optional): &(String, String, bool)| match value(name, kind, *optional, row)
@@ -40,7 +52,7 @@ pub(super) fn fill_postgres(connection: &Connection, like: &rusqlite::Connection
                 };
             let names: Vec<_> = kinds.iter().map(|(name, ..)| name.as_str()).collect();
             let values: Vec<_> = kinds.iter().map(value).collect();
-            let (table, names, values) = (table.name, names.join(", "), values.join(", "));
+            let (names, values) = (names.join(", "), values.join(", "));
             let sql = format!("INSERT INTO {table} ({names}) VALUES ({values}) ON CONFLICT DO NOTHING");
             connection.execute(&sql, params![]).unwrap_or_else(|error| panic!("{sql}: {error}"));
         }

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use super::*;
 use crate::store::{Database, LeaseRow, Store};
+use crate::subject::SubjectId;
 use crate::testing::{enrolment, postgres, time};
 
 /// Remembers what it was to take in.
@@ -69,12 +70,17 @@ async fn a_leader_that_leads_no_more_writes_nothing() {
     assert_eq!(missed, None, "its holder showed that it is well in between");
     let leader = one.fenced(first);
     let at = time("2026-03-01T00:00:00Z");
-    leader.write("put in a node", move |tx| tx.insert_node("web-1", "web", at, "new")).await.unwrap();
+    leader
+        .write("put in a node", move |tx| tx.insert_subject(&SubjectId::node("web-1"), "web", at, "new"))
+        .await
+        .unwrap();
     let lease = other.read("look", LeaseRow::standing).await.unwrap();
     let second =
         other.write("lead", move |tx| tx.take_lease("other", lease.as_ref())).await.unwrap().unwrap();
     assert!(second > first);
-    let late = leader.write("put in a node", move |tx| tx.insert_node("web-2", "web", at, "new")).await;
+    let late = leader
+        .write("put in a node", move |tx| tx.insert_subject(&SubjectId::node("web-2"), "web", at, "new"))
+        .await;
     assert!(matches!(late, Err(StoreError::Fenced)), "{late:?}");
     assert!(!one.write("renew", move |tx| tx.renew_lease(first)).await.unwrap());
     one.write("give back", move |tx| tx.release_lease(first)).await.unwrap();
@@ -111,7 +117,8 @@ async fn what_a_newer_collector_took_over_an_older_one_writes_no_more() {
     let newer = || server.connect(None).unwrap().batch("UPDATE congruent_schema SET version = version + 1");
     let at = time("2026-03-01T00:00:00Z");
     let put_in = async |node: &'static str| {
-        one.write("put in a node", move |tx| tx.insert_node(node, "web", at, "new")).await
+        one.write("put in a node", move |tx| tx.insert_subject(&SubjectId::node(node), "web", at, "new"))
+            .await
     };
     put_in("web-1").await.unwrap();
     tokio::task::block_in_place(newer).unwrap();

@@ -30,7 +30,7 @@ pub(super) const TABLES: &[Table] = &[
     counted("scopes", "id at scope"),
     counted(
         "reports",
-        "id node chain sequence digest boot chain_id agent_version reported_at received_at state note late sweep \
+        "id node container chain sequence digest boot chain_id agent_version reported_at received_at state note late sweep \
          sweep_began_at sweep_ended_at conditional manifest manifest_root observed_root findings_total \
          findings_digest verdict judged",
     ),
@@ -38,18 +38,22 @@ pub(super) const TABLES: &[Table] = &[
     table("report_blobs", NAME, "name report_id at"),
     counted(
         "decisions",
-        "id node group_name at report_id state decision error policy_digest engine input_digest input",
+        "id node container group_name at report_id state decision error policy_digest engine input_digest input",
     ),
     table(
-        "nodes",
-        &[Key::Text("node")],
-        "node generation state note since last_seen reported_at report_id verified_report_id decision_id \
-         decision_key policy_error group_name verdict",
+        "subjects",
+        &[Key::Text("node"), Key::Text("container")],
+        "node container generation state note since last_seen reported_at report_id verified_report_id \
+         decision_id decision_key policy_error group_name verdict identity",
     ),
-    counted("node_states", "id node at state note report_id"),
+    counted("subject_states", "id node container at state note report_id"),
     counted("chain_notes", "id node at sequence note"),
     counted("refusals", "id node first_at last_at count code message"),
-    table("actions", ID_TEXT, "id node group_name verdict state reason decision_id created_at updated_at"),
+    table(
+        "actions",
+        ID_TEXT,
+        "id node container group_name verdict state reason decision_id created_at updated_at",
+    ),
     counted("action_history", "id action_id at state reason"),
     table("outbox", &[Key::Text("action_id")], "action_id webhook body attempts in_flight next_attempt_at"),
     counted("deliveries", "id action_id attempt at outcome"),

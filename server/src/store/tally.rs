@@ -29,8 +29,9 @@ const LIVE: [ActionState; 3] = [ActionState::Held, ActionState::Proposed, Action
 impl View<'_> {
     /// Counts what there is at `now`.
     pub(crate) fn tally(&self, now: Timestamp) -> Result<Tally, StoreError> {
-        let nodes = "SELECT state, count(*) FROM nodes \
-             JOIN enrolments ON enrolments.node = nodes.node AND enrolments.revoked_at IS NULL GROUP BY state";
+        let nodes = "SELECT state, count(*) FROM subjects \
+             JOIN enrolments ON enrolments.node = subjects.node AND enrolments.revoked_at IS NULL \
+             WHERE container = '' GROUP BY state";
         // Those that are over only become more, and would have to be looked through.
         let actions = "SELECT state, count(*) FROM actions \
              WHERE state IN ('held', 'proposed', 'dispatched') GROUP BY state";

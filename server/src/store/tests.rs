@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use super::sql::params;
 use super::*;
+use crate::subject::SubjectId;
 use crate::testing::{time, wait_for};
 
 fn database() -> (tempfile::TempDir, PathBuf) {
@@ -34,7 +35,9 @@ async fn a_new_database_is_made_and_opened_again() {
     let (_dir, path) = database();
     let store = open(&path).unwrap();
     store
-        .write("put in a node", |tx| tx.insert_node("web-1", "web", time("2026-03-01T00:00:00Z"), "new"))
+        .write("put in a node", |tx| {
+            tx.insert_subject(&SubjectId::node("web-1"), "web", time("2026-03-01T00:00:00Z"), "new")
+        })
         .await
         .unwrap();
     assert_eq!(pragma(&path, "user_version"), format!("Integer({})", schema::VERSION));
@@ -109,7 +112,9 @@ async fn two_collectors_on_one_database_are_refused_and_readers_are_not() {
         assert!(matches!(open(&other), Err(StoreError::InUse(_))), "{}", other.display());
     }
     store
-        .write("put in a node", |tx| tx.insert_node("web-1", "web", time("2026-03-01T00:00:00Z"), "new"))
+        .write("put in a node", |tx| {
+            tx.insert_subject(&SubjectId::node("web-1"), "web", time("2026-03-01T00:00:00Z"), "new")
+        })
         .await
         .unwrap();
     assert_eq!(read_only(&path, |view| Ok(view.nodes()?.len())).unwrap(), 1);
@@ -120,7 +125,7 @@ async fn work_that_fails_writes_nothing() {
     let (_dir, path) = database();
     let store = open(&path).unwrap();
     let failed = store.write("fail", |tx| {
-        tx.insert_node("web-1", "web", time("2026-03-01T00:00:00Z"), "new")?;
+        tx.insert_subject(&SubjectId::node("web-1"), "web", time("2026-03-01T00:00:00Z"), "new")?;
         Err::<(), _>(StoreError::Stopped { action: "fail" })
     });
     assert!(failed.await.is_err());
@@ -156,7 +161,10 @@ async fn reads_wait_for_those_of_their_own_handle_alone() {
     assert_eq!(count(apart.clone()).await.unwrap(), 0);
     assert!(beginning.try_recv().is_err());
     let at = time("2026-03-01T00:00:00Z");
-    store.write("put in a node", move |tx| tx.insert_node("web-1", "web", at, "new")).await.unwrap();
+    store
+        .write("put in a node", move |tx| tx.insert_subject(&SubjectId::node("web-1"), "web", at, "new"))
+        .await
+        .unwrap();
     assert_eq!(count(apart).await.unwrap(), 1);
     drop(release);
     for read in slow {

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::{Bench, with_collector};
 use crate::config::Node;
 use crate::store::EnrolmentRow;
+use crate::subject::SubjectId;
 use crate::testing::{enrolment, fail_commits, sweep, tampered, wait_for};
 
 impl Bench {
@@ -18,7 +19,7 @@ impl Bench {
             move |tx| {
                 tx.insert_enrolment(&row)?;
                 match tx.node(&row.node)? {
-                    None => tx.insert_node(&row.node, &row.group, now, "new"),
+                    None => tx.insert_subject(&SubjectId::node(&row.node), &row.group, now, "new"),
                     Some(_) => tx.begin_node_anew(&row.node, &row.group, now, "new"),
                 }
             },
@@ -165,7 +166,7 @@ async fn what_is_forgotten_is_nowhere_but_in_evidence() {
             ["config node-forgotten node db-1", "config node-revoked node db-1"]
         );
         let kept = bench.api.store.read("read", |view| {
-            Ok((view.newest_report("db-1")?.is_some(), view.node_states("db-1", 9)?.len()))
+            Ok((view.newest_report("db-1")?.is_some(), view.states_of(&SubjectId::node("db-1"), 9)?.len()))
         });
         assert_eq!(kept.await.unwrap(), (true, 2));
         // Nothing that it said holds up others.

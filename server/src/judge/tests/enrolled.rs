@@ -3,6 +3,7 @@
 use super::*;
 use crate::config::Node;
 use crate::store::EnrolmentRow;
+use crate::subject::SubjectId;
 use crate::testing::enrolment;
 
 /// Enrols a node, as the API does.
@@ -11,7 +12,7 @@ async fn enrol(bench: &Bench, node: &str) {
     let (config, at) = (Arc::clone(&bench.judge.config), row.enrolled_at);
     let enrolling = bench.judge.store.write("enrol", move |tx| {
         config.nodes.admit(Node::enrolled(&row));
-        tx.insert_node(&row.node, &row.group, at, NEVER_REPORTED)?;
+        tx.insert_subject(&SubjectId::node(&row.node), &row.group, at, NEVER_REPORTED)?;
         tx.insert_enrolment(&row)
     });
     enrolling.await.unwrap();
@@ -54,7 +55,7 @@ async fn revoke_with_an_order(is_told: bool) {
     assert!(shown.iter().any(|line| line.starts_with("web-1 held")), "{shown:?}");
     let (config, now) = (Arc::clone(&bench.judge.config), (bench.clock.clock())());
     let revoking = bench.judge.store.write("revoke", move |tx| {
-        let order = tx.newest_action("web-9")?.unwrap();
+        let order = tx.newest_action(&SubjectId::node("web-9"))?.unwrap();
         if is_told {
             tx.move_action(&order.id, ActionState::Dispatched, "told", now)?;
         }
@@ -86,8 +87,9 @@ async fn a_node_that_enrols_anew_inherits_nothing() {
     let anew =
         bench.judge.store.write("enrol", move |tx| tx.begin_node_anew("web-9", "web", now, NEVER_REPORTED));
     anew.await.unwrap();
-    let new = NodeRow {
-        node: "web-9".to_owned(),
+    let new = SubjectRow {
+        id: SubjectId::node("web-9"),
+        identity: None,
         group: Some("web".to_owned()),
         generation: old.generation + 1,
         state: State::Unknown,
@@ -124,9 +126,14 @@ async fn a_sweep_of_the_machine_before_confirms_nothing() {
         report.chain = "enr_anew".to_owned();
         bench.store_only(&report).await;
         bench.judge.judge_reports().await.unwrap();
-        let newest =
-            bench.judge.store.read("read", |view| view.newest_action("web-9")).await.unwrap().unwrap();
-        let shown = format!("{} {}: {}", newest.node, newest.state.name(), newest.reason);
+        let newest = bench
+            .judge
+            .store
+            .read("read", |view| view.newest_action(&SubjectId::node("web-9")))
+            .await
+            .unwrap()
+            .unwrap();
+        let shown = format!("{} {}: {}", newest.subject.node, newest.state.name(), newest.reason);
         assert!(shown.starts_with(expected), "{sequence}: {shown}");
     }
 }

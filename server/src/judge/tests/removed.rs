@@ -20,7 +20,7 @@ const TABLES: [&str; 12] = [
     "actions",
     "action_history",
     "outbox",
-    "node_states",
+    "subject_states",
     "chain_notes",
     "refusals",
     "audit",

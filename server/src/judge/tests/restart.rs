@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::serve::Collector;
+use crate::subject::SubjectId;
 
 /// The configuration with `web-1` in a group of its own.
 fn web_1_apart(mode: &str) -> String {
@@ -117,7 +118,7 @@ async fn a_restart_as_report_only_stops_an_order_that_is_due() {
     .await;
     let read = || {
         crate::store::read_only(&fixture.config().database, "read the actions", |view| {
-            let row = view.newest_action("web-1")?.expect("it was ordered");
+            let row = view.newest_action(&SubjectId::node("web-1"))?.expect("it was ordered");
             ActionRecord::read(view, row)
         })
         .unwrap()

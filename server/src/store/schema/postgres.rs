@@ -7,10 +7,11 @@ use crate::store::sql::{Condition, Connection, Next, Purpose, SqlError, SqlResul
 use crate::store::{Database, StoreError};
 
 /// PostgreSQL came with version 7.
-pub(super) const MIGRATIONS: [Migration; 3] = [
+pub(super) const MIGRATIONS: [Migration; 4] = [
     (7, include_str!("../migrations/postgres/0007_initial.sql")),
     (8, include_str!("../migrations/postgres/0008_retention.sql")),
     (9, include_str!("../migrations/postgres/0009_report_blobs.sql")),
+    (10, include_str!("../migrations/postgres/0010_subjects.sql")),
 ];
 
 /// The table that says the version. Its name is the mark that a database is ours.
@@ -78,8 +79,14 @@ pub(super) fn mark(connection: &Connection, version: i64) -> Result<(), StoreErr
 
 pub(super) fn check_ours(connection: &Connection, database: &Database) -> Result<(), StoreError> {
     let ours = has_table(connection, VERSIONS).map_err(to("look whose it is"))?;
-    let others = !ours && has_table(connection, "nodes").map_err(to("look whose it is"))?;
-    if others { Err(StoreError::Foreign(database.to_string())) } else { Ok(()) }
+    // One of its first version, and one of today's.
+    let mut others = ["nodes", "subjects"].into_iter().map(|table| has_table(connection, table));
+    let has_others = others.try_fold(false, |any, found| found.map(|found| any || found));
+    if !ours && has_others.map_err(to("look whose it is"))? {
+        Err(StoreError::Foreign(database.to_string()))
+    } else {
+        Ok(())
+    }
 }
 
 /// 0 where nothing was made yet.
