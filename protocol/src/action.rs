@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::decision::Decision;
 use crate::digest::Digest;
 use crate::drift::Finding;
-use crate::report::{ContainerIdentity, LayerPlace};
+use crate::report::{ContainerIdentity, LayerReport};
 use crate::verification::{ManifestId, State};
 
 /// The version of the JSON of orders.
@@ -76,10 +76,10 @@ pub struct OrderedContainer {
     #[serde(flatten)]
     pub identity: ContainerIdentity,
     /// Layers that are damaged where they lie, lowest first. Each must be purged before
-    /// anything is started anew: a replacement would lie on the same copy. All containers
-    /// that share one are affected.
+    /// anything is started anew: a replacement would lie on the same copy. One is one
+    /// cause, and all containers that share it are affected.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub purge: Vec<LayerPlace>,
+    pub purge: Vec<LayerReport>,
 }
 
 /// Where an action is in its life.

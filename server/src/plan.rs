@@ -55,7 +55,8 @@ pub(crate) struct FullSweep {
     /// When it began and ended, by the node's clock.
     pub(crate) swept: Option<(Timestamp, Timestamp)>,
     pub(crate) manifest_root: Option<Digest>,
-    pub(crate) findings_digest: Digest,
+    /// The digests of what was found; the second of what a container has beside its tree.
+    pub(crate) findings: (Digest, Option<Digest>),
     /// Whether policy called for an action.
     pub(crate) called_for_action: bool,
 }
@@ -234,7 +235,7 @@ fn follows(second: &FullSweep, first: &FullSweep) -> bool {
 
 fn confirmed_by(full_sweeps: &[FullSweep]) -> String {
     match full_sweeps {
-        [second, first, ..] if second.findings_digest == first.findings_digest => {
+        [second, first, ..] if second.findings == first.findings => {
             format!("confirmed by the full sweeps {} and {}", first.sequence, second.sequence)
         }
         [second, first, ..] => format!(

@@ -45,7 +45,7 @@ fn sweep(sequence: u64, called_for_action: bool) -> FullSweep {
         swept: Some((at(0), at(5))),
         state: if called_for_action { State::Divergent } else { State::Congruent },
         manifest_root: Some(Algorithm::Blake3.digest(b"root")),
-        findings_digest: Algorithm::Blake3.digest(b"findings"),
+        findings: (Algorithm::Blake3.digest(b"findings"), None),
         called_for_action,
     }
 }
@@ -93,7 +93,7 @@ fn what_passes_every_gate_is_ordered() {
     assert_eq!(check(&Case { action: action(ActionState::Held), ..Case::default() }), both);
     assert_eq!(check(&Case { action: action(ActionState::Withdrawn), ..Case::default() }), both);
     let mut other = Case::default();
-    other.sweeps[0].findings_digest = Algorithm::Blake3.digest(b"other");
+    other.sweeps[0].findings.0 = Algorithm::Blake3.digest(b"other");
     let reason = "confirmed by the full sweeps 1 and 2, with other findings in the second";
     assert_eq!(check(&other), ordered(reason));
 }

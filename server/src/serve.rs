@@ -244,8 +244,8 @@ impl Collector {
             stopping.clone(),
         );
         let (operators_port, agents_port) = (metrics.operators_port.clone(), metrics.agents_port.clone());
-        let judge = signals.report;
-        let ingest = Ingest { config, store: nodes_store, clock, judge, arrived, metrics, computing };
+        let (judge, budget) = (signals.report, Arc::clone(&signals.budget));
+        let ingest = Ingest { config, store: nodes_store, clock, judge, budget, arrived, metrics, computing };
         let api = Arc::new(Api::new(ingest, groups, operators, enroller, signals.budget, is_draining));
         let operators_tls = tls.as_ref().filter(|_| speaks_tls).map(|tls| Arc::clone(&tls.operators));
         let room = Room::make();

@@ -1,6 +1,8 @@
 //! Fixtures for this crate's tests: trees, manifests, reports, a configured
 //! directory. Everything is real; nothing stands in for something else.
 
+pub(crate) mod containers;
+
 use std::convert::Infallible;
 use std::io::Cursor;
 use std::os::unix::fs::PermissionsExt;
@@ -104,6 +106,12 @@ pub(crate) fn manifest_under(
     key: &SecretKey,
     expires: Option<Timestamp>,
 ) -> Vec<u8> {
+    let (predicate, section) = predicate(tree);
+    written(Predicate { version: version.to_owned(), contract, expires, ..predicate }, vec![section], key)
+}
+
+/// The predicate of a tree, and its packed entries.
+fn predicate(tree: &[ListedEntry]) -> (Predicate, Vec<u8>) {
     let mut hasher = TreeHasher::new(Algorithm::Blake3);
     let mut writer = EntriesWriter::new(Vec::new(), Algorithm::Blake3).unwrap();
     for listed in tree {
@@ -113,12 +121,12 @@ pub(crate) fn manifest_under(
     let (section, entries) = writer.finish().unwrap();
     let predicate = Predicate {
         name: "web".to_owned(),
-        version: version.to_owned(),
+        version: "1.4.2".to_owned(),
         kind: ManifestKind::Base,
         root: hasher.finish(),
         entries,
         layers: Vec::new(),
-        contract,
+        contract: Contract::linux(),
         reserved: reserved(),
         baked: Baked {
             at: time("2026-01-02T03:04:05Z"),
@@ -126,20 +134,23 @@ pub(crate) fn manifest_under(
             on: "ci".to_owned(),
             with: "congruent 0.1.0".to_owned(),
         },
-        expires,
+        expires: None,
         origin: Origin::default(),
         packages: None,
         lint: None,
     };
+    (predicate, section)
+}
+
+/// A signed manifest of these packed sections.
+fn written(predicate: Predicate, sections: Vec<Vec<u8>>, key: &SecretKey) -> Vec<u8> {
+    let packed = |section: Vec<u8>| {
+        let length = section.len() as u64;
+        PackedSection::new(Cursor::new(section), length)
+    };
+    let sections = sections.into_iter().map(packed).collect();
     let mut out = Vec::new();
-    let length = section.len() as u64;
-    write_manifest(
-        &mut out,
-        predicate,
-        std::slice::from_ref(key),
-        vec![PackedSection::new(Cursor::new(section), length)],
-    )
-    .unwrap();
+    write_manifest(&mut out, predicate, std::slice::from_ref(key), sections).unwrap();
     out
 }
 
@@ -272,6 +283,7 @@ pub(crate) fn new_report(node: &str) -> NewReport {
         observed_root: None,
         findings_total: 0,
         findings_digest: digest,
+        beside: None,
     }
 }
 

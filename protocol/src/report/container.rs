@@ -71,6 +71,7 @@ pub struct ContainerIdentity {
 
 /// One of the image's layers, as it lies on the node.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct LayerReport {
     /// Which layer it is, and where.
     #[serde(flatten)]

@@ -11,7 +11,7 @@ use congruent_protocol::contract::Contract;
 use congruent_protocol::digest::{Algorithm, Digest};
 use congruent_protocol::drift::Finding;
 use congruent_protocol::ledger::Ledger;
-use congruent_protocol::manifest::{EntriesError, Manifest, ManifestError};
+use congruent_protocol::manifest::{EntriesError, ImageLayer, Manifest, ManifestError};
 use congruent_protocol::path::TreePath;
 use congruent_protocol::recompute::{RecomputeError, recompute};
 use congruent_protocol::stack::{Stack, StackError, check_add_on};
@@ -126,6 +126,16 @@ impl Accepted {
     /// The places that it reserves.
     pub(crate) fn reserved(&self) -> &[TreePath] {
         self.stack.reserved()
+    }
+
+    /// The layers of the container image that its base is of; none where it is of none.
+    pub(crate) fn layers(&self) -> &[ImageLayer] {
+        &self.stack.base().predicate().layers
+    }
+
+    /// The digest of the configuration of the image that its base is of.
+    pub(crate) fn config_digest(&self) -> Option<Digest> {
+        Some(self.stack.base().predicate().origin.image.as_ref()?.config_digest)
     }
 
     /// How much of the tree it protects.

@@ -11,21 +11,21 @@ use congruent_protocol::entry::Kind;
 use congruent_protocol::ledger::Ledger;
 use congruent_protocol::normalise::is_reserved;
 use congruent_protocol::path::{TreePath, escape};
-use congruent_protocol::report::{Outcome, REPORT_SCHEMA, Report, SetChange};
+use congruent_protocol::report::{ContainerReport, Outcome, REPORT_SCHEMA, Report, SetChange};
 use congruent_protocol::verification::{
     Coverage, ManifestId, MountTreatment, State, VERIFICATION_SCHEMA, Verification,
 };
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::Refused;
+use super::{Refused, containers};
 use crate::config::{Accepted, Group};
 
 /// The longest name, version or id in a report, in bytes. They end in columns,
 /// logs and messages; only findings and gaps may be many.
-const MAX_WORD_BYTES: usize = 1000;
+pub(super) const MAX_WORD_BYTES: usize = 1000;
 /// The longest path in a report, in bytes: far beyond any that a sweep gives.
-const MAX_PATH_BYTES: usize = 1 << 17;
+pub(super) const MAX_PATH_BYTES: usize = 1 << 17;
 /// The highest number that the store can hold.
 const MAX_SEQUENCE: u64 = i64::MAX as u64;
 
@@ -117,11 +117,11 @@ pub(super) fn stand(
         Outcome::Withheld(why) => {
             let note =
                 format!("what the agent found cannot be reported: {}", shorten(&escape(why.as_bytes())));
-            return Ok(Standing { state: State::Unknown, note: Some(note), manifest: None });
+            return Ok(Standing { state: report.state(), note: Some(note), manifest: None });
         }
         Outcome::NoManifest(why) => {
             let note = format!("the agent has no usable manifest: {}", shorten(&escape(why.as_bytes())));
-            return Ok(Standing { state: State::Unknown, note: Some(note), manifest: None });
+            return Ok(Standing { state: report.state(), note: Some(note), manifest: None });
         }
     };
     let Some(accepted) = group.accepted(&verification.manifest) else {
@@ -130,6 +130,9 @@ pub(super) fn stand(
         let note = not_accepted(&manifest, group);
         return Ok(Standing { state: State::Unknown, note: Some(note), manifest: Some(manifest) });
     };
+    if let Some(misfit) = containers::misfit(report, accepted) {
+        return Ok(unknown(misfit, accepted));
+    }
     let add_ons: Vec<Digest> = verification.add_ons.iter().map(|add_on| add_on.root).collect();
     let made;
     let stack = if add_ons.is_empty() {
@@ -149,8 +152,19 @@ pub(super) fn stand(
     if let Some(expired) = stack.expired(now) {
         return Ok(unknown(expired.to_string(), accepted));
     }
-    hold(verification, set, stack, ledger)?;
-    Ok(Standing { state: verification.state, note: None, manifest: Some(accepted.id()) })
+    let container = report.container.as_deref();
+    hold(verification, container, set, stack, ledger)?;
+    let manifest = Some(accepted.id());
+    // What may be missing from the list of containers was not verified.
+    let missing = report.containers.as_ref().and_then(|seen| seen.gaps.first());
+    match missing.filter(|_| verification.state == State::Congruent) {
+        Some(why) => {
+            let note =
+                format!("not all of its containers could be found: {}", shorten(&escape(why.as_bytes())));
+            Ok(Standing { state: State::Incomplete, note: Some(note), manifest })
+        }
+        None => Ok(Standing { state: verification.state, note: None, manifest }),
+    }
 }
 
 fn unknown(note: String, accepted: &Accepted) -> Standing {
@@ -165,6 +179,7 @@ pub(crate) fn not_accepted(manifest: &ManifestId, group: &Group) -> String {
 /// Holds a verification to an accepted manifest.
 fn hold(
     verification: &Verification,
+    container: Option<&ContainerReport>,
     set: &Digest,
     accepted: &Accepted,
     ledger: &Ledger,
@@ -178,7 +193,8 @@ fn hold(
             claimed: format!("{} {}", manifest.name, manifest.version),
         });
     }
-    let computed = State::of(!findings.is_empty(), coverage);
+    let beside = container.is_some_and(ContainerReport::has_findings);
+    let computed = State::of(!findings.is_empty() || beside, coverage);
     if *state != computed {
         return Err(Refused::OtherState { claimed: *state, computed });
     }
@@ -191,6 +207,9 @@ fn hold(
         return Err(Refused::Coverage(why));
     }
     check_coverage(coverage, findings, accepted)?;
+    if let Some(container) = container {
+        containers::hold_layers(container, accepted, coverage)?;
+    }
     let computed = accepted
         .recompute(findings, set, ledger)
         .map_err(|error| Refused::from_recompute(error, format!("{} {}", id.name, id.version)))?;

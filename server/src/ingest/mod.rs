@@ -8,6 +8,7 @@
 
 mod chain;
 mod check;
+mod containers;
 mod fresh;
 mod grounds;
 mod open;
@@ -57,6 +58,8 @@ pub(crate) struct Ingest {
     pub(crate) clock: Clock,
     /// Told of each report that waits to be judged.
     pub(crate) judge: Arc<Notify>,
+    /// Told when an action is over whose container is gone.
+    pub(crate) budget: Arc<Notify>,
     /// Shared with what works beside the runtime.
     pub(crate) arrived: Arc<Arrived>,
     pub(crate) metrics: Metrics,
@@ -223,13 +226,16 @@ impl Ingest {
                     self.look_up(&Sent::of(&held.report, held.digest)).await?;
                     return Err(Refused::Conflict { sequence: held.report.sequence, newest });
                 }
-                Stored::Answer(answer, first_values, id) => {
+                Stored::Answer { answer, first_values, id, frees_budget } => {
                     self.arrived.liveness.report(&held.report.node, now, first_values);
                     let small = Arc::into_inner(held).filter(|checked| checked.is_small);
                     if let Some((id, checked)) = id.zip(small) {
                         self.arrived.fresh.put(id, checked.report, checked.findings_digest);
                     }
                     self.judge.notify_one();
+                    if frees_budget {
+                        self.budget.notify_one();
+                    }
                     return Ok(answer);
                 }
                 Stored::Revoked => return Err(Refused::Revoked),
@@ -368,6 +374,7 @@ fn check_whole(
     };
     let report = report.try_map(|change| whole_set(change, set, base, pages))?;
     check::check_paths(&report)?;
+    containers::check_shape(&report)?;
     let (standing, group) = hold(&report, &findings_digest, config, &ledger, now)?;
     let is_small = body.bytes.len() <= fresh::MAX_BYTES;
     let body = match body.packed {

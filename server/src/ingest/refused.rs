@@ -104,6 +104,8 @@ pub(crate) enum Refused {
     Revoked,
     #[error("the collector has too much to do; try again later")]
     Busy,
+    #[error("what the report says of containers does not hold: {0}")]
+    Container(String),
     #[error("{0}")]
     Finding(String),
     #[error("the accepted manifest {manifest} cannot be read again")]
@@ -148,6 +150,7 @@ impl Refused {
             Self::Cloned { .. } => "two-boots",
             Self::Revoked => congruent_protocol::enrolment::code::REVOKED,
             Self::Busy => "busy",
+            Self::Container(_) => "container-refused",
             Self::Finding(_) => "finding-refused",
             Self::Manifest { .. } => "manifest-unavailable",
             Self::NoGroup => "group-unknown",
@@ -179,6 +182,7 @@ impl Refused {
             | Self::OtherRoot { .. }
             | Self::Change(_)
             | Self::UnknownLedger(_)
+            | Self::Container(_)
             | Self::Finding(_) => 422,
             Self::Manifest { .. } | Self::NoGroup | Self::Store(_) => 503,
             Self::Failed => 500,

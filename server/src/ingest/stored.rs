@@ -1,13 +1,14 @@
 //! A report's transaction: its place in the chain, and what follows from it for its node.
 
 use congruent_protocol::digest::Digest;
-use congruent_protocol::report::{Acknowledgement, Outcome, REPORT_SCHEMA, Report};
+use congruent_protocol::report::{Acknowledgement, ContainerReport, Outcome, REPORT_SCHEMA, Report};
 use congruent_protocol::verification::{State, SweepMode};
 use jiff::Timestamp;
 
 use super::Checked;
 use super::chain::{self, End, Known, Link, Place};
 use super::check::Standing;
+use super::containers::{self, digest_beside};
 use super::refused::Machine;
 use crate::config::Config;
 use crate::store::{NewReport, StoreError, Tx, View};
@@ -15,9 +16,15 @@ use crate::subject::SubjectId;
 
 /// What a transaction made of a report.
 pub(super) enum Stored {
-    /// The answer; how many first values there are of the node, where it says what it
-    /// runs; and the report's id, where it is to be judged.
-    Answer(Acknowledgement, Option<u64>, Option<i64>),
+    Answer {
+        answer: Acknowledgement,
+        /// How many first values there are of the node, where it says what it runs.
+        first_values: Option<u64>,
+        /// The report's id, where it is to be judged.
+        id: Option<i64>,
+        /// Whether a container is gone with it, whose action took a budget.
+        frees_budget: bool,
+    },
     Conflict {
         newest: u64,
     },
@@ -58,7 +65,8 @@ fn store(tx: &Tx<'_>, checked: &Checked, now: Timestamp) -> Result<Stored, Store
             Place::Duplicate => {
                 let standing = standing(tx, &subject)?;
                 let answer = acknowledge(report.sequence, *digest, true, standing);
-                return Ok(Stored::Answer(answer, first_values(tx, report)?, None));
+                let first_values = first_values(tx, report)?;
+                return Ok(Stored::Answer { answer, first_values, id: None, frees_budget: false });
             }
             Place::Late { chain } => (chain, true, None),
             Place::Newest { chain, note } => (chain, false, note),
@@ -76,7 +84,8 @@ fn store(tx: &Tx<'_>, checked: &Checked, now: Timestamp) -> Result<Stored, Store
     if late {
         let (state, _) = standing(tx, &subject)?;
         let answer = acknowledge(report.sequence, *digest, false, (state, Some(LATE.to_owned())));
-        return Ok(Stored::Answer(answer, first_values(tx, report)?, None));
+        let first_values = first_values(tx, report)?;
+        return Ok(Stored::Answer { answer, first_values, id: None, frees_budget: false });
     }
     let known = match tx.subject(&subject)? {
         Some(known) => known,
@@ -87,25 +96,37 @@ fn store(tx: &Tx<'_>, checked: &Checked, now: Timestamp) -> Result<Stored, Store
     };
     let verifies = *state == State::Congruent && row.sweep == Some(SweepMode::Full);
     tx.advance_subject(&known, id, (*state, note.as_deref()), verifies, now)?;
+    if let Some(container) = &report.container {
+        tx.set_identity(&known, &container.identity)?;
+    }
+    let frees_budget = match &report.containers {
+        Some(seen) => containers::take_in(tx, node, &checked.group.0, seen, now)?,
+        None => false,
+    };
     // Only of what is accepted: nothing of another image is ever held to.
     if let Outcome::Verified(verification) = &report.outcome
         && *state != State::Unknown
     {
         let (root, values) = (verification.baked_root, &verification.coverage.first_seen);
-        tx.record_first_values(&report.chain, &root, values, (id, now))?;
+        // A container has no ledger: its first values are told, and it is not held to them.
+        if report.container.is_none() {
+            tx.record_first_values(&report.chain, &root, values, (id, now))?;
+        }
     }
     let answer = acknowledge(report.sequence, *digest, false, (*state, note.clone()));
-    Ok(Stored::Answer(answer, first_values(tx, report)?, Some(id)))
+    let first_values = first_values(tx, report)?;
+    Ok(Stored::Answer { answer, first_values, id: Some(id), frees_budget })
 }
 
 /// How many first values are recorded of a node, as its report has it run; none where
 /// it does not say.
 fn first_values(view: &View<'_>, report: &Report) -> Result<Option<u64>, StoreError> {
     match &report.outcome {
-        Outcome::Verified(verification) => {
+        // The ledger is the node's, and a container's report says nothing of it.
+        Outcome::Verified(verification) if report.container.is_none() => {
             view.first_values_count(&report.chain, &verification.baked_root).map(Some)
         }
-        Outcome::NoManifest(_) | Outcome::Withheld(_) => Ok(None),
+        Outcome::Verified(_) | Outcome::NoManifest(_) | Outcome::Withheld(_) => Ok(None),
     }
 }
 
@@ -122,6 +143,7 @@ fn row(checked: &Checked, chain: u64, late: bool, now: Timestamp) -> NewReport {
         Outcome::NoManifest(_) | Outcome::Withheld(_) => None,
     };
     let coverage = verification.map(|verification| &verification.coverage);
+    let container = report.container.as_deref();
     NewReport {
         node: report.node.clone(),
         container: report.container.as_ref().map(|container| container.identity.id.clone()),
@@ -141,8 +163,10 @@ fn row(checked: &Checked, chain: u64, late: bool, now: Timestamp) -> NewReport {
         conditional: verification.is_some_and(|verification| verification.conditional),
         manifest: standing.manifest.clone(),
         observed_root: verification.map(|verification| verification.observed_root),
-        findings_total: report.findings().len() as u64,
+        findings_total: report.findings().len() as u64
+            + container.map_or(0, ContainerReport::findings_beside),
         findings_digest: *findings_digest,
+        beside: digest_beside(container),
     }
 }
 

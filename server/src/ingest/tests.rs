@@ -1,3 +1,4 @@
+mod containers;
 mod large;
 
 use std::convert::Infallible;
@@ -33,6 +34,10 @@ impl Bench {
     fn with(manifest: &[u8]) -> Self {
         let fixture = Fixture::new("report-only");
         fixture.write("web.manifest", manifest);
+        Self::over(fixture)
+    }
+
+    fn over(fixture: Fixture) -> Self {
         let clock = StandingClock::at("2026-03-01T00:00:20Z");
         let config = Arc::new(fixture.config());
         let store = Store::open(&config.database).unwrap();
@@ -42,6 +47,7 @@ impl Bench {
             store,
             clock: clock.clock(),
             judge: Arc::default(),
+            budget: Arc::default(),
             arrived: Arc::default(),
             metrics: Metrics::default(),
             computing: Computing::default(),
@@ -363,6 +369,7 @@ async fn a_report_is_stored_as_the_group_that_stands_has_it() {
         store,
         clock: StandingClock::at("2026-03-01T00:00:20Z").clock(),
         judge: Arc::default(),
+        budget: Arc::default(),
         arrived: Arc::default(),
         metrics: Metrics::default(),
         computing: Computing::default(),
@@ -394,7 +401,7 @@ async fn a_report_is_stored_as_the_group_that_stands_has_it() {
     // An older version that comes late does not come back.
     config.groups.put(fleet(&fixture, &config, 1, false, Mode::ReportOnly));
     let stored = ingest.store.write("store", move |tx| store_current(tx, &held, &config, now)).await;
-    assert!(matches!(stored, Ok(Stored::Answer(answer, _, _)) if answer.state == State::Congruent));
+    assert!(matches!(stored, Ok(Stored::Answer { answer, .. }) if answer.state == State::Congruent));
 }
 
 #[tokio::test]

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use congruent_protocol::digest::{Algorithm, Digest};
 use congruent_protocol::drift::Finding;
-use congruent_protocol::report::{Outcome, Report};
+use congruent_protocol::report::{ContainerIdentity, ContainerReport, Outcome, Report};
 use congruent_protocol::verification::{Coverage, ManifestId, State};
 use jiff::SignedDuration;
+use serde_json::{Value, json};
 
 use crate::config::{Config, Group};
 use crate::ingest::{Fresh, not_accepted};
@@ -116,6 +117,12 @@ impl Case {
         self.report.as_ref().and_then(|(row, _)| row.report.manifest.clone())
     }
 
+    /// What was found of a container beside its merged tree, where that counts.
+    pub(super) fn beside(&self, state: State) -> Option<&ContainerReport> {
+        let (row, report) = self.report.as_ref()?;
+        report.container.as_deref().filter(|_| was_held(row, state))
+    }
+
     /// The findings that count: those against a manifest that is accepted.
     pub(super) fn findings(&self, state: State) -> &[Finding] {
         match &self.report {
@@ -139,6 +146,7 @@ impl Case {
         PolicyInput::new(InputParts {
             subject: Subject {
                 node: self.subject.id.node.clone(),
+                container: self.identity(),
                 group: group.name.clone(),
                 environment: group.environment.clone(),
             },
@@ -155,9 +163,16 @@ impl Case {
             }),
             silent_for_seconds: (state == State::Silent).then(|| silent_for.as_secs().max(0).unsigned_abs()),
             findings: self.findings(state),
+            beside: self.beside(state),
             coverage: self.coverage(state),
             facts: self.report.as_ref().map(|(_, report)| &report.facts),
         })
+    }
+
+    /// Which container it is; none of nodes.
+    pub(super) fn identity(&self) -> Option<ContainerIdentity> {
+        let of_report = self.report.as_ref().and_then(|(_, report)| report.container.as_ref());
+        of_report.map(|container| container.identity.clone()).or_else(|| self.subject.identity.clone())
     }
 
     /// What the decision depends on; another value asks for another decision.
@@ -196,16 +211,18 @@ impl Key<'_> {
         let report = self.report.map(|row| &row.report);
         let findings: Option<Digest> = report.map(|report| report.findings_digest);
         let root = report.and_then(|report| report.manifest.as_ref()).map(|manifest| manifest.root);
-        let parts = serde_json::json!([
-            self.state,
-            self.note,
-            findings,
-            root,
-            group.name,
-            group.environment,
-            policy.digest(),
-            policy.engine(),
-        ]);
+        let mut parts = vec![
+            json!(self.state),
+            json!(self.note),
+            json!(findings),
+            json!(root),
+            json!(group.name),
+            json!(group.environment),
+            json!(policy.digest()),
+            json!(policy.engine()),
+        ];
+        parts.extend(report.and_then(|report| report.beside).map(|beside| json!(beside)));
+        let parts = Value::Array(parts);
         Algorithm::Blake3.digest(parts.to_string().as_bytes()).to_string()
     }
 }

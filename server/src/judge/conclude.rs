@@ -186,7 +186,7 @@ fn full_sweep(row: &ReportRow) -> FullSweep {
         swept: row.report.swept,
         state: row.report.state,
         manifest_root: row.report.manifest.as_ref().map(|manifest| manifest.root),
-        findings_digest: row.report.findings_digest,
+        findings: (row.report.findings_digest, row.report.beside),
         called_for_action: row.verdict >= Some(Verdict::Quarantine),
     }
 }

@@ -1,11 +1,11 @@
 //! A judgement: what policy said of a case, with all that is needed to record
 //! it and to act on it. Made outside any transaction, since evaluation takes time.
 
-use congruent_protocol::action::{ORDER_FINDINGS, ORDER_SCHEMA, Order, OrderTarget};
-use congruent_protocol::decision::{Decision, Verdict};
+use congruent_protocol::action::{ORDER_FINDINGS, ORDER_SCHEMA, Order, OrderTarget, OrderedContainer};
+use congruent_protocol::decision::{Decision, Target, Verdict};
 use congruent_protocol::digest::{Algorithm, Digest};
 use congruent_protocol::drift::Finding;
-use congruent_protocol::report::findings_digest;
+use congruent_protocol::report::{ContainerReport, findings_digest};
 use congruent_protocol::verification::{ManifestId, State};
 use jiff::{SignedDuration, Timestamp};
 
@@ -33,6 +33,8 @@ pub(super) struct Judgement {
     /// As policy was asked.
     input: PolicyInput,
     manifest: Option<ManifestId>,
+    /// The container that it is about, and what of it is damaged.
+    container: Option<OrderedContainer>,
     /// The first of them.
     findings: Vec<Finding>,
     findings_total: u64,
@@ -47,7 +49,11 @@ impl Judgement {
         let (state, _) = case.standing(group);
         let input = case.input(group, silent_for);
         let outcome = policy.decide(&input).map_err(|error| chain_of(&error));
-        let findings = case.findings(state);
+        let beside = case.beside(state);
+        let own =
+            beside.into_iter().flat_map(|container| container.runtime_layer.iter().chain(&container.mounts));
+        let findings: Vec<&Finding> = case.findings(state).iter().chain(own).collect();
+        let purge = beside.into_iter().flat_map(ContainerReport::damaged).cloned().collect();
         let ground = case.ground(group, policy);
         let decided = serde_json::to_vec(&outcome).expect("decisions always serialise");
         Self {
@@ -57,10 +63,11 @@ impl Judgement {
             ground,
             input,
             manifest: case.manifest(),
-            findings: findings.iter().take(ORDER_FINDINGS).cloned().collect(),
+            container: case.identity().map(|identity| OrderedContainer { identity, purge }),
+            findings: findings.iter().copied().take(ORDER_FINDINGS).cloned().collect(),
             findings_total: findings.len() as u64,
             findings_digest: match &case.report {
-                Some((row, _)) if !findings.is_empty() => row.report.findings_digest,
+                Some((row, _)) if !case.findings(state).is_empty() => row.report.findings_digest,
                 _ => findings_digest(&[]),
             },
             policy_digest: policy.digest(),
@@ -132,8 +139,11 @@ impl Judgement {
             order_type: format!("congruent.action.{}", decision.action.name()),
             action_id: action_id.to_owned(),
             planned_at: at,
-            target: OrderTarget::Node,
-            container: None,
+            target: match (&self.container, decision.target) {
+                (Some(_), Target::Subject) => OrderTarget::Container,
+                (None, _) | (_, Target::Node) => OrderTarget::Node,
+            },
+            container: self.container.clone(),
             node: self.subject.id.node.clone(),
             group: group.name.clone(),
             environment: group.environment.clone(),

@@ -48,6 +48,26 @@ pub(crate) fn retire(tx: &Tx<'_>, node: &str, now: Timestamp) -> Result<(), Stor
     Ok(())
 }
 
+/// Gives up what was to happen to a container that runs no more, and forgets where it
+/// stands. Gives whether an action is over with it. Also an order that the platform has is:
+/// whatever runs in its place is another container.
+pub(crate) fn end_container(tx: &Tx<'_>, container: &SubjectId, now: Timestamp) -> Result<bool, StoreError> {
+    const REASON: &str = "the container runs no more";
+    let newest = tx.newest_action(container)?;
+    let is_live = newest.as_ref().is_some_and(|action| action.state.is_open());
+    match &newest {
+        Some(action) if matches!(action.state, ActionState::Held | ActionState::Proposed) => {
+            withdraw(tx, action, REASON.to_owned(), now)?;
+        }
+        Some(action) if action.state == ActionState::Dispatched => {
+            tx.move_action(&action.id, ActionState::Withdrawn, REASON, now)?;
+        }
+        _ => {}
+    }
+    tx.end_container(container, now, REASON)?;
+    Ok(is_live)
+}
+
 /// Holds the nodes of a group to a new version of it. Their orders wait until
 /// they are judged anew: what was planned under the old version may not be
 /// called for any more.

@@ -1,3 +1,4 @@
+mod containers;
 mod enrolled;
 mod large;
 mod regrouped;
@@ -61,9 +62,12 @@ struct Bench {
 
 impl Bench {
     async fn new(mode: &str) -> Self {
-        let fixture = Fixture::new(mode);
+        Self::with(Fixture::new(mode), RULES).await
+    }
+
+    async fn with(fixture: Fixture, rules: &str) -> Self {
         std::fs::create_dir(fixture.path("policy")).unwrap();
-        fixture.write("policy/rules.rego", RULES.as_bytes());
+        fixture.write("policy/rules.rego", rules.as_bytes());
         Self::start(fixture).await
     }
 
@@ -97,6 +101,7 @@ impl Bench {
             store,
             clock: clock.clock(),
             judge: Arc::default(),
+            budget: Arc::default(),
             arrived: Arc::default(),
             metrics: Metrics::default(),
             computing: Computing::default(),

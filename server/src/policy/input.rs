@@ -5,8 +5,9 @@
 //! bounded time and no verdict hangs on what was cut. It holds no clock: equal
 //! input gives equal bytes. `policies/schemas/input.schema.json` describes it.
 
+use congruent_protocol::digest::Digest;
 use congruent_protocol::drift::Finding;
-use congruent_protocol::report::Facts;
+use congruent_protocol::report::{ContainerIdentity, ContainerReport, Facts, LayerMethod, LayerReport};
 use congruent_protocol::verification::{Coverage, ManifestId, State, SweepMode};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -36,6 +37,9 @@ pub(crate) struct PolicyInput {
     report: Option<ReportFacts>,
     silent_for_seconds: Option<u64>,
     summary: Summary,
+    /// The layers of a container; none of nodes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    layers: Option<Vec<JudgedLayer>>,
     findings: Vec<JudgedFinding>,
     findings_total: u64,
     coverage: Option<Coverage>,
@@ -57,8 +61,11 @@ pub(crate) struct InputParts<'a> {
     pub(crate) report: Option<ReportFacts>,
     /// For `silent`: how long nothing was heard.
     pub(crate) silent_for_seconds: Option<u64>,
-    /// All findings of the latest report, in tree order.
+    /// All findings of the latest report, in tree order; of a container those of its merged
+    /// tree.
     pub(crate) findings: &'a [Finding],
+    /// What of a container lies beside its merged tree, where it counts.
+    pub(crate) beside: Option<&'a ContainerReport>,
     /// Its coverage; none where there was no sweep.
     pub(crate) coverage: Option<&'a Coverage>,
     /// What the node says of itself. Never authority.
@@ -71,6 +78,10 @@ pub(crate) struct InputParts<'a> {
 pub(crate) struct Subject {
     /// The node.
     pub(crate) node: String,
+    /// The container on it that is judged; none where it is the node itself. All but its id
+    /// is as its node says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) container: Option<ContainerIdentity>,
     /// Its group.
     pub(crate) group: String,
     /// Its group's environment, such as `prod`.
@@ -95,11 +106,40 @@ pub(crate) struct ReportFacts {
     pub(crate) sweep: Option<SweepMode>,
 }
 
+/// One of a container's layers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct JudgedLayer {
+    diff_id: Option<Digest>,
+    directory: String,
+    state: State,
+    method: Option<LayerMethod>,
+    findings_total: u64,
+    /// How many containers of the node lie on it.
+    containers: u64,
+}
+
+impl From<&LayerReport> for JudgedLayer {
+    fn from(layer: &LayerReport) -> Self {
+        Self {
+            diff_id: layer.place.diff_id,
+            directory: layer.place.directory.clone(),
+            state: layer.state,
+            method: layer.method,
+            findings_total: layer.findings_total,
+            containers: layer.place.shared_by.len() as u64,
+        }
+    }
+}
+
 /// A finding and what it bears on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct JudgedFinding {
     #[serde(flatten)]
     finding: Finding,
+    /// The directory of the layer that it is in; none in the merged tree.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    layer: Option<String>,
     bears_on: Vec<Concern>,
 }
 
@@ -111,7 +151,8 @@ impl PolicyInput {
     /// They keep their tree order. Lists in coverage and facts keep their first
     /// [`POLICY_GAPS`]; the summary has the number of gaps.
     pub(crate) fn new(parts: InputParts<'_>) -> Self {
-        let bears_on: Vec<_> = parts.findings.iter().map(Concern::of).collect();
+        let found = Found::of(parts.findings, parts.beside);
+        let bears_on: Vec<_> = found.listed.iter().map(|(finding, _)| Concern::of(finding)).collect();
         Self {
             schema_version: INPUT_SCHEMA,
             subject: parts.subject,
@@ -120,9 +161,10 @@ impl PolicyInput {
             manifest: parts.manifest,
             report: parts.report,
             silent_for_seconds: parts.silent_for_seconds,
-            summary: Summary::of(parts.findings, &bears_on, parts.coverage),
-            findings: select(parts.findings, bears_on),
-            findings_total: parts.findings.len() as u64,
+            summary: Summary::of(found.findings(), &bears_on, parts.coverage),
+            layers: parts.beside.map(|container| container.layers.iter().map(JudgedLayer::from).collect()),
+            findings: select(&found.listed, bears_on),
+            findings_total: found.total,
             coverage: parts.coverage.map(cut_coverage),
             facts: parts.facts.map(cut_facts),
         }
@@ -165,8 +207,41 @@ impl PolicyInput {
     }
 }
 
+/// A finding, and the directory of the layer that it is in.
+type Listed<'a> = (&'a Finding, Option<&'a str>);
+
+/// All that was found of a subject.
+struct Found<'a> {
+    /// What the report tells one by one: the merged tree's, then what lies beside it.
+    listed: Vec<Listed<'a>>,
+    /// How many there are, also those in layers that only count.
+    total: u64,
+}
+
+impl<'a> Found<'a> {
+    fn of(findings: &'a [Finding], beside: Option<&'a ContainerReport>) -> Self {
+        let mut listed: Vec<Listed<'_>> = findings.iter().map(|finding| (finding, None)).collect();
+        let mut total = findings.len() as u64;
+        if let Some(container) = beside {
+            listed.extend(container.runtime_layer.iter().map(|finding| (finding, None)));
+            listed.extend(container.mounts.iter().map(|finding| (finding, None)));
+            listed.sort_by(|(one, _), (other, _)| one.path.cmp(&other.path));
+            for layer in &container.layers {
+                let directory = Some(layer.place.directory.as_str());
+                listed.extend(layer.findings.iter().map(|finding| (finding, directory)));
+            }
+            total = total.saturating_add(container.findings_beside());
+        }
+        Self { listed, total }
+    }
+
+    fn findings(&self) -> impl Iterator<Item = &Finding> {
+        self.listed.iter().map(|(finding, _)| *finding)
+    }
+}
+
 /// At most [`POLICY_FINDINGS`] of them, in their order, with what each bears on.
-fn select(findings: &[Finding], bears_on: Vec<Vec<Concern>>) -> Vec<JudgedFinding> {
+fn select(findings: &[Listed<'_>], bears_on: Vec<Vec<Concern>>) -> Vec<JudgedFinding> {
     let mut seen = [0_usize; Concern::ALL.len() + 1];
     let mut ranked: Vec<_> = bears_on
         .into_iter()
@@ -180,7 +255,10 @@ fn select(findings: &[Finding], bears_on: Vec<Vec<Concern>>) -> Vec<JudgedFindin
     }
     ranked
         .into_iter()
-        .map(|(_, at, bears_on)| JudgedFinding { finding: findings[at].clone(), bears_on })
+        .map(|(_, at, bears_on)| {
+            let (finding, layer) = findings[at];
+            JudgedFinding { finding: finding.clone(), layer: layer.map(str::to_owned), bears_on }
+        })
         .collect()
 }
 

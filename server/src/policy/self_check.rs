@@ -41,7 +41,9 @@ fn input(state: State, environment: &str) -> PolicyInput {
     let looked = state != State::Unknown;
     let coverage = coverage(unreadable);
     PolicyInput::new(InputParts {
+        beside: None,
         subject: Subject {
+            container: None,
             node: "self-check".to_owned(),
             group: "self-check".to_owned(),
             environment: environment.to_owned(),

@@ -39,7 +39,11 @@ pub(crate) struct GapCounts {
 
 impl Summary {
     /// Counts findings, given what each of them bears on, and gaps.
-    pub(super) fn of(findings: &[Finding], bears_on: &[Vec<Concern>], coverage: Option<&Coverage>) -> Self {
+    pub(super) fn of<'a>(
+        findings: impl Iterator<Item = &'a Finding>,
+        bears_on: &[Vec<Concern>],
+        coverage: Option<&Coverage>,
+    ) -> Self {
         let changes =
             [Change::Added, Change::Removed, Change::Modified, Change::Replaced, Change::MountedOver];
         let classes = Class::RULED.into_iter().chain([Class::Reserved]);
@@ -50,7 +54,7 @@ impl Summary {
             bears_on_nothing: 0,
             gaps: GapCounts::of(coverage),
         };
-        findings.iter().zip(bears_on).for_each(|(finding, concerns)| summary.count(finding, concerns));
+        findings.zip(bears_on).for_each(|(finding, concerns)| summary.count(finding, concerns));
         summary
     }
 

@@ -38,6 +38,8 @@ pub(crate) struct NewReport {
     pub(crate) observed_root: Option<Digest>,
     pub(crate) findings_total: u64,
     pub(crate) findings_digest: Digest,
+    /// Of a container: the digest of what was found beside its merged tree.
+    pub(crate) beside: Option<Digest>,
 }
 
 /// A stored report, without its body.
@@ -59,7 +61,7 @@ pub(crate) struct EndRow {
 }
 
 const COLUMNS: &str = "id, node, container, chain, sequence, digest, boot, chain_id, agent_version, reported_at, received_at, state, \
-     note, late, sweep, sweep_began_at, sweep_ended_at, conditional, manifest, observed_root, findings_total, findings_digest, verdict";
+     note, late, sweep, sweep_began_at, sweep_ended_at, conditional, manifest, observed_root, findings_total, findings_digest, verdict, beside";
 
 impl NewReport {
     /// What it is about.
@@ -93,6 +95,7 @@ impl ReportRow {
             observed_root: row.get::<_, Option<Word<_>>>("observed_root")?.map(|word| word.0),
             findings_total: row.get("findings_total")?,
             findings_digest: row.get::<_, Word<_>>("findings_digest")?.0,
+            beside: row.get::<_, Option<Word<_>>>("beside")?.map(|word| word.0),
         };
         let verdict = row.get::<_, Option<Word<_>>>("verdict")?.map(|word| word.0);
         Ok(Self { id: row.get("id")?, report, verdict })
@@ -209,8 +212,8 @@ impl Tx<'_> {
         let action = "store a report";
         let sql = "INSERT INTO reports (node, chain, sequence, digest, boot, chain_id, agent_version, reported_at, \
              received_at, state, note, late, sweep, conditional, manifest, manifest_root, observed_root, \
-             findings_total, findings_digest, judged, sweep_began_at, sweep_ended_at, container) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?12, ?20, ?21, ?22)";
+             findings_total, findings_digest, judged, sweep_began_at, sweep_ended_at, container, beside) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?12, ?20, ?21, ?22, ?23)";
         let manifest = report.manifest.as_ref();
         let values = params![
             report.node,
@@ -235,6 +238,7 @@ impl Tx<'_> {
             report.swept.map(|(began, _)| Micros(began)),
             report.swept.map(|(_, ended)| Micros(ended)),
             report.container.as_deref().unwrap_or_default(),
+            report.beside.map(Word),
         ];
         let id = self.insert(action, sql, values)?;
         self.insert_body(id, body)?;

@@ -32,7 +32,7 @@ pub(super) const TABLES: &[Table] = &[
         "reports",
         "id node container chain sequence digest boot chain_id agent_version reported_at received_at state note late sweep \
          sweep_began_at sweep_ended_at conditional manifest manifest_root observed_root findings_total \
-         findings_digest verdict judged",
+         findings_digest verdict judged beside",
     ),
     table("report_bodies", &[Key::Number("report_id")], "report_id body"),
     table("report_blobs", NAME, "name report_id at"),

@@ -39,6 +39,7 @@ struct Given {
 impl Given {
     fn input(&self) -> PolicyInput {
         PolicyInput::new(InputParts {
+            beside: None,
             subject: self.subject.clone(),
             state: self.state,
             note: self.note.clone(),

@@ -2,6 +2,8 @@
 -- empty where it is the node itself.
 
 ALTER TABLE reports ADD COLUMN container TEXT NOT NULL DEFAULT '';
+-- Of a container: the digest of what was found beside its merged tree.
+ALTER TABLE reports ADD COLUMN beside TEXT;
 ALTER TABLE decisions ADD COLUMN container TEXT NOT NULL DEFAULT '';
 ALTER TABLE actions ADD COLUMN container TEXT NOT NULL DEFAULT '';
 

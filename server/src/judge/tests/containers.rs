@@ -1,0 +1,145 @@
+//! Containers are subjects of their own, under their node.
+
+use congruent_protocol::action::OrderTarget;
+
+use super::*;
+use crate::testing::containers::{accept_image, changed, damaged, listing, looked};
+
+impl Bench {
+    /// A bench whose group accepts the containers' image.
+    async fn with_image(rules: &str) -> Self {
+        let fixture = Fixture::new("replace");
+        accept_image(&fixture, "replace");
+        Self::with(fixture, rules).await
+    }
+
+    async fn report(&self, report: &Report) {
+        self.store_only(report).await;
+        self.judge.judge_reports().await.unwrap();
+    }
+
+    /// The subjects of `web-1` as `subject state`.
+    async fn subjects(&self) -> Vec<String> {
+        let rows = self.judge.store.read("read", |view| view.subjects_of("web-1")).await.unwrap();
+        rows.iter().map(|row| format!("{} {}", row.id, row.state.name())).collect()
+    }
+
+    /// The actions as `subject state: reason`, by subject.
+    async fn shown_by_subject(&self) -> Vec<String> {
+        let show = |action: &ActionRecord| {
+            let subject = action.container.as_deref().unwrap_or(&action.node);
+            format!("{subject} {}: {}", action.state.name(), action.reason)
+        };
+        let mut shown: Vec<_> = self.actions().await.iter().map(show).collect();
+        shown.sort();
+        shown
+    }
+}
+
+#[tokio::test]
+async fn a_container_has_a_state_and_an_order_of_its_own() {
+    let bench = Bench::with_image(RULES).await;
+    bench.report(&looked("web-1", 1, "c1", vec![], &[])).await;
+    bench.report(&changed("web-1", 2, "c2")).await;
+    bench.report(&listing("web-1", 3, &["c1", "c2"])).await;
+    assert_eq!(
+        bench.subjects().await,
+        [
+            "node web-1 congruent",
+            "container c1 on node web-1 congruent",
+            "container c2 on node web-1 divergent"
+        ]
+    );
+    assert_eq!(bench.shown_by_subject().await, ["c2 held: waiting for a second full sweep"]);
+    bench.report(&changed("web-1", 4, "c2")).await;
+    assert_eq!(bench.shown_by_subject().await, ["c2 proposed: confirmed by the full sweeps 2 and 4"]);
+    let order = bench.order(bench.actions().await.remove(0).id).await.unwrap();
+    assert_eq!((order.target, &*order.node), (OrderTarget::Container, "web-1"));
+    assert_eq!((order.findings_total, order.findings), (1, tampered()));
+    let container = order.container.unwrap();
+    assert_eq!((&*container.identity.id, &*container.identity.runtime), ("c2", "docker"));
+    assert!(container.purge.is_empty());
+    // What the node does afterwards is no news of the container.
+    bench.report(&listing("web-1", 5, &["c1", "c2"])).await;
+    bench.report(&looked("web-1", 6, "c2", vec![], &[])).await;
+    assert_eq!(bench.shown_by_subject().await, ["c2 withdrawn: the container is congruent again"]);
+}
+
+#[tokio::test]
+async fn a_damaged_layer_is_one_cause_and_is_to_be_purged() {
+    let bench = Bench::with_image(RULES).await;
+    for round in [0, 2] {
+        bench.report(&damaged("web-1", round + 1, "c1")).await;
+        bench.report(&damaged("web-1", round + 2, "c2")).await;
+    }
+    let of_first = |action: &ActionRecord| action.container.as_deref() == Some("c1");
+    let first = bench.actions().await.into_iter().find(of_first).unwrap().id;
+    let held = format!("c2 held: action {first} of container c1 on node web-1 is open in group web");
+    assert_eq!(bench.shown_by_subject().await, ["c1 proposed: confirmed by the full sweeps 1 and 3", &held]);
+    let order = bench.order(first).await.unwrap();
+    let [layer] = &order.container.as_ref().unwrap().purge[..] else { panic!("{order:?}") };
+    assert_eq!(
+        (&layer.place.shared_by[..], layer.findings_total),
+        (&["c1".to_owned(), "c2".to_owned()][..], 1)
+    );
+    assert_eq!(order.findings_total, 0, "the merged tree has none of its own");
+    let decision = bench.decisions().await.pop().unwrap();
+    let input = bench.judge.store.read("read", move |view| view.decision_input(decision.id)).await.unwrap();
+    let input: serde_json::Value = serde_json::from_slice(&input.unwrap()).unwrap();
+    assert_eq!((&input["findings_total"], &input["layers"][0]["containers"]), (&1.into(), &2.into()));
+    assert_eq!(input["findings"][0]["layer"], input["layers"][0]["directory"]);
+}
+
+#[tokio::test]
+async fn a_container_that_runs_no_more_is_over_and_gives_way() {
+    let bench = Bench::with_image(RULES).await;
+    for round in [0, 2] {
+        bench.report(&changed("web-1", round + 1, "c1")).await;
+        bench.report(&changed("web-1", round + 2, "c2")).await;
+    }
+    // Where some may be missing, none is taken for gone.
+    let mut unsure = listing("web-1", 5, &["c2"]);
+    unsure.containers.as_mut().unwrap().gaps.push("docker's state cannot be read".to_owned());
+    bench.report(&unsure).await;
+    assert_eq!(bench.subjects().await.len(), 3);
+    let node = bench.node("web-1").await;
+    assert_eq!(node.state, State::Incomplete);
+    assert!(node.note.unwrap().ends_with("docker's state cannot be read"));
+    bench.report(&listing("web-1", 6, &["c2", "c3"])).await;
+    let rest = [
+        "node web-1 congruent",
+        "container c2 on node web-1 divergent",
+        "container c3 on node web-1 unknown",
+    ];
+    assert_eq!(bench.subjects().await, rest);
+    bench.judge.judge_held().await.unwrap();
+    assert_eq!(
+        bench.shown_by_subject().await,
+        ["c1 withdrawn: the container runs no more", "c2 proposed: confirmed by the full sweeps 2 and 4"]
+    );
+    // One that only listed is silent by and by, like a node that never reports.
+    bench.clock.set("2026-03-01T00:15:21Z");
+    bench.judge.find_silent().await.unwrap();
+    assert_eq!(bench.subjects().await[2], "container c3 on node web-1 silent");
+}
+
+#[tokio::test]
+async fn policy_may_have_the_node_replaced_for_its_container() {
+    let rules = RULES.replace("\"action\": \"replace\",", "\"action\": \"replace\", \"target\": \"node\",");
+    let bench = Bench::with_image(&rules).await;
+    bench.report(&changed("web-1", 1, "c1")).await;
+    bench.report(&changed("web-1", 2, "c1")).await;
+    let order = bench.order(bench.actions().await.remove(0).id).await.unwrap();
+    assert_eq!(order.target, OrderTarget::Node);
+    assert_eq!(order.container.unwrap().identity.id, "c1");
+}
+
+#[tokio::test]
+async fn a_node_that_is_revoked_takes_its_containers_along() {
+    let bench = Bench::with_image(RULES).await;
+    bench.report(&changed("web-1", 1, "c1")).await;
+    bench.report(&listing("web-1", 2, &["c1"])).await;
+    let now = (bench.clock.clock())();
+    bench.judge.store.write("retire", move |tx| retire(tx, "web-1", now)).await.unwrap();
+    assert_eq!(bench.shown_by_subject().await, ["c1 withdrawn: the node's enrolment was revoked"]);
+}
