@@ -7,6 +7,7 @@ package congruent.rules.divergent
 
 import data.congruent.lib.findings
 import data.congruent.lib.gaps
+import data.congruent.lib.layers
 import data.congruent.lib.text
 import data.congruent.rules.environment
 
@@ -37,14 +38,22 @@ severities := {
 	"dev": {"grave": "medium", "strict": "low", "rest": "low"},
 }
 
-weight := "grave" if findings.any_bears_on(grave)
+# A layer is damaged behind its runtime's back: whoever did it had power over the machine.
+is_grave if findings.any_bears_on(grave)
+
+is_grave if layers.any_damaged
+
+weight := "grave" if is_grave
 
 weight := "strict" if {
-	not findings.any_bears_on(grave)
+	not is_grave
 	findings.any_bears_on(strict)
 }
 
-weight := "rest" if not findings.any_bears_on(strict)
+weight := "rest" if {
+	not is_grave
+	not findings.any_bears_on(strict)
+}
 
 reasons contains sprintf("Found %s from what was baked%s: %s.", [
 	text.quantity(input.findings_total, "difference", "differences"),
@@ -73,12 +82,26 @@ reasons contains sprintf("Elsewhere: %s, %s.", [
 
 reasons contains gaps.sentence
 
-reasons contains because[environment.judged_as][action] if environment.is_known
+reasons contains sentence if some sentence in layers.sentences
+
+reasons contains sprintf(because[environment.judged_as][action], [kind]) if {
+	environment.is_known
+	action == "replace"
+}
+
+reasons contains because[environment.judged_as][action] if {
+	environment.is_known
+	action == "observe"
+}
+
+kind := "container" if is_object(input.subject.container)
+
+kind := "machine" if not is_object(input.subject.container)
 
 because := {
-	"prod": {"replace": "In prod, a machine that differs from its image is replaced."},
+	"prod": {"replace": "In prod, a %s that differs from its image is replaced."},
 	"test": {
-		"replace": "In test, a machine whose code or configuration differs from its image is replaced.",
+		"replace": "In test, a %s whose code or configuration differs from its image is replaced.",
 		"observe": "In test, differences outside code and configuration are only shown.",
 	},
 	"dev": {"observe": "In dev, differences are only shown."},

@@ -15,6 +15,7 @@ pub(super) fn sources() -> Vec<Source> {
     sources![
         "lib/findings.rego",
         "lib/gaps.rego",
+        "lib/layers.rego",
         "lib/paths.rego",
         "lib/text.rego",
         "rules/congruent.rego",

@@ -14,7 +14,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use congruent_protocol::drift::Finding;
-use congruent_protocol::report::Facts;
+use congruent_protocol::report::{ContainerReport, Facts};
 use congruent_protocol::verification::{Coverage, ManifestId, State};
 use serde::Deserialize;
 use serde_json::Value as Json;
@@ -32,6 +32,9 @@ struct Given {
     report: Option<ReportFacts>,
     silent_for_seconds: Option<u64>,
     findings: Vec<Finding>,
+    /// What of a container lies beside its merged tree.
+    #[serde(default)]
+    beside: Option<ContainerReport>,
     coverage: Option<Coverage>,
     facts: Option<Facts>,
 }
@@ -39,7 +42,7 @@ struct Given {
 impl Given {
     fn input(&self) -> PolicyInput {
         PolicyInput::new(InputParts {
-            beside: None,
+            beside: self.beside.as_ref(),
             subject: self.subject.clone(),
             state: self.state,
             note: self.note.clone(),
