@@ -1,5 +1,6 @@
 //! `GET /v1/nodes/{id}`: a node, and all that is known of it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
@@ -44,6 +45,8 @@ pub(super) struct OneNode {
     /// How many first values are recorded of it, as it reported last; null where it has
     /// not said what it runs.
     first_values: Option<u64>,
+    /// How many containers on it are in each state, where any are.
+    containers: BTreeMap<&'static str, u64>,
     /// The newest, also where it was revoked.
     enrolment: Option<EnrolmentRecord>,
     /// What policy says of it now.
@@ -114,7 +117,7 @@ fn detail(
     let decision = listed.node.decision_id.map(|id| view.decision(id)).transpose()?.flatten();
     let decision_record = decision.map(DecisionRecord::from);
     let listed_id = listed.node.id.clone();
-    let filter = ActionFilter { node: Some(id), ..ActionFilter::default() };
+    let filter = ActionFilter { subject: Some(&listed_id), ..ActionFilter::default() };
     let actions = view.actions(&filter, RECENT)?.into_iter().map(|row| ActionRecord::read(view, row));
     Ok(Some(OneNode {
         schema_version: API_SCHEMA,
@@ -125,6 +128,11 @@ fn detail(
         findings,
         findings_truncated,
         first_values,
+        containers: view
+            .count_containers(id)?
+            .into_iter()
+            .map(|(state, count)| (state.name(), count))
+            .collect(),
         enrolment: view.newest_enrolment_of(id)?.map(EnrolmentRecord::from),
         decision: decision_record.as_ref().and_then(|record| record.decision.clone()),
         decision_record,

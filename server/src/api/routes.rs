@@ -7,8 +7,8 @@ use utoipa_axum::routes;
 
 use super::description::{Routes, for_nodes, for_role};
 use super::{
-    actions, audit, cmdb, decisions, description, enroll, forget, groups, health, heartbeats, manifests,
-    metrics, node, nodes, operators, reports, tokens,
+    actions, audit, cmdb, containers, decisions, description, enroll, forget, groups, health, heartbeats,
+    images, manifests, metrics, node, nodes, operators, reports, tokens,
 };
 use crate::identity::Role;
 
@@ -19,6 +19,9 @@ pub(super) fn operators(guard: impl Fn(Role, Routes) -> Routes) -> Routes {
     let viewers = Routes::new()
         .routes(routes!(nodes::list))
         .routes(routes!(node::one))
+        .routes(routes!(containers::list))
+        .routes(routes!(containers::of_node))
+        .routes(routes!(containers::one))
         .routes(routes!(decisions::list))
         .routes(routes!(decisions::one))
         .routes(routes!(actions::list))
@@ -72,6 +75,7 @@ pub(super) fn agents(guard: impl Fn(Certificate, Routes) -> Routes) -> Routes {
         .routes(routes!(reports::take_page))
         .routes(routes!(heartbeats::take))
         .routes(routes!(heartbeats::ledger))
+        .routes(routes!(images::manifests))
         .routes(routes!(manifests::content_for_node));
     // What an expired certificate serves for as well.
     let enrolled = Routes::new().routes(routes!(enroll::renew)).routes(routes!(heartbeats::clock));

@@ -1,3 +1,4 @@
+mod containers;
 mod described;
 mod groups;
 mod health;
@@ -31,11 +32,20 @@ async fn with_collector<F: Future<Output = ()>>(test: impl FnOnce(Bench) -> F) {
 
 /// The same, with a clock.
 async fn with_collector_at<F: Future<Output = ()>>(clock: Clock, test: impl FnOnce(Bench) -> F) {
-    install_crypto();
     let fixture = Fixture::new("report-only");
     let toml =
         server_toml("report-only").replacen("silent-after", "max-body-bytes = 100000\nsilent-after", 1);
     fixture.write("server.toml", toml.as_bytes());
+    with_collector_of(fixture, clock, test).await;
+}
+
+/// The same, of a configured directory.
+async fn with_collector_of<F: Future<Output = ()>>(
+    fixture: Fixture,
+    clock: Clock,
+    test: impl FnOnce(Bench) -> F,
+) {
+    install_crypto();
     let collector = Collector::start(fixture.config(), clock).await.unwrap();
     let api = Arc::clone(&collector.api);
     let url = collector.url().to_owned();

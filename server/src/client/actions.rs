@@ -37,6 +37,7 @@ pub(crate) fn run(args: &ActionArgs) -> anyhow::Result<()> {
             let columns = [
                 ("id", "ID"),
                 ("node", "NODE"),
+                ("container", "CONTAINER"),
                 ("group", "GROUP"),
                 ("action", "ACTION"),
                 ("state", "STATE"),

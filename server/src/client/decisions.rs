@@ -65,6 +65,7 @@ pub(crate) fn run(args: &DecisionArgs) -> anyhow::Result<()> {
                 ("id", "ID"),
                 ("at", "AT"),
                 ("node", "NODE"),
+                ("container", "CONTAINER"),
                 ("group", "GROUP"),
                 ("state", "STATE"),
                 ("verdict", "VERDICT"),

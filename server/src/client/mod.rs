@@ -4,6 +4,7 @@
 mod actions;
 mod audit;
 mod connection;
+mod containers;
 mod decisions;
 mod expiry;
 mod given_once;
@@ -23,6 +24,7 @@ use clap::{Args, ValueEnum, ValueHint};
 
 pub(crate) use actions::{ActionArgs, run as action};
 pub(crate) use audit::{AuditArgs, run as audit};
+pub(crate) use containers::{ContainerArgs, run as container};
 pub(crate) use decisions::{DecisionArgs, run as decision};
 pub(crate) use groups::{GroupArgs, run as group};
 pub(crate) use manifests::{ManifestArgs, run as manifest};

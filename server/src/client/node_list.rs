@@ -51,7 +51,7 @@ pub(super) struct ListArgs {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum State {
+pub(super) enum State {
     Congruent,
     Divergent,
     Incomplete,
@@ -60,7 +60,7 @@ enum State {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Verdict {
+pub(super) enum Verdict {
     None,
     Observe,
     Quarantine,
@@ -99,7 +99,7 @@ impl ListArgs {
 }
 
 /// A value as it stands in a query: as on the command line.
-fn word(value: &impl ValueEnum) -> Option<String> {
+pub(super) fn word(value: &impl ValueEnum) -> Option<String> {
     Some(value.to_possible_value()?.get_name().to_owned())
 }
 

@@ -14,18 +14,35 @@ const OPEN: [&str; 3] = ["held", "proposed", "dispatched"];
 pub(super) fn node(node: &Value) -> String {
     let mut page = Page::default();
     page.line("node", &cell(&node["id"]));
-    let note = node["note"].as_str().map(|_| format!(": {}", cell(&node["note"])));
-    let state = format!("{} since {}", cell(&node["state"]), cell(&node["since"]));
-    page.line("state", &(state + &note.unwrap_or_default()));
+    push_state(&mut page, node);
     let (group, environment, mode) = (cell(&node["group"]), cell(&node["environment"]), cell(&node["mode"]));
     page.line("group", &format!("{group}, environment {environment}, mode {mode}"));
     page.line("last seen", &cell(&node["last_seen"]));
     push_report(&mut page, node);
+    push_containers(&mut page, node);
     push_findings(&mut page, node);
     push_decision(&mut page, node);
     push_action(&mut page, node);
     push_enrolment(&mut page, &node["enrolment"]);
     push_history(&mut page, node);
+    page.0
+}
+
+/// A container, as the API gives it.
+pub(super) fn container(container: &Value) -> String {
+    let mut page = Page::default();
+    page.line("container", &cell(&container["id"]));
+    page.line("name", &cell(&container["name"]));
+    page.line("node", &cell(&container["node"]));
+    push_state(&mut page, container);
+    page.line("image", &format!("{}, {}", cell(&container["image"]), cell(&container["config_digest"])));
+    page.line("runtime", &cell(&container["runtime"]));
+    push_report(&mut page, container);
+    push_layers(&mut page, container);
+    push_findings(&mut page, container);
+    push_decision(&mut page, container);
+    push_action(&mut page, container);
+    push_history(&mut page, container);
     page.0
 }
 
@@ -41,6 +58,37 @@ impl Page {
 
 fn items(value: &Value) -> &[Value] {
     value.as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+fn push_state(page: &mut Page, subject: &Value) {
+    let note = subject["note"].as_str().map(|_| format!(": {}", cell(&subject["note"])));
+    let state = format!("{} since {}", cell(&subject["state"]), cell(&subject["since"]));
+    page.line("state", &(state + &note.unwrap_or_default()));
+}
+
+fn push_containers(page: &mut Page, node: &Value) {
+    let counts = node["containers"].as_object().into_iter().flatten();
+    let counts: Vec<_> = counts.map(|(state, count)| format!("{} {state}", cell(count))).collect();
+    if !counts.is_empty() {
+        page.line("containers", &counts.join(", "));
+    }
+}
+
+/// The layers, lowest first; what is damaged is to be purged.
+fn push_layers(page: &mut Page, container: &Value) {
+    for (at, layer) in items(&container["layers"]).iter().enumerate() {
+        let label = if at == 0 { "layers" } else { "" };
+        let method = match &layer["method"] {
+            Value::Null => "not verified".to_owned(),
+            method => format!("by {}", cell(method)),
+        };
+        page.line(label, &format!("{} {}, {method}", cell(&layer["diff_id"]), cell(&layer["state"])));
+        if layer["state"] == "divergent" {
+            let containers = items(&layer["shared_by"]).len();
+            page.line("", &format!("  damaged at {}, beneath {containers} containers: purge it before anything is started anew", cell(&layer["directory"])));
+            push_list(page, &layer["findings"], "  ");
+        }
+    }
 }
 
 fn push_report(page: &mut Page, node: &Value) {
@@ -85,13 +133,20 @@ fn push_report(page: &mut Page, node: &Value) {
 
 fn push_findings(page: &mut Page, node: &Value) {
     page.line("findings", &cell(&node["findings_total"]));
-    let findings = items(&node["findings"]);
+    for key in ["findings", "runtime_layer", "mounts"] {
+        push_list(page, &node[key], "");
+    }
+}
+
+fn push_list(page: &mut Page, findings: &Value, indent: &str) {
+    let findings = items(findings);
     for finding in findings.iter().take(FINDINGS) {
         let fields = match items(&finding["fields"]) {
             [] => String::new(),
             _ => format!(" ({})", cell(&finding["fields"])),
         };
-        page.line("", &format!("{} {}{fields}", cell(&finding["change"]), cell(&finding["path"])));
+        let (change, path) = (cell(&finding["change"]), cell(&finding["path"]));
+        page.line("", &format!("{indent}{change} {path}{fields}"));
     }
     if findings.len() > FINDINGS {
         page.line("", "… and more: --format json has them");

@@ -108,6 +108,11 @@ impl Accepted {
         self.stack.base().predicate().root
     }
 
+    /// When the base was baked.
+    pub(crate) fn baked_at(&self) -> Timestamp {
+        self.stack.base().predicate().baked.at
+    }
+
     /// The tree root of the whole stack.
     pub(crate) fn stack_root(&self) -> Digest {
         self.stack.root()

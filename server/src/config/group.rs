@@ -185,6 +185,17 @@ impl Group {
         exact.or_else(|| self.manifests.iter().find(|accepted| accepted.root() == id.root))
     }
 
+    /// The roots of the accepted manifests of the container image with this configuration,
+    /// that of the newest first.
+    pub(crate) fn manifests_of_image(&self, config_digest: &Digest) -> Vec<Digest> {
+        let is_of_image = |accepted: &&Accepted| {
+            !accepted.layers().is_empty() && accepted.config_digest().as_ref() == Some(config_digest)
+        };
+        let mut found: Vec<_> = self.manifests.iter().filter(is_of_image).collect();
+        found.sort_by_key(|accepted| std::cmp::Reverse(accepted.baked_at()));
+        found.into_iter().map(Accepted::root).collect()
+    }
+
     /// The file of the accepted manifest or add-on with this root, as it was verified.
     pub(crate) fn file_of(&self, root: &Digest) -> Option<Arc<File>> {
         let verified = self.bases.iter().chain(&self.add_ons).find(|verified| verified.id().root == *root)?;

@@ -47,7 +47,10 @@ pub(crate) struct StepRow {
 /// Which actions are meant.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ActionFilter<'a> {
+    /// Of this node, and of all on it.
     pub(crate) node: Option<&'a str>,
+    /// Of this subject alone.
+    pub(crate) subject: Option<&'a SubjectId>,
     pub(crate) group: Option<&'a str>,
     /// Only those that lived at some time from the first until before the second.
     pub(crate) between: Option<(Timestamp, Timestamp)>,
@@ -150,10 +153,13 @@ impl View<'_> {
         let sql = format!(
             "{SELECT} WHERE (CAST(?1 AS TEXT) IS NULL OR node = ?1) AND (CAST(?2 AS TEXT) IS NULL OR group_name = ?2) \
              AND (CAST(?3 AS BIGINT) IS NULL OR updated_at >= ?3 OR state IN ('held', 'proposed', 'dispatched')) \
-             AND (CAST(?4 AS BIGINT) IS NULL OR created_at < ?4) ORDER BY created_at DESC, actions.decision_id DESC LIMIT ?5"
+             AND (CAST(?4 AS BIGINT) IS NULL OR created_at < ?4) \
+             AND (CAST(?5 AS TEXT) IS NULL OR container = ?5) ORDER BY created_at DESC, actions.decision_id DESC LIMIT ?6"
         );
         let (from, until) = filter.between.map(|(from, until)| (Micros(from), Micros(until))).unzip();
-        let values = params![filter.node, filter.group, from, until, limit];
+        let node = filter.subject.map_or(filter.node, |subject| Some(subject.node.as_str()));
+        let container = filter.subject.map(SubjectId::container_column);
+        let values = params![node, filter.group, from, until, container, limit];
         self.rows("read the actions", &sql, values, ActionRow::from_row)
     }
 

@@ -33,6 +33,7 @@ CREATE INDEX nodes_in_state ON subjects (state, node, group_name, verdict)
     WHERE group_name IS NOT NULL AND container = '';
 DROP INDEX nodes_revoked;
 CREATE INDEX nodes_revoked ON subjects (node) WHERE group_name IS NULL AND container = '';
+CREATE INDEX containers_listed ON subjects (node, container) WHERE container <> '';
 
 ALTER TABLE node_states RENAME TO subject_states;
 ALTER TABLE subject_states ADD COLUMN container TEXT NOT NULL DEFAULT '';

@@ -55,6 +55,7 @@ CREATE INDEX nodes_listed ON subjects (node, group_name, state, verdict, lower(n
 CREATE INDEX nodes_in_state ON subjects (state, node, group_name, verdict)
     WHERE group_name IS NOT NULL AND container = '';
 CREATE INDEX nodes_revoked ON subjects (node) WHERE group_name IS NULL AND container = '';
+CREATE INDEX containers_listed ON subjects (node, container) WHERE container <> '';
 
 ALTER TABLE node_states RENAME TO subject_states;
 ALTER TABLE subject_states ADD COLUMN container TEXT NOT NULL DEFAULT '';

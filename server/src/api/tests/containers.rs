@@ -1,0 +1,103 @@
+//! Containers, as operators see them; and which manifests a node gets for an image.
+
+use std::sync::Arc;
+
+use reqwest::Method;
+use serde_json::json;
+
+use super::{Bench, with_collector_of};
+use crate::clock;
+use crate::testing::containers::{accept_image, changed, config_digest, damaged, listing, looked};
+use crate::testing::{Fixture, wait_for};
+
+impl Bench {
+    /// The containers that a list has, as `node/id state`.
+    async fn listed(&self, path: &str) -> Vec<String> {
+        let answer = self.get(path).await;
+        let show = |row: &serde_json::Value| {
+            let text = |key: &str| row[key].as_str().unwrap().to_owned();
+            format!("{}/{} {}", text("node"), text("id"), text("state"))
+        };
+        answer["containers"].as_array().unwrap().iter().map(show).collect()
+    }
+
+    async fn status(&self, path: &str) -> u16 {
+        self.ask(Method::GET, path, Some("operator-token"), vec![]).await.0
+    }
+}
+
+async fn with_containers<F: Future<Output = ()>>(test: impl FnOnce(Bench) -> F) {
+    let fixture = Fixture::new("report-only");
+    accept_image(&fixture, "report-only");
+    with_collector_of(fixture, clock::system(), async |bench| {
+        bench.report(&looked("web-1", 1, "c1", vec![], &[])).await;
+        bench.report(&damaged("web-1", 2, "c2")).await;
+        bench.report(&listing("web-1", 3, &["c1", "c2"])).await;
+        bench.report(&changed("web-2", 1, "c9")).await;
+        test(bench).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn lists_have_the_containers_that_are_asked_for() {
+    with_containers(async |bench| {
+        for (path, expected) in [
+            ("/v1/containers", vec!["web-1/c1 congruent", "web-1/c2 divergent", "web-2/c9 divergent"]),
+            ("/v1/containers?state=divergent", vec!["web-1/c2 divergent", "web-2/c9 divergent"]),
+            ("/v1/containers?group=other", vec![]),
+            ("/v1/containers?after=web-1/c1&limit=1", vec!["web-1/c2 divergent"]),
+            ("/v1/nodes/web-1/containers", vec!["web-1/c1 congruent", "web-1/c2 divergent"]),
+            ("/v1/nodes/web-1/containers?state=silent", vec![]),
+        ] {
+            assert_eq!(bench.listed(path).await, expected, "{path}");
+        }
+        let page = bench.get("/v1/containers?limit=2").await;
+        assert_eq!((&page["next"], &page["truncated"]), (&json!("web-1/c2"), &json!(true)));
+        let node = bench.get("/v1/nodes/web-1").await;
+        assert_eq!(node["containers"], json!({"congruent": 1, "divergent": 1}));
+        // Lists of nodes have no container in them.
+        assert_eq!(bench.get("/v1/nodes").await["totals"]["all"], 2);
+        assert_eq!(bench.status("/v1/nodes/none/containers").await, 404);
+        assert_eq!(bench.status("/v1/containers?after=c1").await, 400);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_container_is_shown_with_all_that_is_known() {
+    with_containers(async |bench| {
+        let path = "/v1/nodes/web-1/containers/c2";
+        let is_judged = || async { Some(bench.get(path).await).filter(|c2| !c2["decision"].is_null()) };
+        let c2 = wait_for("the decision", is_judged).await;
+        assert_eq!(
+            (&c2["name"], &c2["image"], &c2["state"]),
+            (&json!("web"), &json!("app:1"), &json!("divergent"))
+        );
+        assert_eq!(c2["manifest"]["name"], "app");
+        assert_eq!((&c2["findings_total"], &c2["findings"]), (&json!(1), &json!([])));
+        let layer = &c2["layers"][0];
+        assert_eq!((&layer["state"], &layer["shared_by"]), (&json!("divergent"), &json!(["c1", "c2"])));
+        assert_eq!(layer["findings"][0]["path"], "/bin/planted");
+        let action = &c2["actions"][0];
+        assert_eq!((&action["node"], &action["container"]), (&json!("web-1"), &json!("c2")));
+        assert_eq!(bench.get("/v1/nodes/web-1").await["actions"], json!([]), "the node has none of its own");
+        let decisions = bench.get("/v1/decisions?node=web-1").await;
+        let of_c2 = |row: &&serde_json::Value| row["container"] == "c2" && row["state"] == "divergent";
+        assert_eq!(decisions["decisions"].as_array().unwrap().iter().filter(of_c2).count(), 1);
+        assert_eq!(bench.status("/v1/nodes/web-1/containers/none").await, 404);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_node_learns_which_manifests_an_image_may_be_held_to() {
+    let fixture = Fixture::new("report-only");
+    accept_image(&fixture, "report-only");
+    let config = Arc::new(fixture.config());
+    let group = config.group_of("web-1").unwrap();
+    let [root] = group.manifests_of_image(&config_digest())[..] else { panic!("one is accepted") };
+    assert!(group.file_of(&root).is_some());
+    let other = congruent_protocol::digest::Algorithm::Sha256.digest(b"other");
+    assert!(group.manifests_of_image(&other).is_empty());
+}
