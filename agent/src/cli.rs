@@ -628,15 +628,18 @@ pub(crate) struct Enroll {
 /// Of a node that is enrolled, reports go where it is: signed, sealed, numbered, and
 /// spooled to disk until the collector has acknowledged them. Without a collector, and
 /// while none answers, findings are logged. SIGHUP has the configuration read again.
+/// With `[containers]` in the configuration, the containers of this host are looked at
+/// after each sweep, and each is reported on its own.
 /// The environment variable CONGRUENT_LOG says what is logged, such as `debug`.
 #[derive(Args)]
 pub(crate) struct Agent {
     /// The configuration, in TOML.
     #[arg(long, value_name = "FILE", default_value = "/etc/congruent/agent.toml")]
     pub(crate) config: PathBuf,
-    /// Sweep and report once, then exit as verify does; with 2 when the report
+    /// Sweep and report once, then exit as verify does; with 2 when a report
     /// was not delivered. It stays spooled, unless the collector refused it for
-    /// good.
+    /// good. A container that differs counts as the node does; one that is incomplete
+    /// or has no manifest as incomplete.
     #[arg(long)]
     pub(crate) once: bool,
 }
@@ -805,12 +808,13 @@ mod tests {
 
 /// Tell what the agent on this node last did.
 ///
-/// The last sweep and its verdict, reports that wait for the collector, when it
-/// answered last, and how long the node's certificate lasts. It reads the state
-/// directory, also while the agent runs.
+/// The last sweep and its verdict, the containers by their states where they are looked
+/// at, reports that wait for the collector, when it answered last, and how long the
+/// node's certificate lasts. It reads the state directory, also while the agent runs.
 ///
-/// Exit codes are those of the last sweep: 0 congruent, 1 divergent, 3 incomplete; 2
-/// where nothing is known, or the state cannot be read.
+/// Exit codes are those of the last look at the node and its containers: 0 congruent, 1
+/// divergent, 3 incomplete, or a container is without a manifest; 2 where nothing is
+/// known of the node, or the state cannot be read.
 #[derive(Args)]
 pub(crate) struct Status {
     /// The agent's configuration, in TOML.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use congruent_protocol::digest::Digest;
 use congruent_protocol::path::escape;
-use congruent_protocol::report::{MANIFESTS_PATH, Refusal};
+use congruent_protocol::report::{IMAGES_PATH, ImageManifests, MANIFESTS_PATH, Refusal};
 use jiff::Timestamp;
 use reqwest::{Method, StatusCode, header};
 
@@ -137,6 +137,20 @@ impl Client {
         let message = serde_json::from_slice::<Refusal>(&answer).map(|refusal| refusal.message);
         let message = message.unwrap_or_default();
         bail!("the collector at {url} answered {status}: {}", escape(message.as_bytes()))
+    }
+
+    /// Asks to which manifests the containers of an image may be held, that of the newest
+    /// first. None where the collector knows of none, or of no such question.
+    pub(crate) async fn image_manifests(&self, config_digest: &Digest) -> anyhow::Result<Vec<Digest>> {
+        let answer = self.send(Method::GET, &format!("{IMAGES_PATH}/{config_digest}"), &[]).await?;
+        match answer.status {
+            StatusCode::OK => {
+                let known: Result<ImageManifests, _> = serde_json::from_slice(&answer.body);
+                Ok(known.with_context(|| format!("the answer of {} is malformed", self.url()))?.roots)
+            }
+            StatusCode::NOT_FOUND => Ok(Vec::new()),
+            status => bail!("the collector at {} answered {status}: {}", self.url(), answer.refusal().1),
+        }
     }
 
     /// Sends a request, its body compressed.

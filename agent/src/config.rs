@@ -42,6 +42,8 @@ pub(crate) struct Config {
     pub(crate) sweep: Sweep,
     /// How many bytes of reports may wait.
     pub(crate) spool_bytes: u64,
+    /// How the containers of the host are looked at; none where they are not.
+    pub(crate) containers: Option<Containers>,
     /// Where reports go: none for a node that is not enrolled.
     pub(crate) collector: Option<Enrolment>,
 }
@@ -56,6 +58,14 @@ pub(crate) struct Sweep {
     pub(crate) direct: bool,
     /// How often there is a quick sweep between full ones; none for never.
     pub(crate) quick_interval: Option<Duration>,
+}
+
+/// How containers are looked at.
+pub(crate) struct Containers {
+    /// Where manifests of their images lie on the node.
+    pub(crate) manifests: Option<PathBuf>,
+    /// Data roots of runtimes at places of their own.
+    pub(crate) data_roots: Vec<PathBuf>,
 }
 
 #[derive(Deserialize)]
@@ -76,6 +86,8 @@ struct File {
     sweep: FileSweep,
     /// Such as `"64M"`.
     spool_bytes: Option<String>,
+    #[serde(default)]
+    containers: FileContainers,
     /// How nodes were told of their collector before they enrolled.
     collector: Option<toml::Table>,
 }
@@ -88,6 +100,14 @@ struct FileSweep {
     idle: Option<bool>,
     direct: bool,
     quick_interval: Option<SignedDuration>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+struct FileContainers {
+    enabled: Option<bool>,
+    manifests: Option<PathBuf>,
+    data_roots: Vec<PathBuf>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -198,6 +218,7 @@ impl Config {
             sweep: check_sweep(&file.sweep, interval).map_err(invalid)?,
             interval,
             spool_bytes: spool_bytes(file.spool_bytes.as_deref()).map_err(invalid)?,
+            containers: containers(file.containers, directory).map_err(invalid)?,
             collector: enrolment,
         })
     }
@@ -207,6 +228,16 @@ fn check_interval(name: &str, interval: SignedDuration) -> Result<Duration, Stri
     let interval = Duration::try_from(interval).unwrap_or_default();
     let bounds = || format!("`{name}` must be at least 100ms, and at most 31 days");
     (MIN_INTERVAL..=MAX_INTERVAL).contains(&interval).then_some(interval).ok_or_else(bounds)
+}
+
+fn containers(file: FileContainers, directory: &Path) -> Result<Option<Containers>, String> {
+    let FileContainers { enabled, manifests, data_roots } = file;
+    if enabled.is_none() && (manifests.is_some() || !data_roots.is_empty()) {
+        return Err("`[containers]` does not say whether to look; write `enabled = true`".to_owned());
+    }
+    let at = |path: PathBuf| directory.join(path);
+    let data_roots = data_roots.into_iter().map(at).collect();
+    Ok(enabled.unwrap_or(false).then(|| Containers { manifests: manifests.map(at), data_roots }))
 }
 
 fn spool_bytes(text: Option<&str>) -> Result<u64, String> {
@@ -319,6 +350,13 @@ mod tests {
         assert_eq!((sweep.threads, sweep.idle, sweep.direct), (Some(3), false, true));
         assert_eq!(sweep.max_bytes_per_second.unwrap().get(), 1_500_000);
         assert_eq!(sweep.quick_interval, Some(Duration::from_secs(30)));
+        let text = "manifest = 'm'\ntrust = ['k.pem']\n[containers]\nenabled = true\nmanifests = 'images'\n\
+                    data-roots = ['/srv/docker']";
+        let containers = load(text).unwrap().containers.unwrap();
+        assert!(containers.manifests.unwrap().ends_with("images"));
+        assert_eq!(containers.data_roots, [Path::new("/srv/docker")]);
+        let text = "manifest = 'm'\ntrust = ['k.pem']\n[containers]\nenabled = false\nmanifests = 'm'";
+        assert!(load(text).unwrap().containers.is_none());
     }
 
     #[test]
@@ -346,6 +384,8 @@ mod tests {
             ),
             (format!("{base}trust = ['k.pem']\n[sweep]\nquick = '1m'"), "`quick`"),
             (format!("{base}trust = ['k.pem']\nspool-bytes = '1K'"), "must be at least 65536"),
+            (format!("{base}trust = ['k.pem']\n[containers]\nmanifest = 'm'"), "did you mean `manifests`?"),
+            (format!("{base}trust = ['k.pem']\n[containers]\nmanifests = 'm'"), "write `enabled = true`"),
             (format!("{base}trust = ['k.pem']\n[collector]\nurl = 'http://x'"), "`congruent enroll`"),
             ("node = 'a'\ntrust = ['k.pem']".to_owned(), "it names no manifest"),
             (format!("{base}trust = ['k.pem']\nmanifest-root = '{root}'"), "both given; keep one"),

@@ -1,6 +1,6 @@
-//! The manifest that the configuration names by its root: taken from the collector
-//! once, kept in the state directory, and held to the node's own trust. The
-//! collector is not believed: a file that does not verify is not kept.
+//! Manifests that are named by their roots: taken from the collector once, kept in the
+//! state directory, and held to the node's own trust. The collector is not believed: a
+//! file that does not verify is not kept.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use tempfile::NamedTempFile;
 use tracing::info;
 
+use crate::atomic::directory_of;
 use crate::client::Client;
 use crate::config::Config;
 use crate::regular;
@@ -36,18 +37,34 @@ pub(crate) async fn ensure_manifest(config: &Config, client: &Client) -> anyhow:
     if is_accepted(&config.manifest, &config.trust) {
         return Ok(());
     }
+    let place = Place { path: config.manifest.clone(), trust: config.trust.clone(), image: None };
+    take(client, &root, place).await
+}
+
+/// Where a manifest goes, and what it has to be to go there.
+pub(crate) struct Place {
+    pub(crate) path: PathBuf,
+    pub(crate) trust: Trust,
+    /// The digest of the configuration of the container image that it is of, where it has
+    /// to be of one.
+    pub(crate) image: Option<Digest>,
+}
+
+/// Takes the manifest with this root from the collector, in the place of what is there.
+pub(crate) async fn take(client: &Client, root: &Digest, place: Place) -> anyhow::Result<()> {
     let failed = || format!("cannot take the manifest with the root {root} from the collector");
-    clear(&config.state_directory).with_context(failed)?;
-    let mut file = partial(&config.state_directory).with_context(failed)?;
+    let directory = directory_of(&place.path);
+    clear(directory).with_context(failed)?;
+    let mut file = partial(directory).with_context(failed)?;
     let mut bytes = 0;
-    let taken = client.manifest(&root, |piece| {
+    let taken = client.manifest(root, |piece| {
         bytes += piece.len() as u64;
         ensure!(bytes <= MAX_MANIFEST_BYTES, "it is over {MAX_MANIFEST_BYTES} bytes");
         file.write_all(piece).context("cannot keep it")
     });
     taken.await.with_context(failed)?;
-    let (trust, path) = (config.trust.clone(), config.manifest.clone());
-    let keeping = tokio::task::spawn_blocking(move || keep(file, &root, &trust, &path));
+    let wanted = *root;
+    let keeping = tokio::task::spawn_blocking(move || keep(file, &wanted, &place));
     keeping.await.context("keeping it broke off").flatten().with_context(failed)?;
     info!(%root, bytes, "took the manifest from the collector");
     Ok(())
@@ -77,13 +94,17 @@ fn clear(directory: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Puts a file in its place that verifies whole, and has the root.
-fn keep(mut file: NamedTempFile, root: &Digest, trust: &Trust, path: &Path) -> anyhow::Result<()> {
-    let manifest = Manifest::verify(file.as_file_mut(), trust, Timestamp::now())?;
-    let found = manifest.predicate().root;
-    ensure!(found == *root, "what came has the root {found}");
+/// Puts a file in its place that verifies whole, has the root, and is of the image.
+fn keep(mut file: NamedTempFile, root: &Digest, place: &Place) -> anyhow::Result<()> {
+    let manifest = Manifest::verify(file.as_file_mut(), &place.trust, Timestamp::now())?;
+    let predicate = manifest.predicate();
+    ensure!(predicate.root == *root, "what came has the root {}", predicate.root);
+    let image = predicate.origin.image.as_ref().map(|image| image.config_digest);
+    if let Some(wanted) = place.image {
+        ensure!(image == Some(wanted), "what came is not of the image with the configuration {wanted}");
+    }
     file.as_file().sync_all().context("cannot keep it")?;
-    file.persist(path).context("cannot keep it")?;
-    let directory = path.parent().unwrap_or(Path::new("."));
+    file.persist(&place.path).context("cannot keep it")?;
+    let directory = directory_of(&place.path);
     File::open(directory).and_then(|directory| directory.sync_all()).context("cannot keep it")
 }

@@ -20,6 +20,7 @@ mod fetched;
 mod findings;
 mod identity;
 pub mod image;
+mod images;
 pub mod layer;
 pub mod lint;
 pub mod mountinfo;

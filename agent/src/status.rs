@@ -26,6 +26,9 @@ pub(crate) struct Noted {
     pub(crate) schema_version: u32,
     /// The last look that was completed.
     pub(crate) look: Option<LookNoted>,
+    /// The last look at containers; none where they are not looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) containers: Option<ContainersNoted>,
     /// Why the last look came to nothing, where it did.
     pub(crate) look_failed: Option<Failure>,
     /// When the collector answered last.
@@ -55,6 +58,20 @@ pub(crate) struct CoverageNoted {
     pub(crate) unreadable: u64,
     pub(crate) unstable: u64,
     pub(crate) hidden: u64,
+}
+
+/// A look at containers: how many are in which state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ContainersNoted {
+    pub(crate) congruent: u64,
+    pub(crate) divergent: u64,
+    pub(crate) incomplete: u64,
+    pub(crate) unknown: u64,
+    /// Why there may be more of them; the first reason.
+    pub(crate) gap: Option<String>,
+    pub(crate) mode: SweepMode,
+    pub(crate) started_at: Timestamp,
+    pub(crate) finished_at: Timestamp,
 }
 
 /// What went wrong, and when.
@@ -96,6 +113,11 @@ impl Status {
             finished_at,
         };
         self.note(|noted| (noted.look, noted.look_failed) = (Some(look), None));
+    }
+
+    /// Containers were looked at, or are not.
+    pub(crate) fn looked_at_containers(&self, containers: Option<ContainersNoted>) {
+        self.note(|noted| noted.containers = containers);
     }
 
     /// A look came to nothing.
@@ -147,8 +169,85 @@ impl CoverageNoted {
     }
 }
 
+impl ContainersNoted {
+    /// A look that begins now.
+    pub(crate) fn new(mode: SweepMode) -> Self {
+        let (congruent, divergent, incomplete, unknown, gap) = Default::default();
+        let now = Timestamp::now();
+        Self { congruent, divergent, incomplete, unknown, gap, mode, started_at: now, finished_at: now }
+    }
+
+    /// Counts a container.
+    pub(crate) fn count(&mut self, state: State) {
+        let counter = match state {
+            State::Congruent => &mut self.congruent,
+            State::Divergent => &mut self.divergent,
+            State::Incomplete => &mut self.incomplete,
+            State::Silent | State::Unknown => &mut self.unknown,
+        };
+        *counter += 1;
+    }
+
+    /// Ends the look.
+    pub(crate) fn finish(&mut self, gaps: &[String]) {
+        self.gap = gaps.first().cloned();
+        self.finished_at = Timestamp::now();
+    }
+
+    /// How many there are.
+    pub(crate) fn running(&self) -> u64 {
+        self.congruent + self.divergent + self.incomplete + self.unknown
+    }
+
+    /// What all of them come to: what differs anywhere comes first, then what is not known
+    /// or was not seen.
+    pub(crate) fn state(&self) -> State {
+        if self.divergent > 0 {
+            State::Divergent
+        } else if self.incomplete > 0 || self.unknown > 0 || self.gap.is_some() {
+            State::Incomplete
+        } else {
+            State::Congruent
+        }
+    }
+
+    /// What a node and its containers come to. A node of which nothing is known stays so,
+    /// unless one of them differs.
+    pub(crate) fn with_node(&self, node: State) -> State {
+        match (node, self.state()) {
+            (State::Divergent, _) | (_, State::Divergent) => State::Divergent,
+            (State::Congruent, containers) => containers,
+            (node, _) => node,
+        }
+    }
+}
+
 impl Failure {
     fn now(why: String) -> Self {
         Self { at: Timestamp::now(), why }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_and_its_containers_come_to_one_state() {
+        use State::{Congruent, Divergent, Incomplete, Unknown};
+        let check = |states: &[State], gap: Option<&str>, nodes: [State; 4]| {
+            let mut containers = ContainersNoted::new(SweepMode::Full);
+            states.iter().for_each(|state| containers.count(*state));
+            containers.finish(&gap.map(str::to_owned).into_iter().collect::<Vec<_>>());
+            assert_eq!(containers.running(), states.len() as u64);
+            let come_to = [Congruent, Divergent, Incomplete, Unknown].map(|node| containers.with_node(node));
+            assert_eq!(come_to, nodes, "{states:?}");
+        };
+        check(&[], None, [Congruent, Divergent, Incomplete, Unknown]);
+        check(&[Congruent, Congruent], None, [Congruent, Divergent, Incomplete, Unknown]);
+        check(&[Congruent], Some("more"), [Incomplete, Divergent, Incomplete, Unknown]);
+        check(&[Congruent, Unknown], None, [Incomplete, Divergent, Incomplete, Unknown]);
+        check(&[Incomplete], None, [Incomplete, Divergent, Incomplete, Unknown]);
+        check(&[Unknown, Divergent], Some("more"), [Divergent; 4]);
     }
 }

@@ -73,12 +73,7 @@ fn open_target(config: &Config, content_key: &ContentKey) -> anyhow::Result<Targ
 
 fn sweep_once(config: &Config, mode: SweepMode, target: &Target) -> anyhow::Result<Verification<Findings>> {
     let root = Root::open(config.root.as_deref())?;
-    let Sweep { threads, max_bytes_per_second, idle, direct, .. } = config.sweep;
-    if idle && let Err(error) = sweep::stand_back() {
-        warn!("cannot stand back from the rest of the machine: {error}");
-    }
-    // A quick sweep reads little, and nothing that it could find beneath the cache.
-    let means = Means::new(threads, max_bytes_per_second, direct && mode == SweepMode::Full);
+    let means = means(&config.sweep, mode);
     let mut memory = memory(config, &root, target, mode, &means)?;
     let counters = Counters::default();
     let findings = FindingsWriter::spilling_to(&spill_directory(config));
@@ -89,9 +84,19 @@ fn sweep_once(config: &Config, mode: SweepMode, target: &Target) -> anyhow::Resu
     Ok(looked)
 }
 
+/// What this thread's looks may take of the machine.
+pub(in crate::command) fn means(sweep: &Sweep, mode: SweepMode) -> Means {
+    let Sweep { threads, max_bytes_per_second, idle, direct, .. } = *sweep;
+    if idle && let Err(error) = sweep::stand_back() {
+        warn!("cannot stand back from the rest of the machine: {error}");
+    }
+    // A quick sweep reads little, and nothing that it could find beneath the cache.
+    Means::new(threads, max_bytes_per_second, direct && mode == SweepMode::Full)
+}
+
 /// Where findings go that memory is not to hold. An agent that keeps no state
 /// need have no directory for it.
-fn spill_directory(config: &Config) -> PathBuf {
+pub(in crate::command) fn spill_directory(config: &Config) -> PathBuf {
     if config.keeps_state() { config.state_directory.clone() } else { env::temp_dir() }
 }
 

@@ -16,7 +16,7 @@ use crate::cli::{Status as Args, StatusFormat};
 use crate::config::Config;
 use crate::output;
 use crate::spool::{self, Waiting};
-use crate::status::{Failure, LookNoted, Noted, STATUS_SCHEMA};
+use crate::status::{ContainersNoted, Failure, LookNoted, Noted, STATUS_SCHEMA};
 
 /// All that is told.
 #[derive(Debug, Serialize)]
@@ -28,6 +28,9 @@ struct Told {
     /// None where the node is not enrolled.
     collector: Option<Collector>,
     look: Option<LookNoted>,
+    /// None where containers are not looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    containers: Option<ContainersNoted>,
     look_failed: Option<Failure>,
     delivery_failed: Option<Failure>,
     spool: Waiting,
@@ -61,7 +64,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     }
     // Without a look nothing is known, nor since one that failed.
     let look = told.look.filter(|_| told.look_failed.is_none());
-    Ok(Outcome::Looked(look.map_or(State::Unknown, |look| look.state)))
+    let node = look.map_or(State::Unknown, |look| look.state);
+    Ok(Outcome::Looked(told.containers.map_or(node, |containers| containers.with_node(node))))
 }
 
 impl Told {
@@ -77,11 +81,21 @@ impl Told {
             renew_at: enrolment.renew_at,
             expires_at: enrolment.expires_at,
         });
-        let Noted { look, look_failed, delivery_failed, .. } = noted;
+        let Noted { look, containers, look_failed, delivery_failed, .. } = noted;
         let (running, spool) = (spool::is_in_use(directory), spool::waiting(directory)?);
         let node = config.node.clone();
         let schema_version = STATUS_SCHEMA;
-        Ok(Self { schema_version, node, running, collector, look, look_failed, delivery_failed, spool })
+        Ok(Self {
+            schema_version,
+            node,
+            running,
+            collector,
+            look,
+            containers,
+            look_failed,
+            delivery_failed,
+            spool,
+        })
     }
 
     fn print(&self, out: &mut impl Write, now: Timestamp) -> io::Result<()> {
@@ -90,6 +104,9 @@ impl Told {
         match &self.look {
             None => writeln!(out, "state        unknown: no look was completed yet")?,
             Some(look) => print_look(out, look, now)?,
+        }
+        if let Some(containers) = &self.containers {
+            print_containers(out, containers, now)?;
         }
         if let Some(Failure { at, why }) = &self.look_failed {
             writeln!(out, "look failed  {at}: {}", escape(why.as_bytes()))?;
@@ -139,6 +156,25 @@ fn print_look(out: &mut impl Write, look: &LookNoted, now: Timestamp) -> io::Res
     )
 }
 
+fn print_containers(out: &mut impl Write, containers: &ContainersNoted, now: Timestamp) -> io::Result<()> {
+    let ContainersNoted { congruent, divergent, incomplete, unknown, .. } = containers;
+    let counts = [
+        (congruent, State::Congruent),
+        (divergent, State::Divergent),
+        (incomplete, State::Incomplete),
+        (unknown, State::Unknown),
+    ];
+    let counts = counts.iter().filter(|(count, _)| **count > 0);
+    let counts: Vec<_> = counts.map(|(count, state)| format!("{count} {}", state.name())).collect();
+    let counts = if counts.is_empty() { String::new() } else { format!(": {}", counts.join(", ")) };
+    let (mode, at) = (containers.mode.name(), ago(containers.finished_at, now));
+    writeln!(out, "containers   {} run{counts}; last look {mode}, {at}", containers.running())?;
+    match &containers.gap {
+        None => Ok(()),
+        Some(gap) => writeln!(out, "             there may be more: {}", escape(gap.as_bytes())),
+    }
+}
+
 /// A time, and how long ago it was, in whole units.
 fn ago(at: Timestamp, now: Timestamp) -> String {
     let seconds = now.duration_since(at).as_secs();
@@ -164,7 +200,31 @@ fn check_readable(directory: &Path) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use congruent_protocol::verification::SweepMode;
+
     use super::*;
+
+    #[test]
+    fn containers_are_told_by_their_states() {
+        let now: Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();
+        let noted = |gap: Option<&str>, states: &[State]| {
+            let mut noted = ContainersNoted::new(SweepMode::Quick);
+            states.iter().for_each(|state| noted.count(*state));
+            ContainersNoted { gap: gap.map(str::to_owned), finished_at: now, ..noted }
+        };
+        let check = |noted: &ContainersNoted, says: &str| {
+            let mut text = Vec::new();
+            print_containers(&mut text, noted, now).unwrap();
+            assert_eq!(String::from_utf8(text).unwrap(), says);
+        };
+        let look = "last look quick, 2026-03-01T12:00:00Z (0 s ago)\n";
+        check(&noted(None, &[]), &format!("containers   0 run; {look}"));
+        let states = [State::Congruent, State::Unknown, State::Congruent];
+        let says = format!(
+            "containers   3 run: 2 congruent, 1 unknown; {look}             there may be more: a\\x0a\n"
+        );
+        check(&noted(Some("a\n"), &states), &says);
+    }
 
     #[test]
     fn times_are_told_with_their_age() {

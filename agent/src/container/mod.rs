@@ -25,7 +25,7 @@ use std::path::PathBuf;
 use congruent_protocol::digest::Digest;
 
 pub(crate) use crate::layer::IdRange;
-pub(crate) use roots::{Found, find};
+pub(crate) use roots::{FindError, Found, find};
 
 /// Who made a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -128,6 +128,12 @@ impl Container {
             uid_map: Vec::new(),
             gid_map: Vec::new(),
         }
+    }
+
+    /// Whether it is looked at: whatever may be running is.
+    pub(crate) fn is_running(&self) -> bool {
+        use ContainerState::{Paused, Running, Unknown};
+        matches!(self.state, Running | Paused | Unknown)
     }
 
     /// Notes why something of it could not be told, with every cause.

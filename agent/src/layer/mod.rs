@@ -17,7 +17,7 @@ mod recorded;
 mod sparse;
 mod tar_split;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub(crate) mod writable;
 
 pub(crate) use check::{CheckError, CheckedLayer, Expected, check};

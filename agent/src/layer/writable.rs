@@ -8,22 +8,23 @@
 use std::iter::Peekable;
 
 use congruent_protocol::contract::Contract;
-use congruent_protocol::digest::Digest;
+use congruent_protocol::digest::{ContentKey, Digest};
 use congruent_protocol::drift::{Change, Field, Finding};
 use congruent_protocol::entry::{Entry, Node};
 use congruent_protocol::layer::LayerNode;
+use congruent_protocol::ledger::FirstValue;
 use congruent_protocol::manifest::{EntriesError, ListedEntry, Manifest};
 use congruent_protocol::normalise::{Sides, normalise};
 use congruent_protocol::path::{TreePath, escape};
 use congruent_protocol::tree::TreeHasher;
-use congruent_protocol::verification::{Coverage, Gap};
+use congruent_protocol::verification::{Coverage, Gap, Protected};
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::CheckError;
 use super::on_disk::{self, Looking, OnDisk};
 use crate::findings::{Findings, FindingsWriter};
-use crate::sweep::{Problem, ProblemKind, Root, empty_coverage};
+use crate::sweep::{Problem, ProblemKind, Root, empty_coverage, key_content};
 
 /// Where a link to the container's own list of mounts is, and where it points.
 const MTAB: (&[u8], &[u8]) = (b"/etc/mtab", b"/proc/mounts");
@@ -35,6 +36,8 @@ pub(crate) struct CheckedWritable {
     pub(crate) observed_root: Digest,
     pub(crate) findings: Findings,
     pub(crate) changes: Changes,
+    /// How much of the image its contract protects.
+    pub(crate) protected: Protected,
     pub(crate) coverage: Coverage,
 }
 
@@ -62,6 +65,8 @@ pub(crate) struct Image<'a, I> {
     pub(crate) manifest: &'a Manifest,
     /// Its entries, in tree order.
     pub(crate) entries: I,
+    /// Under which content is told that the contract calls sensitive.
+    pub(crate) content_key: &'a ContentKey,
 }
 
 /// What the runtime did to the container before anything in it ran.
@@ -89,11 +94,13 @@ where
     let contract = &predicate.contract;
     let mut check = Check {
         contract,
+        content_key: image.content_key,
         baked: image.entries.peekable(),
         made,
         hasher: TreeHasher::new(predicate.root.algorithm()),
         findings,
         changes: Changes::default(),
+        protected: Protected { entries: 0, of: 0 },
         coverage: empty_coverage(predicate.entries.count, clock()),
         covers: Vec::new(),
     };
@@ -102,8 +109,9 @@ where
     check.take_untouched_before(None)?;
     check.coverage.bytes_hashed = looking.counters.bytes() - before;
     check.coverage.finished_at = clock();
-    let Check { hasher, findings, changes, coverage, .. } = check;
-    Ok(CheckedWritable { observed_root: hasher.finish(), findings: findings.finish()?, changes, coverage })
+    let Check { hasher, findings, changes, protected, coverage, .. } = check;
+    let (observed_root, findings) = (hasher.finish(), findings.finish()?);
+    Ok(CheckedWritable { observed_root, findings, changes, protected, coverage })
 }
 
 /// What became of all that the image has beneath a path.
@@ -115,11 +123,13 @@ struct Cover {
 
 struct Check<'a, I: Iterator> {
     contract: &'a Contract,
+    content_key: &'a ContentKey,
     baked: Peekable<I>,
     made: Made<'a>,
     hasher: TreeHasher,
     findings: FindingsWriter,
     changes: Changes,
+    protected: Protected,
     coverage: Coverage,
     /// The innermost last.
     covers: Vec<Cover>,
@@ -134,7 +144,7 @@ impl<I: Iterator<Item = Result<ListedEntry, EntriesError>>> Check<'_, I> {
         let below = if self.is_gone(&path) { None } else { baked.as_ref() };
         let mut is_gone = is_opaque;
         match node {
-            None => self.judge(&path, baked.as_ref(), baked.as_ref())?,
+            None => drop(self.judge(&path, baked.as_ref(), baked.as_ref())?),
             Some(LayerNode::Whiteout) => {
                 self.judge(&path, baked.as_ref(), None)?;
                 is_gone = true;
@@ -156,7 +166,7 @@ impl<I: Iterator<Item = Result<ListedEntry, EntriesError>>> Check<'_, I> {
                     self.changes.stubs += 1;
                 } else {
                     self.count_directory(&entry, below, is_opaque, redirect.is_some());
-                    self.judge(&path, baked.as_ref(), Some(&entry))?;
+                    self.judge_seen(&path, baked.as_ref(), entry, problem.is_none())?;
                 }
             }
         }
@@ -194,16 +204,38 @@ impl<I: Iterator<Item = Result<ListedEntry, EntriesError>>> Check<'_, I> {
         Ok(())
     }
 
+    /// Judges what the layer has at a path. What was not read whole is no first value.
+    fn judge_seen(
+        &mut self,
+        path: &TreePath,
+        baked: Option<&Entry>,
+        mut seen: Entry,
+        is_whole: bool,
+    ) -> Result<(), CheckError> {
+        if self.contract.terms_of(path).sensitive {
+            key_content(&mut seen, baked, self.content_key);
+        }
+        let is_read = is_whole && !matches!(seen.node, Node::File { content: None, .. });
+        if self.judge(path, baked, Some(&seen))? && is_read {
+            self.coverage.first_seen.push(FirstValue { path: path.clone(), attributes: (&seen).into() });
+        }
+        Ok(())
+    }
+
+    /// Gives whether it is a first value, which no ledger has yet.
     fn judge(
         &mut self,
         path: &TreePath,
         baked: Option<&Entry>,
         observed: Option<&Entry>,
-    ) -> Result<(), CheckError> {
+    ) -> Result<bool, CheckError> {
         if baked.is_none() && observed.is_none() {
-            return Ok(());
+            return Ok(false);
         }
         let terms = self.contract.terms_of(path);
+        if baked.is_some() {
+            self.protected.count(self.contract, path, terms.class);
+        }
         let sides = Sides { baked, first: None, observed };
         let normalised = normalise(path, terms, sides);
         normalised.contribute(&mut self.hasher, path, terms, sides)?;
@@ -211,7 +243,7 @@ impl<I: Iterator<Item = Result<ListedEntry, EntriesError>>> Check<'_, I> {
             self.changes.count(finding);
             self.findings.push(finding)?;
         }
-        Ok(())
+        Ok(normalised.is_first_value)
     }
 
     /// Whether the image's own entry at `path` went with a directory above it.
@@ -287,5 +319,7 @@ fn take_content_from(entry: &mut Entry, below: Option<&Entry>) -> bool {
     }
 }
 
+#[cfg(test)]
+mod property;
 #[cfg(test)]
 mod tests;

@@ -1,17 +1,19 @@
 //! What containers came to, for people and programs.
 
 use std::io::{self, Write};
+use std::iter;
 use std::path::Path;
 
+use congruent_protocol::drift::Finding;
 use congruent_protocol::path::escape;
 use congruent_protocol::verification::{ManifestId, State};
 use serde::Serialize;
-use serde::ser::SerializeSeq;
+use serde::ser::{Error as _, SerializeSeq};
 
 use super::counted;
 use super::text::line;
 use crate::container::verify::{
-    CheckedLower, Coverage, Method, Part, PartGap, Roots, SharedBy, Verdict, damaged_layers,
+    CheckedLower, Coverage, Method, PartGap, Roots, SharedBy, Verdict, Writable, damaged_layers,
 };
 use crate::container::{MountKind, MountSurface};
 use crate::findings::Findings;
@@ -39,7 +41,7 @@ struct WireContainer<'a> {
     runtime: &'static str,
     image: Option<&'a str>,
     config_digest: Option<String>,
-    manifest: Option<&'a ManifestId>,
+    manifest: Option<ManifestId>,
     state: State,
     #[serde(flatten)]
     roots: Option<Roots>,
@@ -72,13 +74,13 @@ struct WireLayer<'a> {
 struct WireUpper<'a> {
     state: State,
     changes: Changes,
-    findings: Listed<'a>,
+    findings: Merged<'a>,
 }
 
 #[derive(Serialize)]
 struct WireMounts<'a> {
     state: State,
-    findings: &'a [congruent_protocol::drift::Finding],
+    findings: &'a [Finding],
     surface: Vec<WireSurface>,
 }
 
@@ -100,6 +102,43 @@ impl Serialize for Listed<'_> {
             Some(findings) => findings.serialize(serializer),
             None => serializer.serialize_seq(Some(0))?.end(),
         }
+    }
+}
+
+/// The findings of a writable layer, and those of the runtime's own layer below it.
+struct Merged<'a>(&'a Writable);
+
+impl Merged<'_> {
+    fn len(&self) -> usize {
+        self.0.findings.as_ref().map_or(0, Findings::len) + self.0.runtime_layer.len()
+    }
+
+    /// All of them, in tree order.
+    fn iter(&self) -> io::Result<impl Iterator<Item = io::Result<Finding>>> {
+        let mut below = self.0.runtime_layer.iter().cloned().peekable();
+        let own = self.0.findings.as_ref().map(Findings::iter).transpose()?;
+        let mut own = own.into_iter().flatten().peekable();
+        Ok(iter::from_fn(move || {
+            let is_before = |below: &Finding| match own.peek() {
+                Some(Ok(own)) => below.path < own.path,
+                Some(Err(_)) => false,
+                None => true,
+            };
+            match below.next_if(is_before) {
+                Some(below) => Some(Ok(below)),
+                None => own.next(),
+            }
+        }))
+    }
+}
+
+impl Serialize for Merged<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut list = serializer.serialize_seq(Some(self.len()))?;
+        for finding in self.iter().map_err(S::Error::custom)? {
+            list.serialize_element(&finding.map_err(S::Error::custom)?)?;
+        }
+        list.end()
     }
 }
 
@@ -127,7 +166,7 @@ fn wire<'a>(verdict: &'a Verdict<'_>, shared: &'a SharedBy) -> WireContainer<'a>
         runtime: container.runtime.name(),
         image: container.image.as_deref(),
         config_digest: container.config_digest.map(|digest| digest.to_string()),
-        manifest: verdict.manifest.as_ref(),
+        manifest: verdict.manifest(),
         state: verdict.state,
         roots: verdict.roots,
         lower: WireLower {
@@ -138,7 +177,7 @@ fn wire<'a>(verdict: &'a Verdict<'_>, shared: &'a SharedBy) -> WireContainer<'a>
         upper: WireUpper {
             state: verdict.upper.state,
             changes: verdict.upper.changes,
-            findings: Listed(verdict.upper.findings.as_ref()),
+            findings: Merged(&verdict.upper),
         },
         mounts: WireMounts {
             state: verdict.mounts.state,
@@ -180,7 +219,9 @@ pub(crate) fn text(out: &mut impl Write, verdicts: &[Verdict<'_>], shared: &Shar
             counted(affected.len() as u64, "container", "containers"),
             affected_ids.join(", ")
         )?;
-        findings(out, layer.findings.as_ref())?;
+        if let Some(found) = &layer.findings {
+            findings(out, found.iter()?, found.len())?;
+        }
     }
     Ok(())
 }
@@ -198,7 +239,7 @@ fn container(out: &mut impl Write, verdict: &Verdict<'_>) -> io::Result<()> {
         short(&container.id)
     )?;
     writeln!(out, "  image    {}", told(container.image.as_deref().unwrap_or("unknown")))?;
-    match &verdict.manifest {
+    match verdict.manifest() {
         Some(manifest) => writeln!(out, "  held to  {} {}", manifest.name, manifest.version)?,
         None => writeln!(out, "  held to  no manifest: none that is accepted is of this image")?,
     }
@@ -220,7 +261,8 @@ fn container(out: &mut impl Write, verdict: &Verdict<'_>) -> io::Result<()> {
         let exec = if mount.exec { ", exec" } else { "" };
         writeln!(out, "    {}  {} of {}{exec}", shown(&mount.path), mount.kind.name(), shown(&mount.source))?;
     }
-    findings(out, verdict.upper.findings.as_ref())?;
+    let upper = Merged(&verdict.upper);
+    findings(out, upper.iter()?, upper.len())?;
     verdict.mounts.findings.iter().try_for_each(|finding| writeln!(out, "  {}", line(finding)))?;
     let gaps = &verdict.coverage.gaps;
     gaps.iter().take(SHOWN_GAPS).try_for_each(|gap| writeln!(out, "  gap: {}", gap_line(gap)))?;
@@ -228,13 +270,8 @@ fn container(out: &mut impl Write, verdict: &Verdict<'_>) -> io::Result<()> {
 }
 
 fn gap_line(PartGap { part, layer, path, reason }: &PartGap) -> String {
-    let part = match part {
-        Part::Container => "container",
-        Part::Lower => "lower",
-        Part::Upper => "upper",
-        Part::Mounts => "mounts",
-    };
-    let places = [Some(part), layer.as_deref(), path.as_deref(), Some(reason.as_str())];
+    let path = path.as_ref().map(ToString::to_string);
+    let places = [Some(part.name()), layer.as_deref(), path.as_deref(), Some(reason.as_str())];
     places.into_iter().flatten().collect::<Vec<_>>().join(": ")
 }
 
@@ -266,12 +303,15 @@ fn changes(changes: &Changes) -> String {
     text
 }
 
-fn findings(out: &mut impl Write, findings: Option<&Findings>) -> io::Result<()> {
-    let Some(findings) = findings else { return Ok(()) };
-    for finding in findings.iter()?.take(SHOWN_FINDINGS) {
+fn findings(
+    out: &mut impl Write,
+    findings: impl Iterator<Item = io::Result<Finding>>,
+    count: usize,
+) -> io::Result<()> {
+    for finding in findings.take(SHOWN_FINDINGS) {
         writeln!(out, "  {}", line(&finding?))?;
     }
-    more(out, findings.len(), SHOWN_FINDINGS)
+    more(out, count, SHOWN_FINDINGS)
 }
 
 fn more(out: &mut impl Write, all: usize, shown: usize) -> io::Result<()> {

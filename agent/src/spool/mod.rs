@@ -14,7 +14,7 @@ mod sets;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -89,6 +89,9 @@ pub(crate) struct Spool {
     chain: Chain,
     key: SecretKey,
     sets: Sets,
+    /// Of each container, by its id, the set of findings that the collector acknowledged
+    /// last. After a restart they are told whole.
+    acknowledged: HashMap<String, Digest>,
     max_bytes: u64,
     /// Held while this process owns the directory; the kernel lets go of it
     /// when the process ends, however it ends.
@@ -120,7 +123,8 @@ impl Spool {
                 Chain::begin(enrolment, first)
             }
         };
-        let mut spool = Self { directory, chain, key, sets, max_bytes, _lock: lock };
+        let acknowledged = HashMap::new();
+        let mut spool = Self { directory, chain, key, sets, acknowledged, max_bytes, _lock: lock };
         if is_new {
             spool.begin()?;
         } else {
@@ -174,12 +178,17 @@ impl Spool {
             let digest = findings_digest(&verification.findings);
             self.sets.keep(&digest, &verification.findings).map_err(use_sets)?;
         }
-        let base = self.chain.acknowledged.and_then(|digest| self.sets.findings(&digest));
+        let base = self.base_of(&report).and_then(|digest| self.sets.findings(&digest));
+        if let Some(seen) = report.containers.as_ref().filter(|seen| seen.gaps.is_empty()) {
+            self.acknowledged.retain(|id, _| seen.running.binary_search(id).is_ok());
+        }
         let Ok(told) = report
             .try_map(|set| Ok::<_, std::convert::Infallible>(SetChange::between(base.as_deref(), &set).0));
         let payload = serde_json::to_vec(&told).expect("a report always serialises");
         if payload.len() as u64 > MAX_PAYLOAD_BYTES {
-            return self.push(told.with_outcome(Outcome::Withheld(too_long(payload.len()))).0);
+            let command = if told.container.is_none() { "verify" } else { "containers verify" };
+            let why = too_long(payload.len(), command);
+            return self.push(told.with_outcome(Outcome::Withheld(why)).0);
         }
         let spooled = Spooled { sequence, path: self.path_of(sequence) };
         let failed = |source| SpoolError::Use { path: spooled.path.clone(), source };
@@ -193,6 +202,15 @@ impl Spool {
         self.chain = extended;
         self.make_room()?;
         Ok(spooled)
+    }
+
+    /// The set that a report's findings are told by their difference to: the last that was
+    /// acknowledged of the same subject, so that the difference is small.
+    fn base_of(&self, report: &Report) -> Option<Digest> {
+        match &report.container {
+            None => self.chain.acknowledged,
+            Some(container) => self.acknowledged.get(&container.identity.id).copied(),
+        }
     }
 
     /// What is not acknowledged, oldest first.
@@ -239,11 +257,17 @@ impl Spool {
     }
 
     /// Forgets a report that the collector has acknowledged. Its set is what the next
-    /// one is the difference to.
+    /// one of the same subject is the difference to.
     pub(crate) fn acknowledge(&mut self, spooled: &Spooled, parcel: &Parcel) -> Result<(), SpoolError> {
-        if let Some(set) = &parcel.set {
-            self.chain.acknowledged = Some(set.digest);
-            self.chain.write(&self.directory)?;
+        match (&parcel.set, &parcel.container) {
+            (Some(set), Some(container)) => {
+                self.acknowledged.insert(container.identity.id.clone(), set.digest);
+            }
+            (Some(set), None) => {
+                self.chain.acknowledged = Some(set.digest);
+                self.chain.write(&self.directory)?;
+            }
+            (None, _) => {}
         }
         self.forget(&spooled.path)?;
         self.forget_sets()
@@ -307,7 +331,8 @@ impl Spool {
         if self.sets.bytes().map_err(failed)? == 0 {
             return Ok(());
         }
-        let mut wanted: HashSet<Digest> = self.chain.acknowledged.into_iter().collect();
+        let acknowledged = self.acknowledged.values().copied();
+        let mut wanted: HashSet<Digest> = self.chain.acknowledged.into_iter().chain(acknowledged).collect();
         for spooled in self.pending()? {
             if let Ok(Parcel { set: Some(set), .. }) = self.read(&spooled) {
                 wanted.extend([Some(set.digest), set.base].into_iter().flatten());
@@ -368,9 +393,9 @@ pub(crate) fn waiting(state_directory: &Path) -> Result<Waiting, SpoolError> {
     Ok(waiting)
 }
 
-fn too_long(bytes: usize) -> String {
+fn too_long(bytes: usize, command: &str) -> String {
     format!(
-        "the report has {bytes} bytes, and may have {MAX_PAYLOAD_BYTES}; `congruent verify` on the node tells it all"
+        "the report has {bytes} bytes, and may have {MAX_PAYLOAD_BYTES}; `congruent {command}` on the node tells it all"
     )
 }
 

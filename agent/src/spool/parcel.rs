@@ -5,7 +5,9 @@ use std::path::Path;
 
 use congruent_protocol::digest::Digest;
 use congruent_protocol::key::PublicKey;
-use congruent_protocol::report::{MAX_REPORT_BYTES, Outcome, Report, Sealed, SetChange, report_digest};
+use congruent_protocol::report::{
+    ContainerReport, ContainersSeen, MAX_REPORT_BYTES, Outcome, Report, Sealed, SetChange, report_digest,
+};
 
 use super::{SpoolError, durable};
 
@@ -17,6 +19,10 @@ pub(crate) struct Parcel {
     pub(crate) digest: Digest,
     /// Whether it says that another was withheld: the end of the line.
     pub(crate) is_withheld: bool,
+    /// The container that it is about; none where it is the node.
+    pub(crate) container: Option<Box<ContainerReport>>,
+    /// The containers on the node that it tells of.
+    pub(crate) containers: Option<ContainersSeen>,
     pub(super) set: Option<SetOf>,
 }
 
@@ -45,14 +51,15 @@ impl Parcel {
         if report.sequence != sequence {
             return Err(damaged(format!("it has the number {}", report.sequence)));
         }
-        let (set, is_withheld) = match report.outcome {
+        let (set, is_withheld) = match &report.outcome {
             Outcome::Verified(verification) => {
-                let SetChange { digest, base, pages, .. } = verification.findings;
-                (Some(SetOf { digest, base, has_pages: !pages.is_empty() }), false)
+                let SetChange { digest, base, pages, .. } = &verification.findings;
+                (Some(SetOf { digest: *digest, base: *base, has_pages: !pages.is_empty() }), false)
             }
             Outcome::NoManifest(_) => (None, false),
             Outcome::Withheld(_) => (None, true),
         };
-        Ok(Self { digest, is_withheld, set, bytes })
+        let Report { container, containers, .. } = report;
+        Ok(Self { digest, is_withheld, container, containers, set, bytes })
     }
 }

@@ -270,7 +270,7 @@ impl<'a, I: Iterator<Item = Result<ListedEntry, EntriesError>>> Comparison<'a, I
             observed.xattrs.sort_unstable();
         }
         if terms.sensitive {
-            self.key_content(&mut observed, baked);
+            key_content(&mut observed, baked, self.content_key);
         }
         let sides = Sides { baked, first, observed: Some(&observed) };
         let normalised = normalise(&path, terms, sides);
@@ -317,17 +317,6 @@ impl<'a, I: Iterator<Item = Result<ListedEntry, EntriesError>>> Comparison<'a, I
             recorder.note(&path, stamp);
         }
         self.contribute_baked(&path, terms, baked)
-    }
-
-    /// What a report carries of sensitive content must tell nobody what it is,
-    /// unless it is what the manifest says to everyone.
-    fn key_content(&self, observed: &mut Entry, baked: Option<&Entry>) {
-        let known = baked.and_then(Entry::content).copied();
-        if let Node::File { content: Some(content), .. } = &mut observed.node
-            && Some(*content) != known
-        {
-            *content = content.keyed(self.content_key);
-        }
     }
 
     fn take_mount(
@@ -431,6 +420,17 @@ impl<'a, I: Iterator<Item = Result<ListedEntry, EntriesError>>> Comparison<'a, I
             Some(hidden) if hidden.path == cover.path => hidden.entries += 1,
             _ => self.coverage.hidden.push(Hidden { path: cover.path.clone(), entries: 1 }),
         }
+    }
+}
+
+/// What a report carries of sensitive content must tell nobody what it is,
+/// unless it is what the manifest says to everyone.
+pub(crate) fn key_content(observed: &mut Entry, baked: Option<&Entry>, key: &ContentKey) {
+    let known = baked.and_then(Entry::content).copied();
+    if let Node::File { content: Some(content), .. } = &mut observed.node
+        && Some(*content) != known
+    {
+        *content = content.keyed(key);
     }
 }
 

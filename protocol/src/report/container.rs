@@ -36,6 +36,11 @@ pub struct ContainerReport {
 }
 
 impl ContainerReport {
+    /// A report that only says which container it is about.
+    pub fn naming(identity: ContainerIdentity) -> Self {
+        Self { identity, layers: Vec::new(), runtime_layer: Vec::new(), mounts: Vec::new() }
+    }
+
     /// Whether anything differs beside the merged tree.
     pub fn has_findings(&self) -> bool {
         self.findings_beside() > 0

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 use congruent_protocol::ledger::Ledger;
-use congruent_protocol::report::{Advice, Facts, Heartbeat, Outcome as Looked, REPORT_SCHEMA, Report};
+use congruent_protocol::report::{
+    Advice, ContainerReport, ContainersSeen, Facts, Heartbeat, Outcome as Looked, REPORT_SCHEMA, Report,
+};
 use congruent_protocol::verification::State;
 use jiff::Timestamp;
 use tokio::sync::{Notify, mpsc, watch};
@@ -37,6 +39,10 @@ pub(super) struct Made {
     pub(super) facts: Facts,
     /// How many first values the node was held to.
     pub(super) first_values: u64,
+    /// The container that was looked at; none where it is the node.
+    pub(super) container: Option<Box<ContainerReport>>,
+    /// The containers on the node, with its own look.
+    pub(super) containers: Option<ContainersSeen>,
 }
 
 /// How a delivery of all that was spooled went, where nothing has to wait.
@@ -143,13 +149,25 @@ impl Courier {
         }
     }
 
-    /// Logs what the newest report found, once: nobody else is told for now.
+    /// Logs what the newest look found, of the node and its containers, each report once:
+    /// nobody else is told for now.
     pub(super) fn log_newest(&mut self) {
-        let newest = self.spool.pending().ok().and_then(|mut pending| pending.pop());
-        let Some(newest) = newest.filter(|newest| newest.sequence > self.logged) else { return };
-        self.logged = newest.sequence;
-        let findings = self.spool.read(&newest).ok().and_then(|parcel| self.spool.findings(&parcel));
-        report_log::undelivered(newest.sequence, &findings.unwrap_or_default());
+        let pending = self.spool.pending().unwrap_or_default();
+        let Some(newest) = pending.last().map(|newest| newest.sequence) else { return };
+        let mut of_look = Vec::new();
+        for spooled in pending.iter().rev().take_while(|spooled| spooled.sequence > self.logged) {
+            let Ok(parcel) = self.spool.read(spooled) else { continue };
+            // The node's own report ends the look before.
+            if parcel.container.is_none() && spooled.sequence < newest {
+                break;
+            }
+            of_look.push((spooled.sequence, parcel));
+        }
+        for (sequence, parcel) in of_look.into_iter().rev() {
+            let findings = self.spool.findings(&parcel).unwrap_or_default();
+            report_log::undelivered(sequence, parcel.container.as_deref(), &findings);
+        }
+        self.logged = newest.max(self.logged);
     }
 
     /// How long to wait after a delivery that failed. A node that is refused is so until
@@ -172,8 +190,10 @@ impl Courier {
 
     /// Spools the report of what a look came to.
     pub(super) fn take(&mut self, made: Made) -> Result<State, SpoolError> {
-        let Made { outcome, facts, first_values } = made;
-        self.held_to = first_values;
+        let Made { outcome, facts, first_values, container, containers } = made;
+        if container.is_none() {
+            self.held_to = first_values;
+        }
         let report = Report {
             schema_version: REPORT_SCHEMA,
             node: self.config.node.clone(),
@@ -186,8 +206,8 @@ impl Courier {
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
             reported_at: Timestamp::now(),
             outcome,
-            container: None,
-            containers: None,
+            container,
+            containers,
             facts,
         };
         let state = report.state();
@@ -241,22 +261,37 @@ impl Courier {
                     }
                     None => info!(sequence, state, "acknowledged"),
                 }
-                self.heed(acknowledgement.advice.unwrap_or_default()).await;
+                let mut advice = acknowledgement.advice.unwrap_or_default();
+                if parcel.container.is_some() {
+                    // The node's own are not told by it.
+                    advice.first_values = None;
+                }
+                self.heed(advice).await;
                 return Ok(Delivered::All);
             }
             Delivery::Refused(message) => (message, false),
             Delivery::TooLarge(message) => (message, true),
         };
         // What the node was held to may not be known there any more, as after a restore.
-        if let Err(error) = self.fetch_ledger().await {
+        if parcel.container.is_none()
+            && let Err(error) = self.fetch_ledger().await
+        {
             warn!("the ledger stays as it was: {error:#}");
         }
         let aside = self.spool.set_aside(spooled)?;
         error!(sequence, "the collector refused this report: {message}; it is kept as {}", aside.display());
         // A set too large to report must not leave the last state standing.
         if is_too_large && !parcel.is_withheld {
-            let (outcome, facts) = (Looked::Withheld(message), Facts::default());
-            self.take(Made { outcome, facts, first_values: 0 })?;
+            self.take(Made {
+                outcome: Looked::Withheld(message),
+                facts: Facts::default(),
+                first_values: 0,
+                container: parcel
+                    .container
+                    .as_ref()
+                    .map(|container| Box::new(ContainerReport::naming(container.identity.clone()))),
+                containers: parcel.containers.clone(),
+            })?;
         }
         Ok(Delivered::ButRefused)
     }

@@ -3,6 +3,7 @@
 //! Two parts run side by side: one looks, when it is time; the courier delivers, and
 //! gives signs of life, however long a look takes.
 
+mod containers;
 mod courier;
 mod schedule;
 
@@ -31,9 +32,10 @@ use crate::deliver::DeliveryError;
 use crate::enrolment::{EnrolmentFiles, Renewal};
 use crate::fetched::ensure_manifest;
 use crate::reportable::reportable;
-use crate::spool::Spool;
+use crate::spool::{Spool, SpoolError};
 use crate::status::Status;
 use crate::{facts, report_log};
+use containers::{Containers, Errand};
 use courier::{Courier, Delivered, Made};
 use schedule::Schedule;
 
@@ -62,9 +64,12 @@ async fn once(config: Config) -> anyhow::Result<Outcome> {
     let config = Arc::new(config);
     let (mut courier, renewal) = reporting(&config)?.unzip();
     let mut looker = Looker::new(config, courier.as_ref());
-    let Look { state, made, .. } = looker.look(SweepMode::Full).await?;
-    let (Some(courier), Some(made)) = (&mut courier, made) else { return Ok(Outcome::Looked(state)) };
-    courier.take(made)?;
+    let (send, made) = mpsc::channel(1);
+    let looking = async move { looker.look(SweepMode::Full, &send).await };
+    let (look, taken) = tokio::join!(looking, take_all(courier.as_mut(), made));
+    let state = look?.state;
+    taken?;
+    let Some(courier) = &mut courier else { return Ok(Outcome::Looked(state)) };
     match deliver_once(courier, renewal).await {
         Ok(Delivered::All) => Ok(Outcome::Looked(state)),
         Ok(Delivered::ButRefused) => Ok(Outcome::Undelivered),
@@ -74,6 +79,19 @@ async fn once(config: Config) -> anyhow::Result<Outcome> {
             Ok(Outcome::Undelivered)
         }
     }
+}
+
+/// Spools what a look comes to, until it ends.
+async fn take_all(
+    mut courier: Option<&mut Courier>,
+    mut made: mpsc::Receiver<Made>,
+) -> Result<(), SpoolError> {
+    while let Some(made) = made.recv().await {
+        if let Some(courier) = &mut courier {
+            courier.take(made)?;
+        }
+    }
+    Ok(())
 }
 
 /// Delivers, with the certificate renewed where it is due, or where the collector
@@ -151,6 +169,7 @@ struct Looker {
     client: Option<Arc<Client>>,
     /// What the collector advises; none without one.
     advice: Option<watch::Receiver<Advice>>,
+    containers: Containers,
 }
 
 impl Looker {
@@ -160,8 +179,9 @@ impl Looker {
             None if config.keeps_state() => Status::open(&config.state_directory),
             None => Status::unkept(),
         };
-        let client = courier.map(Courier::client);
-        Self { config, status, client, advice: courier.map(Courier::advice) }
+        let (client, advice) = (courier.map(Courier::client), courier.map(Courier::advice));
+        let containers = Containers::new(&config);
+        Self { config, status, client, advice, containers }
     }
 
     async fn run(&mut self, send: mpsc::Sender<Made>, mut hung_up: Signal, path: &Path) -> Infallible {
@@ -182,14 +202,8 @@ impl Looker {
             let (begun, wall) = (Instant::now(), since_1970());
             let Some(mode) = schedule.due(begun) else { continue };
             schedule.follow(&self.config, self.advised());
-            match self.look(mode).await {
-                Ok(Look { mode, made, .. }) => {
-                    if let Some(made) = made {
-                        // The courier ends only with the process.
-                        let _ = send.send(made).await;
-                    }
-                    schedule.looked(begun, wall, mode);
-                }
+            match self.look(mode, &send).await {
+                Ok(Look { mode, .. }) => schedule.looked(begun, wall, mode),
                 // A look that fails is no verdict; the collector will see silence.
                 Err(error) => {
                     error!("this look failed: {error:#}");
@@ -211,6 +225,7 @@ impl Looker {
         match Config::load(path) {
             Ok(config) if config.is_same_node(&self.config) => {
                 self.config = Arc::new(config);
+                self.containers.reconfigured(&self.config);
                 info!("the configuration is read again");
             }
             Ok(_) => warn!("another node, state directory or collector takes a restart; nothing is changed"),
@@ -220,17 +235,35 @@ impl Looker {
         }
     }
 
+    /// One look at the node and at its containers, logged and sent.
+    async fn look(&mut self, mode: SweepMode, send: &mpsc::Sender<Made>) -> anyhow::Result<Look> {
+        let NodeLook { state, mode: made_as, outcome, facts, first_values } = self.look_at_node(mode).await?;
+        let (config, client) = (&self.config, self.client.as_deref());
+        let errand = Errand { config, mode, facts: &facts, client, send };
+        let (containers, noted) =
+            self.containers.look(errand).await.map(|seen| (seen.told, seen.noted)).unzip();
+        let state = noted.as_ref().map_or(state, |noted| noted.with_node(state));
+        self.status.looked_at_containers(noted);
+        if let Some(outcome) = outcome {
+            // Last, so that whoever reads which containers there are knows each.
+            let made = Made { outcome, facts, first_values, container: None, containers };
+            // Who takes it ends only with the process.
+            let _ = send.send(made).await;
+        }
+        Ok(Look { state, mode: made_as })
+    }
+
     /// What a look comes to where there is nothing to hold the node to.
-    fn without_manifest(&self, reason: String, facts: Facts, mode: SweepMode) -> Look {
+    fn without_manifest(&self, reason: String, facts: Facts, mode: SweepMode) -> NodeLook {
         let outcome = Looked::NoManifest(reason.clone());
         report_log::unverified(&outcome);
         self.status.look_failed(reason);
-        let made = self.config.collector.as_ref().map(|_| Made { outcome, facts, first_values: 0 });
-        Look { state: State::Unknown, mode, made }
+        let outcome = self.config.collector.as_ref().map(|_| outcome);
+        NodeLook { state: State::Unknown, mode, outcome, facts, first_values: 0 }
     }
 
     /// One sweep, logged.
-    async fn look(&mut self, mode: SweepMode) -> anyhow::Result<Look> {
+    async fn look_at_node(&self, mode: SweepMode) -> anyhow::Result<NodeLook> {
         if let Some(client) = &self.client
             && let Err(error) = ensure_manifest(&self.config, client).await
         {
@@ -247,15 +280,15 @@ impl Looker {
         let (state, mode) = (verification.state, verification.coverage.mode);
         report_log::verified(&verification, self.config.collector.is_some())?;
         self.status.looked(&verification);
-        let made = match &self.config.collector {
+        let outcome = match &self.config.collector {
             Some(_) => {
-                let outcome = reportable(verification, MAX_REPORT_BYTES)?;
+                let outcome = reportable(verification, MAX_REPORT_BYTES, "congruent verify")?;
                 report_log::unverified(&outcome);
-                Some(Made { outcome, facts, first_values })
+                Some(outcome)
             }
             None => None,
         };
-        Ok(Look { state, mode, made })
+        Ok(NodeLook { state, mode, outcome, facts, first_values })
     }
 }
 
@@ -270,11 +303,20 @@ async fn changed(advice: &mut Option<watch::Receiver<Advice>>) {
 
 /// A look that came to something.
 struct Look {
+    /// That of the node and its containers together.
     state: State,
     /// How it was done, which may not be how it was asked for.
     mode: SweepMode,
+}
+
+/// What a look at the node itself came to.
+struct NodeLook {
+    state: State,
+    mode: SweepMode,
     /// What is to be reported; nothing without a collector.
-    made: Option<Made>,
+    outcome: Option<Looked>,
+    facts: Facts,
+    first_values: u64,
 }
 
 fn since_1970() -> Duration {

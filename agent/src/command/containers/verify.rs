@@ -12,10 +12,11 @@ use super::chosen;
 use crate::cli::{ContainersVerify, Format};
 use crate::command::{Outcome, means, read_trust};
 use crate::container::verify::{Library, Refused, SharedBy, Verdict, Verifier, shared_by};
-use crate::container::{self, Container, ContainerState};
+use crate::container::{self, Container};
 use crate::output::verdicts as page;
 use crate::progress::Progress;
 use crate::sweep::Counters;
+use crate::target::passing_content_key;
 
 pub(super) fn run(args: &ContainersVerify) -> anyhow::Result<Outcome> {
     let library = library(args)?;
@@ -23,19 +24,20 @@ pub(super) fn run(args: &ContainersVerify) -> anyhow::Result<Outcome> {
     let (gaps, shared) = (found.gaps.clone(), shared_by(&found.containers));
     let mut containers = chosen(found, &args.which)?.containers;
     if args.which.containers.is_empty() {
-        containers.retain(is_running);
+        containers.retain(Container::is_running);
     }
     if containers.is_empty() && args.format == Format::Text {
         writeln!(io::stderr(), "no container runs here")?;
     }
     let (means, counters) = (means(&args.pace, false)?, Counters::default());
-    let scratch = env::temp_dir();
+    let (scratch, content_key) = (env::temp_dir(), passing_content_key()?);
     let verifier = Verifier {
         library: &library,
         means: &means,
         counters: &counters,
         scratch: &scratch,
         clock: Timestamp::now,
+        content_key: &content_key,
     };
     let progress = Progress::towards("verifying", 0, &counters);
     let verdicts = progress.watch(|| verifier.verify(&containers));
@@ -57,10 +59,6 @@ fn print(format: Format, verdicts: &[Verdict<'_>], shared: &SharedBy) -> io::Res
         Format::Json => page::json(&mut out, verdicts, shared)?,
     }
     out.flush()
-}
-
-fn is_running(container: &Container) -> bool {
-    matches!(container.state, ContainerState::Running | ContainerState::Paused | ContainerState::Unknown)
 }
 
 /// The manifests that are given; those that are not accepted are told, and are none.

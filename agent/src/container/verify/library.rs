@@ -91,6 +91,11 @@ impl Library {
         Ok((library, refused))
     }
 
+    /// Takes another's manifests as well.
+    pub(crate) fn take(&mut self, other: Self) {
+        other.images.into_iter().for_each(|known| self.add(known));
+    }
+
     fn add(&mut self, known: Known) {
         let index = self.images.len();
         for (at, layer) in known.manifest.predicate().layers.iter().enumerate() {

@@ -8,6 +8,8 @@
 mod ids;
 mod library;
 mod lower;
+mod protected;
+pub(crate) mod report;
 mod surface;
 mod writable;
 
@@ -15,8 +17,9 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use congruent_protocol::digest::Digest;
-use congruent_protocol::path::escape;
+use congruent_protocol::digest::{ContentKey, Digest};
+use congruent_protocol::ledger::FirstValue;
+use congruent_protocol::path::{TreePath, escape};
 use congruent_protocol::verification::{ManifestId, State};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -37,11 +40,35 @@ pub(crate) struct PartGap {
     /// Of which of its layers: the diff_id, or where it lies.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) layer: Option<String>,
-    /// Where in it, for people; none where it is the part as a whole.
+    /// Where in it; none where it is the part as a whole.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) path: Option<String>,
+    pub(crate) path: Option<GapPath>,
     /// Why.
     pub(crate) reason: String,
+}
+
+/// Where something cannot be verified.
+#[derive(Debug, Clone)]
+pub(crate) enum GapPath {
+    /// Where an entry may be.
+    Entry(TreePath),
+    /// Where none can be; escaped.
+    Foreign(String),
+}
+
+impl std::fmt::Display for GapPath {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Entry(path) => path.fmt(out),
+            Self::Foreign(path) => path.fmt(out),
+        }
+    }
+}
+
+impl Serialize for GapPath {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
 /// A part of a container.
@@ -54,6 +81,18 @@ pub(crate) enum Part {
     Mounts,
 }
 
+impl Part {
+    /// The name, as in JSON.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Container => "container",
+            Self::Lower => "lower",
+            Self::Upper => "upper",
+            Self::Mounts => "mounts",
+        }
+    }
+}
+
 /// How much of a container was seen.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Coverage {
@@ -64,6 +103,9 @@ pub(crate) struct Coverage {
     pub(crate) bytes_hashed: u64,
     /// What could not be verified.
     pub(crate) gaps: Vec<PartGap>,
+    /// First values that the contract admits. No ledger has those of containers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) first_seen: Vec<FirstValue>,
     /// When the look began.
     pub(crate) started_at: Timestamp,
     /// When it ended.
@@ -74,7 +116,7 @@ pub(crate) struct Coverage {
 pub(crate) struct Verdict<'c> {
     pub(crate) container: &'c Container,
     /// What it was held to; none where no accepted manifest is its image's.
-    pub(crate) manifest: Option<ManifestId>,
+    pub(crate) known: Option<&'c Known>,
     pub(crate) state: State,
     /// The root of the merged tree as observed, and as it was baked.
     pub(crate) roots: Option<Roots>,
@@ -100,32 +142,50 @@ pub(crate) struct Verifier<'a> {
     /// Where findings go that memory is not to hold.
     pub(crate) scratch: &'a Path,
     pub(crate) clock: fn() -> Timestamp,
+    /// Under which content is told that a contract calls sensitive.
+    pub(crate) content_key: &'a ContentKey,
 }
 
-impl Verifier<'_> {
+impl Verdict<'_> {
+    /// The manifest that it was held to.
+    pub(crate) fn manifest(&self) -> Option<ManifestId> {
+        self.known.map(|known| manifest_id(&known.manifest))
+    }
+}
+
+impl<'a> Verifier<'a> {
     /// Looks at each of the containers.
-    pub(crate) fn verify<'c>(&self, containers: &'c [Container]) -> Vec<Verdict<'c>> {
+    pub(crate) fn verify<'c>(&self, containers: &'c [Container]) -> Vec<Verdict<'c>>
+    where
+        'a: 'c,
+    {
         let mut layers = Layers::default();
         containers.iter().map(|container| self.look(container, &mut layers)).collect()
     }
 
-    fn look<'c>(&self, container: &'c Container, layers: &mut Layers) -> Verdict<'c> {
+    /// Looks at a container, and of its layers at those that were not looked at for
+    /// another.
+    pub(crate) fn look<'c>(&self, container: &'c Container, layers: &mut Layers) -> Verdict<'c>
+    where
+        'a: 'c,
+    {
         let started_at = (self.clock)();
         let before = self.counters.bytes();
         let known = self.library.of(container);
         let mut gaps = of_container(container);
         let lower = layers.check(self, container, &mut gaps);
-        let upper = writable::check(self, container, known, &mut gaps);
+        let mut upper = writable::check(self, container, known, &mut gaps);
         let mounts = surface::check(container, known, &mut gaps);
         let entries_seen =
             lower.layers.iter().map(|layer| layer.entries_seen).sum::<u64>() + upper.entries_seen;
+        let first_seen = std::mem::take(&mut upper.first_seen);
         let roots = known.zip(upper.observed_root).map(|(known, observed_root)| Roots {
             baked_root: known.manifest.predicate().root,
             observed_root,
         });
         Verdict {
             container,
-            manifest: known.map(|known| manifest_id(&known.manifest)),
+            known,
             state: state_of([lower.state, upper.state, mounts.state], known.is_some(), !gaps.is_empty()),
             roots,
             lower,
@@ -135,6 +195,7 @@ impl Verifier<'_> {
                 entries_seen,
                 bytes_hashed: self.counters.bytes() - before,
                 gaps,
+                first_seen,
                 started_at,
                 finished_at: (self.clock)(),
             },
@@ -185,7 +246,7 @@ impl PartGap {
         coverage.unreadable.iter().chain(&coverage.unstable).map(move |gap| Self {
             part,
             layer: None,
-            path: Some(gap.path.to_string()),
+            path: Some(GapPath::Entry(gap.path.clone())),
             reason: gap.reason.clone(),
         })
     }

@@ -6,7 +6,7 @@ use congruent_protocol::path::{TreePath, escape};
 use congruent_protocol::verification::State;
 
 use super::writable::tree_path;
-use super::{Known, Part, PartGap};
+use super::{GapPath, Known, Part, PartGap};
 use crate::container::{Container, MountKind, MountSurface};
 
 /// Where runtimes mount memory that may be written to.
@@ -25,21 +25,22 @@ pub(super) fn check(container: &Container, known: Option<&Known>, gaps: &mut Vec
     let mut findings = Vec::new();
     for mount in &container.mounts {
         let shown = || escape(mount.path.as_os_str().as_encoded_bytes()).into_owned();
-        let gap = |reason: &str| PartGap {
+        let gap = |path, reason: &str| PartGap {
             part: Part::Mounts,
             layer: None,
-            path: Some(shown()),
+            path: Some(path),
             reason: reason.to_owned(),
         };
         let Some(path) = tree_path(&mount.path) else {
-            gaps.push(gap("something is mounted at a path that no entry can have"));
+            let reason = "something is mounted at a path that no entry can have";
+            gaps.push(gap(GapPath::Foreign(shown()), reason));
             continue;
         };
         match contract.mount_at(&path).filter(|expected| fits(expected, mount)) {
             Some(ExpectedMount { content: MountContent::Verify, .. }) => {
-                gaps.push(gap(
-                    "the contract has it verified, and what lies on a container's mounts is not looked at",
-                ));
+                let reason =
+                    "the contract has it verified, and what lies on a container's mounts is not looked at";
+                gaps.push(gap(GapPath::Entry(path), reason));
             }
             Some(_) => {}
             None if is_usual(contract, &path, mount) => {}

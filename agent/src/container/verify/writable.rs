@@ -9,15 +9,16 @@ use congruent_protocol::contract::Class;
 use congruent_protocol::digest::Digest;
 use congruent_protocol::drift::{Attributes, Finding};
 use congruent_protocol::entry::Kind;
+use congruent_protocol::ledger::FirstValue;
 use congruent_protocol::manifest::EntriesError;
 use congruent_protocol::path::TreePath;
-use congruent_protocol::verification::State;
+use congruent_protocol::verification::{Protected, State};
 use walkdir::WalkDir;
 
 use super::lower::{looking, top_mode_of};
-use super::{Known, Part, PartGap, Verifier, ids};
+use super::{Known, Part, PartGap, Verifier, ids, protected};
 use crate::container::Container;
-use crate::findings::{Findings, SpillError};
+use crate::findings::Findings;
 use crate::layer::CheckError;
 use crate::layer::writable::{self, Changes, CheckedWritable, Image, Made};
 use crate::sweep::{Root, RootError};
@@ -43,10 +44,16 @@ const INIT_DIRECTORIES: [&str; 2] = ["/proc", "/sys"];
 pub(crate) struct Writable {
     pub(crate) state: State,
     pub(crate) findings: Option<Findings>,
+    /// What lies in the runtime's own layer and is not what the runtime puts there, in
+    /// tree order. The root does not speak of it.
+    pub(crate) runtime_layer: Vec<Finding>,
     pub(crate) changes: Changes,
     /// The root of the merged tree.
     pub(crate) observed_root: Option<Digest>,
     pub(crate) entries_seen: u64,
+    pub(crate) first_seen: Vec<FirstValue>,
+    /// How much of the image is protected; none where there is no manifest to tell.
+    pub(crate) protected: Option<Protected>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -65,10 +72,6 @@ enum WritableError {
     Check(#[from] CheckError),
     #[error("cannot read the runtime's own layer {}", .0.display())]
     Init(PathBuf, #[source] walkdir::Error),
-    #[error("cannot read back what was found")]
-    Findings(#[source] io::Error),
-    #[error(transparent)]
-    Spill(#[from] SpillError),
 }
 
 pub(super) fn check(
@@ -77,58 +80,58 @@ pub(super) fn check(
     known: Option<&Known>,
     gaps: &mut Vec<PartGap>,
 ) -> Writable {
-    let nothing = |state| Writable {
+    let nothing = |state, protected| Writable {
         state,
         findings: None,
+        runtime_layer: Vec::new(),
         changes: Changes::default(),
         observed_root: None,
         entries_seen: 0,
+        first_seen: Vec::new(),
+        protected,
     };
-    let Some(known) = known else { return nothing(State::Unknown) };
+    let Some(known) = known else { return nothing(State::Unknown, None) };
     match look(verifier, container, known) {
-        Ok(checked) => {
+        Ok((checked, runtime_layer)) => {
             gaps.extend(PartGap::of_sweep(Part::Upper, &checked.coverage));
+            let has_findings = !checked.findings.is_empty() || !runtime_layer.is_empty();
             Writable {
-                state: State::of(!checked.findings.is_empty(), &checked.coverage),
+                state: State::of(has_findings, &checked.coverage),
                 findings: Some(checked.findings),
+                runtime_layer,
                 changes: checked.changes,
                 observed_root: Some(checked.observed_root),
                 entries_seen: checked.coverage.entries_seen,
+                first_seen: checked.coverage.first_seen,
+                protected: Some(checked.protected),
             }
         }
         Err(error) => {
             gaps.push(PartGap::of(Part::Upper, &error));
-            nothing(State::Incomplete)
+            nothing(State::Incomplete, protected::of(known).ok())
         }
     }
 }
 
+/// The layer, and what was found in the runtime's own.
 fn look(
     verifier: &Verifier<'_>,
     container: &Container,
     known: &Known,
-) -> Result<CheckedWritable, WritableError> {
+) -> Result<(CheckedWritable, Vec<Finding>), WritableError> {
     let upper = container.upper.as_deref().ok_or(WritableError::Nowhere)?;
     let root = Root::open(Some(upper))?;
     let ids = ids::maps_for(upper, container).map_err(WritableError::Stat)?.ok_or(WritableError::Ids)?;
     let entries = known.manifest.entries(&known.file)?;
-    let image = Image { manifest: &known.manifest, entries };
+    let image = Image { manifest: &known.manifest, entries, content_key: verifier.content_key };
     let mounted: Vec<TreePath> = container.mounts.iter().filter_map(|mount| tree_path(&mount.path)).collect();
     let algorithm = known.manifest.predicate().root.algorithm();
     let looking = looking(verifier, container, algorithm, &ids);
     let made = Made { mounted: &mounted, top_mode: top_mode_of(container.runtime) };
     let mut checked = writable::check(&root, image, made, looking, verifier.findings(), verifier.clock)?;
     let foreign = container.init.as_deref().map_or(Ok(Vec::new()), of_init)?;
-    if !foreign.is_empty() {
-        let mut all = checked.findings.load().map_err(WritableError::Findings)?;
-        checked.changes.added += foreign.len() as u64;
-        all.extend(foreign);
-        all.sort_by(|one, other| one.path.cmp(&other.path));
-        let mut writer = verifier.findings();
-        all.iter().try_for_each(|finding| writer.push(finding))?;
-        checked.findings = writer.finish()?;
-    }
-    Ok(checked)
+    checked.changes.added += foreign.len() as u64;
+    Ok((checked, foreign))
 }
 
 /// What lies in the runtime's own layer and is not what the runtime puts there.

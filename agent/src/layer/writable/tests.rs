@@ -4,7 +4,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use congruent_protocol::contract::ContractFile;
-use congruent_protocol::digest::Algorithm;
+use congruent_protocol::digest::{Algorithm, DIGEST_BYTES};
+use congruent_protocol::ledger::Ledger;
+use congruent_protocol::recompute::recompute;
 
 use super::super::testing::{make, manifest, mark, put, writable};
 use super::super::{IdMaps, Notes};
@@ -26,7 +28,23 @@ fn check_with(
     mounted: &[&str],
     change: impl Fn(&Path),
 ) -> (Vec<String>, Changes, CheckedWritable) {
-    let contract = Contract::compose(vec![ContractFile::parse(CONTRACT).unwrap()]).unwrap();
+    let told = |finding: Finding| {
+        let fields: Vec<_> = finding.fields.iter().map(ToString::to_string).collect();
+        format!("{} {} {}", finding.change.name(), finding.path, fields.join(",")).trim_end().to_owned()
+    };
+    let checked = look(CONTRACT, notes, mounted, change);
+    let findings = checked.findings.load().unwrap().into_iter().map(told).collect();
+    (findings, checked.changes, checked)
+}
+
+/// Looks at a layer, and holds what comes of it to what the collector makes of that.
+pub(super) fn look(
+    contract: &str,
+    notes: Notes,
+    mounted: &[&str],
+    change: impl Fn(&Path),
+) -> CheckedWritable {
+    let contract = Contract::compose(vec![ContractFile::parse(contract).unwrap()]).unwrap();
     let (manifest, bytes) = manifest(&contract);
     let layer = writable();
     change(layer.path());
@@ -35,22 +53,33 @@ fn check_with(
     let looking =
         Looking { algorithm: Algorithm::Blake3, means: &means, counters: &counters, ids: &ids, notes };
     let root = Root::open(Some(layer.path())).unwrap();
-    let image = Image { manifest: &manifest, entries: manifest.entries(Cursor::new(&bytes)).unwrap() };
+    let entries = || manifest.entries(Cursor::new(&bytes)).unwrap();
+    let content_key = ContentKey::new([7; DIGEST_BYTES]);
+    let image = Image { manifest: &manifest, entries: entries(), content_key: &content_key };
     let mounted: Vec<TreePath> = mounted.iter().map(|path| TreePath::new(*path).unwrap()).collect();
     let findings = FindingsWriter::spilling_to(&std::env::temp_dir());
     let made = Made { mounted: &mounted, top_mode: Some(0o555) };
     let checked = check(&root, image, made, looking, findings, || Timestamp::UNIX_EPOCH).unwrap();
-    let told = |finding: Finding| {
-        let fields: Vec<_> = finding.fields.iter().map(ToString::to_string).collect();
-        format!("{} {} {}", finding.change.name(), finding.path, fields.join(",")).trim_end().to_owned()
-    };
-    let findings: Vec<String> = checked.findings.load().unwrap().into_iter().map(told).collect();
+    let found = checked.findings.load().unwrap();
+    let baked_root = manifest.predicate().root;
     assert_eq!(
-        checked.observed_root == manifest.predicate().root,
-        findings.is_empty(),
-        "the root differs exactly when something is found: {findings:?}"
+        checked.observed_root == baked_root,
+        found.is_empty(),
+        "the root differs exactly when something is found: {found:?}"
     );
-    (findings, checked.changes, checked)
+    let ledger = Ledger::empty(baked_root);
+    let recomputed = recompute(entries(), Algorithm::Blake3, &contract, &[], &ledger, &found);
+    assert_eq!(recomputed.unwrap(), checked.observed_root, "the collector comes to it as well: {found:?}");
+    let mut protected = Protected { entries: 0, of: 0 };
+    for listed in entries() {
+        let path = listed.unwrap().path;
+        protected.count(&contract, &path, contract.class_of(&path));
+    }
+    assert_eq!(checked.protected, protected);
+    assert!(
+        checked.coverage.first_seen.iter().all(|first| contract.class_of(&first.path).admits_first_values())
+    );
+    checked
 }
 
 #[test]
