@@ -4,6 +4,7 @@
 mod containerd;
 mod docker;
 mod podman;
+mod reported;
 mod state;
 mod verified;
 

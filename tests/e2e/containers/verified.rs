@@ -29,7 +29,7 @@ const RENAMED: &str = "a directory renamed";
 const TRUSTED: &str = "a trusted xattr, which the contract asks for";
 
 /// A runtime, as far as this needs it.
-trait Runtime {
+pub(super) trait Runtime {
     /// Runs its command line.
     fn call(&self, words: &[&str]) -> Result<String>;
     fn data_root(&self) -> PathBuf;
@@ -84,16 +84,16 @@ impl Runtime for Podman {
 }
 
 /// An image that a runtime imported, and what was baked of it.
-struct Image {
+pub(super) struct Image {
     sandbox: Sandbox,
-    keys: KeyFiles,
-    manifests: PathBuf,
-    baked: Baked,
+    pub(super) keys: KeyFiles,
+    pub(super) manifests: PathBuf,
+    pub(super) baked: Baked,
 }
 
 impl Image {
     /// An image of one layer with one of each kind and attribute.
-    fn of(runtime: &impl Runtime, contract: &str) -> Result<Self> {
+    pub(super) fn of(runtime: &impl Runtime, contract: &str) -> Result<Self> {
         let sandbox = Sandbox::new()?;
         let root = sandbox.path("tree");
         fs::create_dir(&root)?;
@@ -178,7 +178,7 @@ fn container_rows() -> Vec<Row> {
     rows().into_iter().filter(|row| row.name != RENAMED).chain([renamed]).collect()
 }
 
-const CONTRACT: &str = r#"
+pub(super) const CONTRACT: &str = r#"
     [[rule]]
     path = "/usr/**"
     class = "immutable"

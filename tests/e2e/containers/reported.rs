@@ -1,0 +1,160 @@
+//! The agent's look at containers: a report for each, and what the node says of them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use congruent_protocol::drift::Finding;
+use congruent_protocol::report::{Outcome, Report, Sealed, SetChange};
+use congruent_protocol::verification::{State, Verification};
+use congruent_tests::agent;
+use congruent_tests::docker::Docker;
+use congruent_tests::program::{Ended, run};
+use congruent_tests::sandbox::Sandbox;
+use congruent_tests::site::{Settings, Site};
+use serde_json::Value;
+
+use super::verified::{CONTRACT, Image, Runtime};
+
+const NODE: &str = "host";
+
+/// A Docker with a container `web` of an image that was baked, on a node that looks at
+/// containers. The host may have others, also of other tests.
+struct Scene {
+    site: Site,
+    docker: Docker,
+    image: Image,
+    id: String,
+    _sandbox: Sandbox,
+}
+
+impl Scene {
+    fn new() -> Result<Self> {
+        let sandbox = Sandbox::new()?;
+        let docker = Docker::start(&sandbox.path("docker"))?;
+        let image = Image::of(&docker, CONTRACT)?;
+        let id = Runtime::sleeper(&docker, "web", &[])?;
+        Ok(Self { site: Site::small(&[NODE])?, docker, image, id, _sandbox: sandbox })
+    }
+
+    /// Has the node look at containers, with the manifests of `folder` where one is given.
+    fn look_at_containers(&self, manifests: Option<&Path>) -> Result<()> {
+        let plain = fs::read_to_string(self.site.write_agent(NODE)?)?;
+        let keys = format!("trust = [\"key.pub.pem\", {:?}]", self.image.keys.public);
+        let manifests = manifests.map(|folder| format!("manifests = {folder:?}\n")).unwrap_or_default();
+        let data_root = Runtime::data_root(&self.docker);
+        let toml = plain.replace("trust = [\"key.pub.pem\"]", &keys);
+        let more = format!("[containers]\nenabled = true\n{manifests}data-roots = [{data_root:?}]\n");
+        self.site.sandbox.write(format!("{NODE}.toml"), format!("{toml}{more}")).map(drop)
+    }
+
+    /// A directory of the container's.
+    fn directory(&self, which: &str) -> Result<PathBuf> {
+        let told = self.docker.directory("web", which)?;
+        Ok(told.rsplit(':').next().context("there is none")?.into())
+    }
+
+    /// The reports that wait, oldest first.
+    fn spooled(&self) -> Result<Vec<Report<SetChange>>> {
+        let mut paths = Vec::new();
+        for entry in fs::read_dir(self.site.state(NODE).join("spool"))? {
+            paths.push(entry?.path());
+        }
+        paths.sort();
+        let read = |path: &PathBuf| Ok(serde_json::from_slice(Sealed::parse(&fs::read(path)?)?.payload())?);
+        paths.iter().map(read).collect()
+    }
+
+    /// The container's report of the last look, and the node's own.
+    fn last(&self) -> Result<(Option<Report<SetChange>>, Report<SetChange>)> {
+        let mut spooled = self.spooled()?;
+        let node = spooled.pop().context("nothing is spooled")?;
+        ensure!(node.container.is_none(), "the node's own is the last");
+        let of_look = spooled.into_iter().rev().take_while(|report| report.container.is_some());
+        let is_web = |report: &Report<SetChange>| {
+            report.container.as_ref().is_some_and(|container| container.identity.id == self.id)
+        };
+        Ok((of_look.into_iter().find(is_web), node))
+    }
+
+    fn status(&self) -> Result<Ended> {
+        let config = self.site.sandbox.path(format!("{NODE}.toml"));
+        run(agent::command(&["status", "--format", "json", "--config"])?.arg(config))
+    }
+}
+
+fn verified(report: &Report<SetChange>) -> Result<&Verification<SetChange>> {
+    match &report.outcome {
+        Outcome::Verified(verification) => Ok(verification),
+        other => anyhow::bail!("it is not verified: {other:?}"),
+    }
+}
+
+fn paths(findings: &[Finding]) -> Vec<String> {
+    findings.iter().map(|finding| finding.path.to_string()).collect()
+}
+
+/// While no collector answers, what was seen of containers waits like all else.
+#[test]
+fn each_container_has_a_report_of_its_own_before_the_nodes() -> Result<()> {
+    let scene = Scene::new()?;
+    drop(scene.site.collect(&Settings::default())?);
+    scene.look_at_containers(Some(&scene.image.manifests))?;
+    let look = || -> Result<_> {
+        let ended = scene.site.sweep(NODE)?;
+        ensure!(ended.code == Some(2), "nobody takes reports: {}", ended.stderr);
+        let (web, node) = scene.last()?;
+        Ok((web, node.containers.context("the node tells of no containers")?, ended.stderr))
+    };
+    let (web, seen, log) = look()?;
+    let web = web.with_context(|| log.clone())?;
+    ensure!(seen.running.contains(&scene.id), "{seen:?}");
+    let (verification, container) = (verified(&web)?, web.container.as_ref().context("no container")?);
+    ensure!(verification.state == State::Congruent, "{web:?}");
+    ensure!(verification.manifest.root == scene.image.baked.manifest.predicate().root);
+    ensure!(container.identity.name.as_deref() == Some("web"), "{:?}", container.identity);
+    ensure!(container.layers.len() == 1 && container.layers[0].is_consistent(), "{:?}", container.layers);
+    ensure!(container.layers[0].place.shared_by == [scene.id.clone()], "{:?}", container.layers);
+
+    let merged = scene.directory("MergedDir")?;
+    fs::write(merged.join("usr/bin/web"), "#!/bin/sh\necho mined\n")?;
+    let (web, _, log) = look()?;
+    let web = web.context("there is no report")?;
+    ensure!(web.state() == State::Divergent && !web.container.as_ref().is_some_and(|one| one.has_findings()));
+    ensure!(paths(&verified(&web)?.findings.added) == ["/usr/bin/web"], "{web:?}");
+    ensure!(log.contains("a container is not congruent") && log.contains("finding, not delivered"), "{log}");
+    let status: Value = serde_json::from_slice(&scene.status()?.stdout)?;
+    ensure!(status["containers"]["divergent"].as_u64() >= Some(1), "{status}");
+    ensure!(scene.status()?.code == Some(1), "what differs anywhere differs");
+
+    fs::write(scene.directory("LowerDir")?.join("usr/bin/more"), "")?;
+    let web = look()?.0.context("there is no report")?;
+    let layer = &web.container.as_ref().context("no container")?.layers[0];
+    ensure!(layer.state == State::Divergent && paths(&layer.findings) == ["/usr/bin/more"], "{layer:?}");
+    ensure!(verified(&web)?.findings.count == 1, "the layer's are not the container's own");
+
+    scene.docker.docker(&["rm", "--force", "web"])?;
+    let (web, seen, _) = look()?;
+    ensure!(web.is_none() && !seen.running.contains(&scene.id), "it is gone");
+    let sequences: Vec<u64> = scene.spooled()?.iter().map(|report| report.sequence).collect();
+    ensure!(sequences.iter().copied().eq(1..=sequences.len() as u64), "{sequences:?}");
+    Ok(())
+}
+
+/// A container whose image has no manifest is still one.
+#[test]
+fn a_container_without_a_manifest_is_told_with_its_layers() -> Result<()> {
+    let scene = Scene::new()?;
+    drop(scene.site.collect(&Settings::default())?);
+    scene.look_at_containers(None)?;
+    let ended = scene.site.sweep(NODE)?;
+    ensure!(ended.code == Some(2), "nobody takes reports: {}", ended.stderr);
+    let web = scene.last()?.0.context("there is no report")?;
+    ensure!(matches!(web.outcome, Outcome::NoManifest(_)) && web.state() == State::Unknown, "{web:?}");
+    let layer = &web.container.as_ref().context("no container")?.layers[0];
+    ensure!(
+        layer.state == State::Congruent && layer.method.is_some(),
+        "it is held to its diff_id: {layer:?}"
+    );
+    Ok(())
+}
