@@ -16,6 +16,11 @@ pub(crate) fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
+/// How many bytes the files in a directory take.
+pub(crate) fn bytes_in(directory: &Path) -> io::Result<u64> {
+    std::fs::read_dir(directory)?.map(|entry| Ok(entry?.metadata()?.len())).sum()
+}
+
 /// Removes what was being written when the process was killed.
 pub(crate) fn remove_partial(directory: &Path) -> io::Result<()> {
     for entry in std::fs::read_dir(directory)? {

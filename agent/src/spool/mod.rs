@@ -42,6 +42,8 @@ const DAMAGED_DIRECTORY: &str = "damaged";
 const SUFFIX: &str = ".report";
 /// The longest payload; beside it stands the line that signs it.
 const MAX_PAYLOAD_BYTES: u64 = MAX_REPORT_BYTES - 4096;
+/// Which part of what a spool may hold is made free where it is full.
+const SPARE_PART: u64 = 16;
 /// How many reports are kept that were refused, and how many that are damaged.
 const KEPT_ASIDE: usize = 20;
 
@@ -93,6 +95,11 @@ pub(crate) struct Spool {
     /// last. After a restart they are told whole.
     acknowledged: HashMap<String, Digest>,
     max_bytes: u64,
+    /// How many bytes the reports take that wait.
+    report_bytes: u64,
+    /// How many reports went since sets were forgotten, and how many waited then.
+    gone: usize,
+    waited: usize,
     /// Held while this process owns the directory; the kernel lets go of it
     /// when the process ends, however it ends.
     _lock: File,
@@ -124,7 +131,19 @@ impl Spool {
             }
         };
         let acknowledged = HashMap::new();
-        let mut spool = Self { directory, chain, key, sets, acknowledged, max_bytes, _lock: lock };
+        let report_bytes = durable::bytes_in(&directory.join(SPOOL_DIRECTORY)).map_err(failed)?;
+        let mut spool = Self {
+            directory,
+            chain,
+            key,
+            sets,
+            acknowledged,
+            max_bytes,
+            report_bytes,
+            gone: 0,
+            waited: 0,
+            _lock: lock,
+        };
         if is_new {
             spool.begin()?;
         } else {
@@ -173,7 +192,8 @@ impl Spool {
             ..report
         };
         let sequence = report.sequence;
-        let use_sets = |source| SpoolError::Use { path: self.directory.join(SPOOL_DIRECTORY), source };
+        let directory = self.directory.join(SPOOL_DIRECTORY);
+        let use_sets = |source| SpoolError::Use { path: directory.clone(), source };
         if let Outcome::Verified(verification) = &report.outcome {
             let digest = findings_digest(&verification.findings);
             self.sets.keep(&digest, &verification.findings).map_err(use_sets)?;
@@ -192,7 +212,9 @@ impl Spool {
         }
         let spooled = Spooled { sequence, path: self.path_of(sequence) };
         let failed = |source| SpoolError::Use { path: spooled.path.clone(), source };
-        atomic::write_private(&spooled.path, &seal(&payload, &self.key, &self.chain.key)).map_err(failed)?;
+        let sealed = seal(&payload, &self.key, &self.chain.key);
+        atomic::write_private(&spooled.path, &sealed).map_err(failed)?;
+        self.report_bytes += sealed.len() as u64;
         let extended = self.chain.extended(report_digest(&payload));
         if let Err(error) = extended.write(&self.directory) {
             // Its number is the next one's: it must not be sent.
@@ -270,7 +292,7 @@ impl Spool {
             (None, _) => {}
         }
         self.forget(&spooled.path)?;
-        self.forget_sets()
+        self.forget_sets_in_time()
     }
 
     /// Sets a report aside that the collector will never take, for people to see.
@@ -297,56 +319,70 @@ impl Spool {
     }
 
     /// How many bytes it takes.
-    pub(crate) fn bytes(&self) -> Result<u64, SpoolError> {
-        let failed = |source| SpoolError::Use { path: self.directory.clone(), source };
-        let reports = fs::read_dir(self.directory.join(SPOOL_DIRECTORY)).map_err(failed)?;
-        let length = |entry: io::Result<fs::DirEntry>| Ok(entry?.metadata()?.len());
-        let reports: u64 = reports.map(length).sum::<io::Result<u64>>().map_err(failed)?;
-        Ok(reports + self.sets.bytes().map_err(failed)?)
+    pub(crate) fn bytes(&self) -> u64 {
+        self.report_bytes + self.sets.bytes()
     }
 
-    /// Drops the oldest reports while there are more bytes than there may be, but
-    /// never the newest.
+    /// Drops the oldest reports where there are more bytes than there may be, but
+    /// never the newest; and then some more, so that this is not done for each report.
     fn make_room(&mut self) -> Result<(), SpoolError> {
-        while self.bytes()? > self.max_bytes {
-            let pending = self.pending()?;
-            let [oldest, _, ..] = &pending[..] else { break };
+        if self.bytes() <= self.max_bytes {
+            return Ok(());
+        }
+        let enough = self.max_bytes - self.max_bytes / SPARE_PART;
+        let mut pending = self.pending()?.into_iter().peekable();
+        while self.bytes() > enough
+            && let Some(oldest) = pending.next()
+            && pending.peek().is_some()
+        {
             self.forget(&oldest.path)?;
             self.lose(1)?;
-            self.forget_sets()?;
+            self.forget_sets_in_time()?;
         }
+        self.forget_sets()
+    }
+
+    fn forget(&mut self, path: &Path) -> Result<(), SpoolError> {
+        let bytes = path.symlink_metadata().map_or(0, |metadata| metadata.len());
+        let removed = fs::remove_file(path)
+            .and_then(|()| durable::sync_directory(&self.directory.join(SPOOL_DIRECTORY)));
+        removed.map_err(|source| SpoolError::Use { path: path.to_owned(), source })?;
+        self.report_bytes = self.report_bytes.saturating_sub(bytes);
         Ok(())
     }
 
-    fn forget(&self, path: &Path) -> Result<(), SpoolError> {
-        let removed = fs::remove_file(path)
-            .and_then(|()| durable::sync_directory(&self.directory.join(SPOOL_DIRECTORY)));
-        removed.map_err(|source| SpoolError::Use { path: path.to_owned(), source })
+    /// Forgets the sets that no report needs any more, once half of the reports are gone
+    /// that waited the last time: every report that waits is read for it.
+    fn forget_sets_in_time(&mut self) -> Result<(), SpoolError> {
+        self.gone += 1;
+        if self.gone > self.waited / 2 { self.forget_sets() } else { Ok(()) }
     }
 
-    /// Forgets the sets that no report needs any more.
-    fn forget_sets(&self) -> Result<(), SpoolError> {
-        let failed = |source| SpoolError::Use { path: self.directory.clone(), source };
-        // Every report is read for this, and mostly there are no sets.
-        if self.sets.bytes().map_err(failed)? == 0 {
+    fn forget_sets(&mut self) -> Result<(), SpoolError> {
+        // Mostly there are none.
+        if self.sets.bytes() == 0 {
             return Ok(());
         }
         let acknowledged = self.acknowledged.values().copied();
         let mut wanted: HashSet<Digest> = self.chain.acknowledged.into_iter().chain(acknowledged).collect();
-        for spooled in self.pending()? {
-            if let Ok(Parcel { set: Some(set), .. }) = self.read(&spooled) {
+        let pending = self.pending()?;
+        for spooled in &pending {
+            if let Ok(Parcel { set: Some(set), .. }) = self.read(spooled) {
                 wanted.extend([Some(set.digest), set.base].into_iter().flatten());
             }
         }
-        self.sets.retain(&wanted).map_err(failed)
+        (self.gone, self.waited) = (0, pending.len());
+        self.sets.retain(&wanted).map_err(|source| SpoolError::Use { path: self.directory.clone(), source })
     }
 
     /// Moves a report aside; of those that are there the oldest go.
-    fn move_to(&self, directory: &str, spooled: &Spooled) -> Result<PathBuf, SpoolError> {
+    fn move_to(&mut self, directory: &str, spooled: &Spooled) -> Result<PathBuf, SpoolError> {
         let directory = self.directory.join(directory);
         let failed = |source| SpoolError::Use { path: directory.clone(), source };
         let aside = directory.join(format!("{:020}{SUFFIX}", spooled.sequence));
+        let bytes = spooled.path.symlink_metadata().map_or(0, |metadata| metadata.len());
         fs::rename(&spooled.path, &aside).map_err(failed)?;
+        self.report_bytes = self.report_bytes.saturating_sub(bytes);
         let kept: io::Result<Vec<PathBuf>> =
             fs::read_dir(&directory).map_err(failed)?.map(|entry| Ok(entry?.path())).collect();
         let mut kept = kept.map_err(failed)?;

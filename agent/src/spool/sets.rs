@@ -21,6 +21,8 @@ const ZSTD_LEVEL: i32 = 3;
 #[derive(Debug)]
 pub(super) struct Sets {
     directory: PathBuf,
+    /// How many bytes they take.
+    bytes: u64,
 }
 
 impl Sets {
@@ -28,17 +30,21 @@ impl Sets {
         let directory = state_directory.join(SETS_DIRECTORY);
         fs::create_dir_all(&directory)?;
         durable::remove_partial(&directory)?;
-        Ok(Self { directory })
+        let bytes = durable::bytes_in(&directory)?;
+        Ok(Self { directory, bytes })
     }
 
     /// Keeps a set; the empty one needs no keeping.
-    pub(super) fn keep(&self, digest: &Digest, findings: &[Finding]) -> io::Result<()> {
+    pub(super) fn keep(&mut self, digest: &Digest, findings: &[Finding]) -> io::Result<()> {
         let path = self.path_of(digest);
         if findings.is_empty() || (path.exists() && self.json(digest).is_some()) {
             return Ok(());
         }
         let json = serde_json::to_vec(findings).expect("findings always serialise");
-        atomic::write_private(&path, &zstd::encode_all(&json[..], ZSTD_LEVEL)?)
+        let packed = zstd::encode_all(&json[..], ZSTD_LEVEL)?;
+        atomic::write_private(&path, &packed)?;
+        self.bytes += packed.len() as u64;
+        Ok(())
     }
 
     /// The JSON of a set, where it is kept and is what its name says.
@@ -59,7 +65,7 @@ impl Sets {
     }
 
     /// Forgets all but these.
-    pub(super) fn retain(&self, wanted: &HashSet<Digest>) -> io::Result<()> {
+    pub(super) fn retain(&mut self, wanted: &HashSet<Digest>) -> io::Result<()> {
         let wanted: HashSet<PathBuf> = wanted.iter().map(|digest| self.path_of(digest)).collect();
         for entry in fs::read_dir(&self.directory)? {
             let path = entry?.path();
@@ -67,12 +73,13 @@ impl Sets {
                 fs::remove_file(path)?;
             }
         }
+        self.bytes = durable::bytes_in(&self.directory)?;
         Ok(())
     }
 
     /// How many bytes they take.
-    pub(super) fn bytes(&self) -> io::Result<u64> {
-        fs::read_dir(&self.directory)?.map(|entry| Ok(entry?.metadata()?.len())).sum()
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     fn path_of(&self, digest: &Digest) -> PathBuf {

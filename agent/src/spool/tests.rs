@@ -4,7 +4,9 @@ use congruent_protocol::contract::Class;
 use congruent_protocol::drift::{Attributes, Finding};
 use congruent_protocol::entry::{Entry, Node};
 use congruent_protocol::path::TreePath;
-use congruent_protocol::report::{Facts, REPORT_SCHEMA, Sealed};
+use congruent_protocol::report::{
+    ContainerIdentity, ContainerReport, ContainersSeen, Facts, REPORT_SCHEMA, Sealed,
+};
 use congruent_protocol::seal::SealKey;
 use congruent_protocol::verification::Verification;
 use jiff::Timestamp;
@@ -47,6 +49,23 @@ fn report(outcome: Outcome) -> Report {
 
 fn nothing() -> Report {
     report(Outcome::NoManifest("none".to_owned()))
+}
+
+/// A look at a container.
+fn of_container(id: &str, report: Report) -> Report {
+    let identity = ContainerIdentity {
+        id: id.to_owned(),
+        name: None,
+        runtime: "docker".to_owned(),
+        image: None,
+        config_digest: None,
+    };
+    Report { container: Some(Box::new(ContainerReport::naming(identity))), ..report }
+}
+
+/// How many bytes the files in the spool's folders take.
+fn bytes_on_disk(state: &Path) -> u64 {
+    ["spool", "sets"].map(|folder| durable::bytes_in(&state.join(folder)).unwrap()).iter().sum()
 }
 
 /// A look that found so many files too many.
@@ -166,6 +185,61 @@ fn only_what_changed_since_the_last_answer_is_told() {
     assert_eq!(fs::read_dir(state.path().join("sets")).unwrap().count(), 1, "older sets are forgotten");
 }
 
+/// The reports of a node and of its containers are one chain.
+#[test]
+fn each_subject_is_told_by_its_own_difference() {
+    let state = tempfile::tempdir().unwrap();
+    let mut spool = open(state.path()).unwrap();
+    let subjects = || [of_container("a", found(30)), of_container("b", found(50)), found(40)];
+    for report in subjects() {
+        let spooled = spool.push(report).unwrap();
+        assert_eq!(change(told(&spool, &spooled)).base, None);
+        acknowledge(&mut spool, &spooled);
+    }
+    for (report, count) in subjects().into_iter().zip([30, 50, 40]) {
+        let spooled = spool.push(report).unwrap();
+        let change = change(told(&spool, &spooled));
+        assert_eq!((change.base, change.added.len(), change.count), (Some(change.digest), 0, count));
+    }
+    // What runs no more is forgotten, once that is known.
+    let list = |running: &[&str], gaps: &[&str]| {
+        let owned = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
+        Report {
+            containers: Some(ContainersSeen { running: owned(running), gaps: owned(gaps) }),
+            ..nothing()
+        }
+    };
+    spool.push(list(&["b"], &["there may be more"])).unwrap();
+    assert_eq!(spool.acknowledged.len(), 2);
+    spool.push(list(&["b"], &[])).unwrap();
+    assert_eq!(spool.acknowledged.keys().collect::<Vec<_>>(), ["b"]);
+    for spooled in spool.pending().unwrap() {
+        acknowledge(&mut spool, &spooled);
+    }
+    drop(spool);
+    let mut spool = open(state.path()).unwrap();
+    let spooled = spool.push(of_container("b", found(50))).unwrap();
+    assert_eq!(change(told(&spool, &spooled)).base, None, "whole, after a restart");
+    let spooled = spool.push(found(40)).unwrap();
+    assert!(change(told(&spool, &spooled)).base.is_some());
+}
+
+/// Sets are looked through now and then, and none is kept in the end.
+#[test]
+fn of_many_reports_no_set_is_left() {
+    let state = tempfile::tempdir().unwrap();
+    let mut spool = open(state.path()).unwrap();
+    for at in 1..=40 {
+        spool.push(of_container("a", found(at))).unwrap();
+        assert_eq!(spool.bytes(), bytes_on_disk(state.path()));
+    }
+    for spooled in spool.pending().unwrap() {
+        acknowledge(&mut spool, &spooled);
+        assert_eq!(spool.bytes(), bytes_on_disk(state.path()));
+    }
+    assert_eq!(fs::read_dir(state.path().join("sets")).unwrap().count(), 1);
+}
+
 #[test]
 fn large_sets_go_ahead_in_the_pages_that_the_report_names() {
     let state = tempfile::tempdir().unwrap();
@@ -185,7 +259,7 @@ fn the_newest_state_wins_where_there_is_no_room() {
         spool.push(nothing()).unwrap();
     }
     let pending = spool.pending().unwrap();
-    assert!(spool.bytes().unwrap() <= 5000);
+    assert!(spool.bytes() <= 5000 && spool.bytes() == bytes_on_disk(state.path()));
     assert_eq!(pending.last().unwrap().sequence, 30);
     let (_, _, lost) = spool.position();
     assert_eq!(lost, 30 - pending.len() as u64);

@@ -224,7 +224,9 @@ impl Courier {
     /// Sends what is spooled, oldest first, until all is gone or one must wait.
     pub(super) async fn deliver_all(&mut self) -> anyhow::Result<Delivered> {
         let mut delivered = Delivered::All;
-        while let Some(spooled) = self.spool.pending()?.into_iter().next() {
+        // What waits is listed again only when it may have become something else.
+        let mut pending = self.spool.pending()?.into_iter();
+        while let Some(spooled) = pending.next() {
             let parcel = match self.spool.read(&spooled) {
                 Ok(parcel) => parcel,
                 // It must not keep back what comes after it.
@@ -238,6 +240,7 @@ impl Courier {
             let delivery = deliver::deliver(&self.client, &self.spool, &spooled, &parcel).await?;
             if self.settle(&spooled, &parcel, delivery).await? == Delivered::ButRefused {
                 delivered = Delivered::ButRefused;
+                pending = self.spool.pending()?.into_iter();
             }
         }
         Ok(delivered)
