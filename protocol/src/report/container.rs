@@ -52,6 +52,12 @@ impl ContainerReport {
         in_layers.saturating_add((self.runtime_layer.len() + self.mounts.len()) as u64)
     }
 
+    /// Those of them that it carries.
+    pub fn findings_told(&self) -> impl Iterator<Item = &Finding> {
+        let in_layers = self.layers.iter().flat_map(|layer| &layer.findings);
+        self.runtime_layer.iter().chain(&self.mounts).chain(in_layers)
+    }
+
     /// The layers that are damaged where they lie, lowest first.
     pub fn damaged(&self) -> impl Iterator<Item = &LayerReport> {
         self.layers.iter().filter(|layer| layer.findings_total > 0)

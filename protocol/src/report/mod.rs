@@ -165,6 +165,12 @@ impl<F> Report<F> {
 }
 
 impl Report {
+    /// The findings, and what a container has beside them: of each layer the first.
+    pub fn all_findings(&self) -> Vec<Finding> {
+        let beside = self.container.iter().flat_map(|container| container.findings_told());
+        self.findings().iter().chain(beside).cloned().collect()
+    }
+
     /// The findings, none where there was nothing to compare with.
     pub fn findings(&self) -> &[Finding] {
         match &self.outcome {

@@ -40,6 +40,7 @@ pub(super) struct ContainersQuery {
     #[param(minimum = 1, maximum = 1000, default = json!(DEFAULT_LIMIT))]
     limit: Option<usize>,
     /// Only what follows this one: `next` of the page before.
+    #[param(pattern = "/")]
     after: Option<String>,
     /// Only on nodes of this group.
     group: Option<String>,

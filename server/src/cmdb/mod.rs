@@ -14,7 +14,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::config::{Config, Node};
-use crate::store::{StoreError, View};
+use crate::store::{StoreError, SubjectRow, View};
 
 /// The version of the JSON of items.
 const ITEM_SCHEMA: u32 = 1;
@@ -34,6 +34,22 @@ pub(crate) struct Item {
     verified_at: Option<Timestamp>,
     evidence: Option<Evidence>,
     facts: Option<Facts>,
+    /// The containers that run on it.
+    containers: Vec<Container>,
+}
+
+/// A container; what of it is not null is of its evidence.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = CmdbContainer)]
+struct Container {
+    id: String,
+    state: State,
+    name: Option<String>,
+    runtime: Option<String>,
+    config_digest: Option<Digest>,
+    manifest: Option<Manifest>,
+    verified_at: Option<Timestamp>,
+    evidence: Option<Evidence>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -83,5 +99,29 @@ fn item(view: &View<'_>, config: &Config, node: &Node) -> Result<Item, StoreErro
         verified_at: report.as_ref().map(|report| report.received_at),
         evidence: report.map(|report| Evidence { sequence: report.sequence, report_digest: report.digest }),
         facts,
+        containers: containers(view, &node.id)?,
+    })
+}
+
+fn containers(view: &View<'_>, node: &str) -> Result<Vec<Container>, StoreError> {
+    let subjects = view.subjects_of(node)?.into_iter();
+    let containers = subjects.filter_map(|row| Some((row.id.container.clone()?, row)));
+    containers.map(|(id, row)| container(view, id, row)).collect()
+}
+
+fn container(view: &View<'_>, id: String, row: SubjectRow) -> Result<Container, StoreError> {
+    let verified = row.verified_report_id.map(|id| view.report(id)).transpose()?.flatten();
+    let identity = row.identity.filter(|_| verified.is_some());
+    let report = verified.map(|row| row.report);
+    let manifest = report.as_ref().and_then(|report| report.manifest.clone());
+    Ok(Container {
+        id,
+        state: row.state,
+        name: identity.as_ref().and_then(|identity| identity.name.clone()),
+        config_digest: identity.as_ref().and_then(|identity| identity.config_digest),
+        runtime: identity.map(|identity| identity.runtime),
+        manifest: manifest.map(|id| Manifest { name: id.name, version: id.version, root: id.root }),
+        verified_at: report.as_ref().map(|report| report.received_at),
+        evidence: report.map(|report| Evidence { sequence: report.sequence, report_digest: report.digest }),
     })
 }

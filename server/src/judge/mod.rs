@@ -37,7 +37,7 @@ use crate::silence::{falls_silent, silent_for};
 use crate::store::{ReportRow, Store, StoreError, SubjectRow};
 use crate::subject::SubjectId;
 
-pub(crate) use reconcile::{end_container, reconcile, reconcile_group, retire};
+pub(crate) use reconcile::{OVER, end_container, reconcile, reconcile_group, retire};
 
 use case::{Case, NextReports};
 use conclude::Context;

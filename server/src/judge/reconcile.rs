@@ -48,23 +48,25 @@ pub(crate) fn retire(tx: &Tx<'_>, node: &str, now: Timestamp) -> Result<(), Stor
     Ok(())
 }
 
+/// The note of a container that its node does not list any more.
+pub(crate) const OVER: &str = "the container runs no more";
+
 /// Gives up what was to happen to a container that runs no more, and forgets where it
 /// stands. Gives whether an action is over with it. Also an order that the platform has is:
 /// whatever runs in its place is another container.
 pub(crate) fn end_container(tx: &Tx<'_>, container: &SubjectId, now: Timestamp) -> Result<bool, StoreError> {
-    const REASON: &str = "the container runs no more";
     let newest = tx.newest_action(container)?;
     let is_live = newest.as_ref().is_some_and(|action| action.state.is_open());
     match &newest {
         Some(action) if matches!(action.state, ActionState::Held | ActionState::Proposed) => {
-            withdraw(tx, action, REASON.to_owned(), now)?;
+            withdraw(tx, action, OVER.to_owned(), now)?;
         }
         Some(action) if action.state == ActionState::Dispatched => {
-            tx.move_action(&action.id, ActionState::Withdrawn, REASON, now)?;
+            tx.move_action(&action.id, ActionState::Withdrawn, OVER, now)?;
         }
         _ => {}
     }
-    tx.end_container(container, now, REASON)?;
+    tx.end_container(container, now, OVER)?;
     Ok(is_live)
 }
 

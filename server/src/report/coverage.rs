@@ -59,6 +59,7 @@ mod tests {
                 received_at: time(at),
                 state: State::Congruent,
                 findings_digest: Algorithm::Blake3.digest(b""),
+                beside: None,
                 complete: true,
             })
             .collect();

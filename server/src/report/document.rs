@@ -11,10 +11,12 @@ use serde::Serialize;
 use super::Period;
 use super::controls::{ControlEvidence, by_control};
 use super::coverage::NodeCoverage;
-use super::evidence::{Evidence, NodeEvidence};
+use super::evidence::{Evidence, SubjectEvidence};
+use crate::judge::OVER;
 use crate::record::{ActionRecord, AuditRecord, DecisionRecord, RefusalRecord, Transition};
 use crate::scope::Scope;
-use crate::store::RemovalRow;
+use crate::store::{RemovalRow, SweepTimes};
+use crate::subject::SubjectId;
 
 /// The version of the JSON of reports.
 const REPORT_SCHEMA: u32 = 1;
@@ -64,6 +66,8 @@ struct Totals {
     nodes: usize,
     nodes_by_state: BTreeMap<&'static str, usize>,
     nodes_without_sweep: usize,
+    containers: usize,
+    containers_by_state: BTreeMap<&'static str, usize>,
     sweeps: usize,
     findings: usize,
     decisions: usize,
@@ -85,6 +89,23 @@ struct NodeRecord<'a> {
     coverage: NodeCoverage,
     /// Changes of state in the period.
     states: Vec<Transition>,
+    findings: Vec<FindingRecord<'a>>,
+    /// The containers that were reported on it.
+    containers: Vec<ContainerRecord<'a>>,
+}
+
+/// A container in the period.
+#[derive(Debug, Serialize)]
+struct ContainerRecord<'a> {
+    id: &'a str,
+    /// At the period's end.
+    state: State,
+    since: Option<Timestamp>,
+    note: Option<&'a str>,
+    coverage: NodeCoverage,
+    /// Changes of state in the period.
+    states: Vec<Transition>,
+    /// Those in layers are the first of each layer, with the paths that they have there.
     findings: Vec<FindingRecord<'a>>,
 }
 
@@ -136,10 +157,17 @@ impl Totals {
         for node in nodes {
             *nodes_by_state.entry(node.state.name()).or_default() += 1;
         }
+        let containers: Vec<_> = nodes.iter().flat_map(|node| &node.containers).collect();
+        let mut containers_by_state = BTreeMap::new();
+        for container in &containers {
+            *containers_by_state.entry(container.state.name()).or_default() += 1;
+        }
         Self {
             nodes: nodes.len(),
             nodes_by_state,
             nodes_without_sweep: nodes.iter().filter(|node| node.coverage.sweeps == 0).count(),
+            containers: containers.len(),
+            containers_by_state,
             sweeps: nodes.iter().map(|node| node.coverage.sweeps).sum(),
             findings: nodes.iter().map(|node| node.findings.len()).sum(),
             decisions: evidence.decisions.len(),
@@ -153,7 +181,7 @@ impl Totals {
 impl<'a> NodeRecord<'a> {
     fn of(
         id: &'a str,
-        node: &'a NodeEvidence,
+        node: &'a SubjectEvidence,
         evidence: &'a Evidence,
         period: Period,
         as_of: Timestamp,
@@ -172,6 +200,31 @@ impl<'a> NodeRecord<'a> {
             coverage: NodeCoverage::of(&node.sweeps, period, in_scope_from, as_of),
             states: within.cloned().map(Into::into).collect(),
             findings: findings(node, period),
+            containers: evidence
+                .containers
+                .iter()
+                .filter(|(subject, _)| subject.node == id)
+                .map(|(subject, container)| ContainerRecord::of(subject, container, period, as_of))
+                .collect(),
+        }
+    }
+}
+
+impl<'a> ContainerRecord<'a> {
+    fn of(subject: &'a SubjectId, container: &'a SubjectEvidence, period: Period, as_of: Timestamp) -> Self {
+        let first = container.states.first().map_or(period.from, |state| state.at);
+        let last = container.states.last();
+        // What is over is not waited for.
+        let ended = last.filter(|last| last.note.as_deref() == Some(OVER)).map(|last| last.at);
+        let within = container.states.iter().filter(|state| state.at >= period.from);
+        Self {
+            id: subject.container.as_deref().unwrap_or_default(),
+            state: last.map_or(State::Unknown, |state| state.state),
+            since: last.map(|state| state.at),
+            note: last.and_then(|state| state.note.as_deref()),
+            coverage: NodeCoverage::of(&container.sweeps, period, first, ended.unwrap_or(as_of).min(as_of)),
+            states: within.cloned().map(Into::into).collect(),
+            findings: findings(container, period),
         }
     }
 }
@@ -186,13 +239,13 @@ fn place<'a>(id: &str, evidence: &'a Evidence) -> (&'a str, &'a str) {
     found.unwrap_or_default()
 }
 
-/// The distinct findings of a node's sweeps in the period, in tree order.
-fn findings<'a>(node: &'a NodeEvidence, period: Period) -> Vec<FindingRecord<'a>> {
-    let within = || node.sweeps.iter().filter(|sweep| sweep.received_at >= period.from);
-    let last_set = within().next_back().map(|sweep| sweep.findings_digest);
+/// The distinct findings of a subject's sweeps in the period, in tree order.
+fn findings<'a>(subject: &'a SubjectEvidence, period: Period) -> Vec<FindingRecord<'a>> {
+    let within = || subject.sweeps.iter().filter(|sweep| sweep.received_at >= period.from);
+    let last_set = within().next_back().map(SweepTimes::found);
     let mut distinct: BTreeMap<String, FindingRecord<'a>> = BTreeMap::new();
     for sweep in within().filter(|sweep| sweep.state == State::Divergent) {
-        for finding in node.findings.get(&sweep.findings_digest).into_iter().flatten() {
+        for finding in subject.findings.get(&sweep.found()).into_iter().flatten() {
             let key = serde_json::to_string(finding).expect("findings always serialise");
             let record = distinct.entry(key).or_insert(FindingRecord {
                 first_seen: sweep.received_at,
@@ -201,7 +254,7 @@ fn findings<'a>(node: &'a NodeEvidence, period: Period) -> Vec<FindingRecord<'a>
                 finding,
             });
             record.last_seen = sweep.received_at;
-            record.in_last_sweep = Some(sweep.findings_digest) == last_set;
+            record.in_last_sweep = Some(sweep.found()) == last_set;
         }
     }
     let mut records: Vec<_> = distinct.into_values().collect();

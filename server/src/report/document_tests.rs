@@ -42,6 +42,7 @@ fn sweep(report_id: i64, at: &str, findings: &[Finding]) -> SweepTimes {
         received_at: time(at),
         state: if findings.is_empty() { State::Congruent } else { State::Divergent },
         findings_digest: congruent_protocol::report::findings_digest(findings),
+        beside: None,
         complete: true,
     }
 }
@@ -51,7 +52,7 @@ fn sweep(report_id: i64, at: &str, findings: &[Finding]) -> SweepTimes {
 fn evidence() -> Evidence {
     let (one, two) = (tampered(), vec![added("/bin/new"), tampered().remove(0)]);
     let digest = |findings: &[Finding]| congruent_protocol::report::findings_digest(findings);
-    let web_1 = NodeEvidence {
+    let web_1 = SubjectEvidence {
         states: vec![
             state("2026-02-01T00:00:00Z", State::Unknown),
             state("2026-02-01T00:01:00Z", State::Congruent),
@@ -64,7 +65,7 @@ fn evidence() -> Evidence {
             sweep(4, "2026-03-11T00:00:00Z", &two),
             sweep(5, "2026-03-12T00:00:00Z", &one),
         ],
-        findings: [(digest(&one), one), (digest(&two), two)].into(),
+        findings: [((digest(&one), None), one), ((digest(&two), None), two)].into(),
     };
     let decision = Decision {
         action: Verdict::Observe,
@@ -87,9 +88,21 @@ fn evidence() -> Evidence {
         engine: "regorus".to_owned(),
         input_digest: Algorithm::Blake3.digest(b"input"),
     };
+    let subject = SubjectId::container("web-1", "c1");
+    let over = StateRow {
+        subject: subject.clone(),
+        note: Some(OVER.to_owned()),
+        ..state("2026-03-09T00:00:00Z", State::Unknown)
+    };
+    let c1 = SubjectEvidence {
+        states: vec![state("2026-03-08T00:00:00Z", State::Congruent), over],
+        sweeps: vec![sweep(6, "2026-03-08T00:00:00Z", &[])],
+        findings: BTreeMap::new(),
+    };
     Evidence {
+        containers: [(subject, c1)].into(),
         scopes: vec![(time("2026-02-01T00:00:00Z"), scope())],
-        nodes: [("web-1".to_owned(), web_1), ("web-2".to_owned(), NodeEvidence::default())].into(),
+        nodes: [("web-1".to_owned(), web_1), ("web-2".to_owned(), SubjectEvidence::default())].into(),
         decisions: vec![decision],
         actions: vec![],
         refusals: vec![],
@@ -127,6 +140,10 @@ fn every_node_is_shown_with_state_coverage_and_findings() {
     assert_eq!((&two["state"], &two["coverage"]["sweeps"]), (&"unknown".into(), &0.into()));
     assert_eq!(two["coverage"]["largest_gap_seconds"], 31 * 86400);
     assert_eq!(report["totals"]["nodes_by_state"], serde_json::json!({"divergent": 1, "unknown": 1}));
+    let container = &one["containers"][0];
+    assert_eq!((&container["id"], &container["note"]), (&"c1".into(), &OVER.into()));
+    assert_eq!(container["coverage"]["largest_gap_seconds"], 86400, "what is over is not waited for");
+    assert_eq!((&report["totals"]["containers"], &two["containers"]), (&1.into(), &serde_json::json!([])));
     assert_eq!(
         (&report["totals"]["nodes_without_sweep"], &report["totals"]["findings"]),
         (&1.into(), &2.into())

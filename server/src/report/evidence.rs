@@ -2,15 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use congruent_protocol::digest::Digest;
 use congruent_protocol::drift::Finding;
 use congruent_protocol::verification::State;
 use jiff::Timestamp;
 
 use super::Period;
+use crate::judge::OVER;
 use crate::record::{ActionRecord, AuditRecord, DecisionRecord, RefusalRecord};
 use crate::scope::{Scope, ScopeNode};
-use crate::store::{ActionFilter, EnrolmentRow, RemovalRow, StateRow, StoreError, SweepTimes, View};
+use crate::store::{ActionFilter, EnrolmentRow, Found, RemovalRow, StateRow, StoreError, SweepTimes, View};
+use crate::subject::SubjectId;
 
 /// A limit that cuts nothing: the greatest that the store takes.
 const ALL: usize = i64::MAX as usize;
@@ -22,7 +23,9 @@ pub(super) struct Evidence {
     /// and every change.
     pub(super) scopes: Vec<(Timestamp, Scope)>,
     /// By node.
-    pub(super) nodes: BTreeMap<String, NodeEvidence>,
+    pub(super) nodes: BTreeMap<String, SubjectEvidence>,
+    /// By node and container.
+    pub(super) containers: BTreeMap<SubjectId, SubjectEvidence>,
     pub(super) decisions: Vec<DecisionRecord>,
     pub(super) actions: Vec<ActionRecord>,
     pub(super) refusals: Vec<RefusalRecord>,
@@ -32,15 +35,15 @@ pub(super) struct Evidence {
     pub(super) removed: Vec<RemovalRow>,
 }
 
-/// What is so of a node.
+/// What is so of a node, or of a container on it.
 #[derive(Debug, Default)]
-pub(super) struct NodeEvidence {
+pub(super) struct SubjectEvidence {
     /// Every state until the period's end, in order.
     pub(super) states: Vec<StateRow>,
     /// The last sweep before the period and all in it, in order.
     pub(super) sweeps: Vec<SweepTimes>,
     /// Each set of findings that a sweep in the period had.
-    pub(super) findings: BTreeMap<Digest, Vec<Finding>>,
+    pub(super) findings: BTreeMap<Found, Vec<Finding>>,
 }
 
 /// Reads the evidence of a period.
@@ -52,12 +55,24 @@ pub(super) fn read(view: &View<'_>, period: Period) -> Result<Evidence, StoreErr
         scopes.iter().flat_map(|(_, scope)| &scope.nodes).map(|node| &node.id).collect();
     let mut nodes = BTreeMap::new();
     for id in ids {
-        nodes.insert(id.clone(), read_node(view, id, period)?);
+        nodes.insert(id.clone(), read_subject(view, &SubjectId::node(id), period)?);
     }
+    let mut containers: BTreeMap<SubjectId, SubjectEvidence> = BTreeMap::new();
     for state in view.states_until(to)? {
-        if let Some(node) = nodes.get_mut(&state.subject.node) {
-            node.states.push(state);
+        let Some(node) = nodes.get_mut(&state.subject.node) else { continue };
+        match state.subject.container {
+            None => node.states.push(state),
+            Some(_) => containers.entry(state.subject.clone()).or_default().states.push(state),
         }
+    }
+    // One that was over before the period is none of it.
+    containers.retain(|_, container| {
+        let last = container.states.last();
+        last.is_some_and(|last| last.at >= from || last.note.as_deref() != Some(OVER))
+    });
+    for (id, container) in &mut containers {
+        let SubjectEvidence { sweeps, findings, .. } = read_subject(view, id, period)?;
+        (container.sweeps, container.findings) = (sweeps, findings);
     }
     let filter = ActionFilter { between: Some((from, to)), ..ActionFilter::default() };
     let mut actions = view.actions(&filter, ALL)?;
@@ -71,6 +86,7 @@ pub(super) fn read(view: &View<'_>, period: Period) -> Result<Evidence, StoreErr
         audit: view.audit_between(from, to)?.into_iter().map(Into::into).collect(),
         removed: RemovalRow::all(view)?,
         nodes,
+        containers,
         scopes,
     })
 }
@@ -95,24 +111,29 @@ fn add_enrolled(
     Ok(())
 }
 
-fn read_node(view: &View<'_>, id: &str, period: Period) -> Result<NodeEvidence, StoreError> {
+fn read_subject(view: &View<'_>, id: &SubjectId, period: Period) -> Result<SubjectEvidence, StoreError> {
     let sweeps = view.sweeps_until(id, period.from, period.to)?;
     let mut findings = BTreeMap::new();
     for sweep in sweeps.iter().filter(|sweep| sweep.received_at >= period.from) {
-        // Equal sets are read once: a node that stays divergent reports the
+        // Equal sets are read once: what stays divergent reports the
         // same findings at every sweep.
-        if sweep.state == State::Divergent && !findings.contains_key(&sweep.findings_digest) {
-            findings.insert(sweep.findings_digest, read_findings(view, sweep)?);
+        if sweep.state == State::Divergent && !findings.contains_key(&sweep.found()) {
+            findings.insert(sweep.found(), read_findings(view, sweep)?);
         }
     }
-    Ok(NodeEvidence { states: Vec::new(), sweeps, findings })
+    Ok(SubjectEvidence { states: Vec::new(), sweeps, findings })
 }
 
-/// The set of findings of a sweep. The report's own bytes, which may lie as a blob, are not
-/// asked for it, but where it is so old that they alone have it.
+/// The findings of a sweep. The report's own bytes, which may lie as a blob, are not
+/// asked for them, but where they alone have them: so it is with old ones, and with what a
+/// container has beside its merged tree.
 fn read_findings(view: &View<'_>, sweep: &SweepTimes) -> Result<Vec<Finding>, StoreError> {
-    match view.finding_set(&sweep.findings_digest)? {
+    let set = match sweep.beside {
+        None => view.finding_set(&sweep.findings_digest)?,
+        Some(_) => None,
+    };
+    match set {
         Some(set) => Ok(set),
-        None => Ok(view.report_body(sweep.report_id)?.findings().to_vec()),
+        None => Ok(view.report_body(sweep.report_id)?.all_findings()),
     }
 }

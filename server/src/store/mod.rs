@@ -74,7 +74,7 @@ pub(crate) use manifests::ManifestRow;
 pub(crate) use node_list::{ListedNode, NamePattern, NodeFilter};
 pub(crate) use operators::OperatorRow;
 pub(crate) use outbox::{DeliveryRow, DueDelivery};
-pub(crate) use period::SweepTimes;
+pub(crate) use period::{Found, SweepTimes};
 pub(crate) use reports::{NewReport, ReportRow};
 pub(crate) use retention::{RecordKind, RemovalRow, SHELVES, Shelf};
 pub(crate) use shared::{Changes, Sharing};

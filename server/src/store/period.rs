@@ -11,6 +11,11 @@ use super::columns::{Json, Micros, Word};
 use super::subjects::StateRow;
 use super::trouble::RefusalRow;
 use super::{StoreError, Tx, View};
+use crate::subject::SubjectId;
+
+/// What a sweep found, by digests: of its set of findings, and of what a container has
+/// beside its merged tree.
+pub(crate) type Found = (Digest, Option<Digest>);
 
 /// A sweep, and when the collector received it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,8 +24,17 @@ pub(crate) struct SweepTimes {
     pub(crate) received_at: Timestamp,
     pub(crate) state: State,
     pub(crate) findings_digest: Digest,
+    /// Of a container: the digest of what was found beside its merged tree.
+    pub(crate) beside: Option<Digest>,
     /// Whether every file was read, and nothing was left unverified.
     pub(crate) complete: bool,
+}
+
+impl SweepTimes {
+    /// What was found, by its digests.
+    pub(crate) fn found(&self) -> Found {
+        (self.findings_digest, self.beside)
+    }
 }
 
 impl View<'_> {
@@ -38,32 +52,34 @@ impl View<'_> {
         })
     }
 
-    /// Every change of a node's state until before `until`, in order.
+    /// Every change of a subject's state until before `until`, in order.
     pub(crate) fn states_until(&self, until: Timestamp) -> Result<Vec<StateRow>, StoreError> {
-        let sql = "SELECT * FROM subject_states WHERE at < ?1 AND container = '' ORDER BY id";
-        self.rows("read the nodes' states", sql, params![Micros(until)], StateRow::from_row)
+        let sql = "SELECT * FROM subject_states WHERE at < ?1 ORDER BY id";
+        self.rows("read the subjects' states", sql, params![Micros(until)], StateRow::from_row)
     }
 
-    /// The last sweep of `node` before `from`, and all from then until before
+    /// The last sweep of a subject before `from`, and all from then until before
     /// `until`, in the order of their arrival. A sweep is one that was held to
     /// an accepted manifest.
     pub(crate) fn sweeps_until(
         &self,
-        node: &str,
+        subject: &SubjectId,
         from: Timestamp,
         until: Timestamp,
     ) -> Result<Vec<SweepTimes>, StoreError> {
-        let sql = "SELECT id, received_at, state, findings_digest, sweep = 'full' AND NOT conditional FROM reports WHERE node = ?1 AND container = '' \
+        let sql = "SELECT id, received_at, state, findings_digest, coalesce(sweep = 'full', FALSE) AND NOT conditional, beside FROM reports WHERE node = ?1 AND container = ?4 \
              AND state IN ('congruent', 'divergent', 'incomplete') AND received_at < ?3 AND received_at >= \
-             coalesce((SELECT max(received_at) FROM reports WHERE node = ?1 AND container = '' AND received_at < ?2 \
+             coalesce((SELECT max(received_at) FROM reports WHERE node = ?1 AND container = ?4 AND received_at < ?2 \
              AND state IN ('congruent', 'divergent', 'incomplete')), ?2) ORDER BY received_at, id";
-        self.rows("read a node's sweeps", sql, params![node, Micros(from), Micros(until)], |row| {
+        let values = params![subject.node, Micros(from), Micros(until), subject.container_column()];
+        self.rows("read a subject's sweeps", sql, values, |row| {
             Ok(SweepTimes {
                 report_id: row.get(0)?,
                 received_at: row.get::<_, Micros>(1)?.0,
                 state: row.get::<_, Word<_>>(2)?.0,
                 findings_digest: row.get::<_, Word<_>>(3)?.0,
                 complete: row.get(4)?,
+                beside: row.get::<_, Option<Word<_>>>(5)?.map(|word| word.0),
             })
         })
     }

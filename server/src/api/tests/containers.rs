@@ -56,6 +56,12 @@ async fn lists_have_the_containers_that_are_asked_for() {
         assert_eq!((&page["next"], &page["truncated"]), (&json!("web-1/c2"), &json!(true)));
         let node = bench.get("/v1/nodes/web-1").await;
         assert_eq!(node["containers"], json!({"congruent": 1, "divergent": 1}));
+        let cmdb = bench.ask(Method::GET, "/v1/cmdb/items", Some("operator-token"), vec![]).await.1;
+        let line = cmdb.lines().find(|line| line.contains("\"c1\"")).unwrap();
+        let item: serde_json::Value = serde_json::from_str(line).unwrap();
+        let [c1, c2] = &item["containers"].as_array().unwrap()[..] else { panic!("{item}") };
+        assert_eq!((&c1["state"], &c1["manifest"]["name"]), (&json!("congruent"), &json!("app")));
+        assert_eq!((&c2["state"], &c2["manifest"]), (&json!("divergent"), &json!(null)));
         // Lists of nodes have no container in them.
         assert_eq!(bench.get("/v1/nodes").await["totals"]["all"], 2);
         assert_eq!(bench.status("/v1/nodes/none/containers").await, 404);
