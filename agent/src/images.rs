@@ -10,11 +10,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use anyhow::Context;
 use congruent_protocol::digest::Digest;
 use congruent_protocol::manifest::{Manifest, ManifestError};
 use congruent_protocol::trust::Trust;
 use congruent_protocol::verification::SweepMode;
 use jiff::Timestamp;
+use tokio::time::timeout;
 use tracing::warn;
 
 use crate::client::Client;
@@ -30,6 +32,9 @@ const UNSEEN_FOR: Duration = Duration::from_hours(24 * 30);
 /// were not seen for longest.
 const MAX_KEPT: usize = 1_000;
 const MAX_KEPT_BYTES: u64 = 8 << 30;
+/// How long the collector may take to answer, and to give all manifests.
+const PATIENCE_FOR_ANSWER: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_mins(10);
 /// How many of an image's manifests are tried.
 const MAX_ROOTS: usize = 16;
 
@@ -54,8 +59,8 @@ impl Images {
     }
 
     /// Asks the collector for manifests of `images`, whose configurations have these
-    /// digests: of each once from one full look to the next. Whatever goes wrong, what is
-    /// kept stays.
+    /// digests: of each once from one full look to the next. Whatever goes wrong, and
+    /// however long it would take, what is kept stays.
     pub(crate) async fn refresh(
         &mut self,
         images: &[Digest],
@@ -66,17 +71,22 @@ impl Images {
         if mode == SweepMode::Full {
             self.asked.clear();
         }
-        let unasked: Vec<Digest> =
-            images.iter().copied().filter(|image| !self.asked.contains(image)).collect();
-        for image in unasked {
-            let roots = match client.image_manifests(&image).await {
-                Ok(roots) => roots,
-                // Nor would it answer for the others.
-                Err(error) => return warn!("the manifests that are kept of images serve: {error:#}"),
-            };
-            self.asked.insert(image);
-            self.take_first(&image, &roots, client, trust).await;
+        let unasked: Vec<Digest> = images.iter().copied().filter(|image| self.asked.insert(*image)).collect();
+        match timeout(PATIENCE, self.take_all(&unasked, client, trust)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => warn!("the manifests of images that are kept serve: {error:#}"),
+            Err(_) => warn!("not all manifests of images came in {PATIENCE:?}"),
         }
+    }
+
+    async fn take_all(&mut self, images: &[Digest], client: &Client, trust: &Trust) -> anyhow::Result<()> {
+        for image in images {
+            // Who does not answer would not do so for the others.
+            let roots = timeout(PATIENCE_FOR_ANSWER, client.image_manifests(image)).await;
+            let roots = roots.with_context(|| format!("{} does not answer", client.url())).flatten()?;
+            self.take_first(image, &roots, client, trust).await;
+        }
+        Ok(())
     }
 
     /// Takes the first of an image's manifests that is accepted here.

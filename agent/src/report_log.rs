@@ -59,11 +59,8 @@ fn gaps(coverage: &Coverage, limit: usize) {
     }
 }
 
-/// Logs a container that is not congruent, and without a collector what was found of it.
+/// Logs a container that is not congruent; without a collector, what was found of it as well.
 pub(crate) fn container(state: State, outcome: &Outcome, container: &ContainerReport, has_collector: bool) {
-    if state == State::Congruent {
-        return;
-    }
     let identity = &container.identity;
     let told = |text: Option<&String>| escape(text.map_or("", String::as_str).as_bytes()).into_owned();
     let (name, image) = (told(identity.name.as_ref()), told(identity.image.as_ref()));

@@ -35,6 +35,11 @@ pub(super) struct SetOf {
 }
 
 impl Parcel {
+    /// Whether its subject was held to a manifest.
+    pub(crate) fn is_verified(&self) -> bool {
+        self.set.is_some()
+    }
+
     /// Reads a report that this node signed under this number.
     pub(super) fn read(path: &Path, sequence: u64, key: &PublicKey) -> Result<Self, SpoolError> {
         let damaged = |what: String| SpoolError::DamagedReport { path: path.to_owned(), what };

@@ -8,14 +8,16 @@ use std::time::Duration;
 
 use anyhow::Context;
 use congruent_protocol::ledger::Ledger;
+use congruent_protocol::path::escape;
 use congruent_protocol::report::{
-    Advice, ContainerReport, ContainersSeen, Facts, Heartbeat, Outcome as Looked, REPORT_SCHEMA, Report,
+    Acknowledgement, Advice, ContainerReport, ContainersSeen, Facts, Heartbeat, Outcome as Looked,
+    REPORT_SCHEMA, Report,
 };
 use congruent_protocol::verification::State;
 use jiff::Timestamp;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, sleep_until};
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::atomic;
 use crate::client::Client;
@@ -256,14 +258,7 @@ impl Courier {
         let (message, is_too_large) = match delivery {
             Delivery::Acknowledged(acknowledgement) => {
                 self.spool.acknowledge(spooled, parcel)?;
-                let state = acknowledgement.state.name();
-                match acknowledgement.note {
-                    Some(note) => {
-                        let note = congruent_protocol::path::escape(note.as_bytes());
-                        warn!(sequence, state, %note, "acknowledged");
-                    }
-                    None => info!(sequence, state, "acknowledged"),
-                }
+                log_answer(&acknowledgement, parcel);
                 let mut advice = acknowledgement.advice.unwrap_or_default();
                 if parcel.container.is_some() {
                     // The node's own are not told by it.
@@ -349,6 +344,21 @@ impl Courier {
         atomic::write_private(&path, &json).with_context(shown)?;
         self.held_to = ledger.first_values().len() as u64;
         Ok(())
+    }
+}
+
+/// Logs what the collector makes of a report. There are many of containers, and of those
+/// that it calls what their node does the node's own log tells.
+fn log_answer(acknowledgement: &Acknowledgement, parcel: &Parcel) {
+    let (sequence, state) = (acknowledgement.sequence, acknowledgement.state.name());
+    let note = acknowledgement.note.as_ref().map(|note| escape(note.as_bytes()));
+    match (&parcel.container, note) {
+        (None, Some(note)) => warn!(sequence, state, %note, "acknowledged"),
+        (None, None) => info!(sequence, state, "acknowledged"),
+        (Some(container), Some(note)) if parcel.is_verified() => {
+            warn!(sequence, state, container = %container.identity.id, %note, "acknowledged");
+        }
+        (Some(container), _) => debug!(sequence, state, container = %container.identity.id, "acknowledged"),
     }
 }
 

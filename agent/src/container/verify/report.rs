@@ -29,8 +29,9 @@ const TOLD_BY: &str = "congruent containers verify";
 const MAX_NAME_BYTES: usize = 1000;
 /// How many gaps are told of a container that is held to nothing.
 const SHOWN_GAPS: usize = 5;
-/// Which part of a report may go to what stands beside the merged tree.
-const BESIDE: u64 = 4;
+/// Which part of a report may go to what stands beside the merged tree: in so much are
+/// no more findings than the collector takes.
+const BESIDE: u64 = 8;
 
 /// With what a verdict becomes a report.
 #[derive(Clone, Copy)]
@@ -175,9 +176,15 @@ fn beside(
         identity,
         layers,
         runtime_layer: verdict.upper.runtime_layer.iter().cloned().map(keyed).collect(),
-        mounts: verdict.mounts.findings.clone(),
+        mounts: topmost(&verdict.mounts.findings),
     };
     Ok((report, missing))
+}
+
+/// Of several mounts over one place the last, which is the one that shows.
+fn topmost(mounts: &[Finding]) -> Vec<Finding> {
+    let by_path = mounts.chunk_by(|one, other| one.path == other.path);
+    by_path.filter_map(|mounts| mounts.last().cloned()).collect()
 }
 
 fn identity(container: &Container) -> ContainerIdentity {

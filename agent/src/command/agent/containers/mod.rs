@@ -6,12 +6,14 @@
 
 mod looking;
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, bail, ensure};
+use congruent_protocol::path::escape;
 use congruent_protocol::report::{ContainersSeen, Facts};
-use congruent_protocol::verification::SweepMode;
+use congruent_protocol::verification::{State, SweepMode};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinHandle, spawn_blocking};
 use tokio::time::timeout;
@@ -35,12 +37,15 @@ pub(super) struct Containers {
     images: Images,
     /// The last look's thread, which goes on where it was given up.
     thread: Option<AbortHandle>,
+    /// The states of those that were not congruent at the last look, by their ids.
+    logged: HashMap<String, State>,
 }
 
 /// What came of a look.
 pub(super) struct Seen {
     pub(super) told: ContainersSeen,
     pub(super) noted: ContainersNoted,
+    states: HashMap<String, State>,
 }
 
 /// How a look is made, and where its reports go.
@@ -55,7 +60,7 @@ pub(super) struct Errand<'a> {
 
 impl Containers {
     pub(super) fn new(config: &Config) -> Self {
-        Self { images: Images::new(&config.state_directory), thread: None }
+        Self { images: Images::new(&config.state_directory), thread: None, logged: HashMap::new() }
     }
 
     /// Takes account of another configuration, which may trust others.
@@ -67,14 +72,19 @@ impl Containers {
     /// each.
     pub(super) async fn look(&mut self, errand: Errand<'_>) -> Option<Seen> {
         errand.config.containers.as_ref()?;
-        let mut seen = Seen { told: ContainersSeen::default(), noted: ContainersNoted::new(errand.mode) };
+        let mut seen = Seen {
+            told: ContainersSeen::default(),
+            noted: ContainersNoted::new(errand.mode),
+            states: HashMap::new(),
+        };
         if let Err(error) = self.look_at_all(&errand, &mut seen).await {
             error!("the look at containers failed: {error:#}");
-            seen.told.gaps.push(format!("{error:#}"));
+            seen.told.gaps.push(escape(format!("{error:#}").as_bytes()).into_owned());
         }
         seen.told.running.sort();
         seen.noted.finish(&seen.told.gaps);
         report_log::containers(&seen.told);
+        self.logged = std::mem::take(&mut seen.states);
         Some(seen)
     }
 
@@ -105,7 +115,7 @@ impl Containers {
             self.images.refresh(&images, errand.mode, client, &errand.config.trust).await;
         }
         if errand.mode == SweepMode::Full
-            && let Err(error) = self.images.tidy(&images, std::time::SystemTime::now())
+            && let Err(error) = self.images.tidy(&images, SystemTime::now())
         {
             error!("cannot tidy up {}: {error}", self.images.directory().display());
         }
@@ -131,31 +141,35 @@ impl Containers {
         });
         self.thread = Some(work.abort_handle());
         while let Some(reported) = next(&mut given, &counters).await? {
-            seen.take(&reported, errand.client.is_some());
+            self.take(&reported, errand, seen);
             if errand.config.collector.is_some() {
-                let Reported { outcome, container } = reported;
-                let made = Made {
-                    outcome,
-                    facts: errand.facts.clone(),
-                    first_values: 0,
-                    container: Some(Box::new(container)),
-                    containers: None,
-                };
                 // Who takes it ends only with the process.
-                let _ = errand.send.send(made).await;
+                let _ = errand.send.send(made(reported, errand.facts)).await;
             }
         }
         work.await.context("the look at containers broke off")?
     }
+
+    /// Notes what a container came to. What stands as it did is logged at full looks.
+    fn take(&self, reported: &Reported, errand: &Errand<'_>, seen: &mut Seen) {
+        let (state, id) = (reported.state(), &reported.container.identity.id);
+        seen.told.running.push(id.clone());
+        seen.noted.count(state);
+        if state == State::Congruent {
+            return;
+        }
+        seen.states.insert(id.clone(), state);
+        if errand.mode == SweepMode::Full || self.logged.get(id) != Some(&state) {
+            let has_collector = errand.config.collector.is_some();
+            report_log::container(state, &reported.outcome, &reported.container, has_collector);
+        }
+    }
 }
 
-impl Seen {
-    fn take(&mut self, reported: &Reported, has_collector: bool) {
-        let state = reported.state();
-        self.told.running.push(reported.container.identity.id.clone());
-        self.noted.count(state);
-        report_log::container(state, &reported.outcome, &reported.container, has_collector);
-    }
+/// What goes to the courier.
+fn made(Reported { outcome, container }: Reported, facts: &Facts) -> Made {
+    let container = Some(Box::new(container));
+    Made { outcome, facts: facts.clone(), first_values: 0, container, containers: None }
 }
 
 /// The next report of a look; none at its end.

@@ -170,14 +170,16 @@ fn each_part_tells_of_its_own() {
     check(|scene| put(scene.layer.path(), "bin/tool", "TOOL"), &[], &["modified /bin/tool"], &[], &[]);
     check(|scene| put(scene.init.path(), "evil", ""), &[], &[], &["added /evil"], &[]);
     let mount = |scene: &mut Scene| {
-        scene.container.mounts.push(MountSurface {
+        let mount = MountSurface {
             path: "/bind".into(),
             kind: MountKind::Bind,
             filesystem: Some("ext4".to_owned()),
             source: "/srv".into(),
             writable: true,
             exec: true,
-        });
+        };
+        // One over the other: only the last shows.
+        scene.container.mounts.extend([mount.clone(), mount]);
     };
     check(mount, &[], &[], &[], &["mounted-over /bind"]);
     // All of a layer may be gone; the merged tree is told as if it were not.
