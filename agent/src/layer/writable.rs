@@ -290,7 +290,7 @@ impl<I: Iterator<Item = Result<ListedEntry, EntriesError>>> Check<'_, I> {
 }
 
 impl Changes {
-    fn count(&mut self, finding: &Finding) {
+    pub(crate) fn count(&mut self, finding: &Finding) {
         let is_content =
             |field: &Field| matches!(field, Field::Content | Field::Size | Field::Link | Field::Device);
         let counter = match finding.change {

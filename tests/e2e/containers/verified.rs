@@ -374,6 +374,44 @@ fn mounts_are_told_and_unexpected_ones_found() -> Result<()> {
     Ok(())
 }
 
+/// What lies in Docker's own layer between image and container shows like any other.
+#[test]
+fn dockers_own_layer_is_held_to_what_docker_makes() -> Result<()> {
+    let sandbox = Sandbox::new()?;
+    let docker = Docker::start(&sandbox.path("docker"))?;
+    let image = Image::of(&docker, CONTRACT)?;
+    let id = Runtime::sleeper(&docker, "web", &[])?;
+    let lowers = docker.directory("web", "LowerDir")?;
+    let init = PathBuf::from(lowers.split(':').next().context("there are no layers")?);
+    let kept = sandbox.path("kept");
+    tree::copy(&init, &kept)?;
+    for (script, expected) in [
+        ("rm .dockerenv etc/mtab && rmdir dev/pts", ""),
+        ("chmod 1777 etc", "modified /etc"),
+        ("chmod 4755 .dockerenv", "modified /.dockerenv"),
+        ("chown 1:1 etc/hosts", "modified /etc/hosts"),
+        ("echo 1.2.3.4 bank > etc/hosts", "modified /etc/hosts"),
+        ("ln -sfn /evil etc/mtab", "modified /etc/mtab"),
+        ("setfattr -n user.note -v x etc/hosts", "modified /etc/hosts"),
+        ("setfattr -n trusted.overlay.opaque -v y etc", "added /etc/.wh..wh..opq"),
+        ("setfattr -n trusted.overlay.redirect -v /usr etc", "modified /etc"),
+        ("mknod usr c 0 0", "added /usr"),
+        ("mknod etc/passwd c 0 0", "added /etc/passwd"),
+        ("rm dev/console && mknod dev/console c 5 1", "replaced /dev/console"),
+        ("echo x > var", "added /var"),
+    ] {
+        succeed("sh", ["-c", &format!("cd {} && {script}", init.display())])?;
+        let (ended, told) = image.verify(&docker, &[&id])?;
+        let findings: Vec<Finding> = serde_json::from_value(told[0]["upper"]["findings"].clone())?;
+        let found: Vec<String> =
+            findings.iter().map(|one| format!("{} {}", one.change.name(), one.path)).collect();
+        ensure!(found.join(", ") == expected, "{script}: {found:?}");
+        ensure!(ended.code == Some(i32::from(!expected.is_empty())), "{script}: {}", ended.stderr);
+        restore(&kept, &init)?;
+    }
+    Ok(())
+}
+
 /// A manifest that is not accepted is told, and is none.
 #[test]
 fn an_image_without_an_accepted_manifest_is_unknown() -> Result<()> {

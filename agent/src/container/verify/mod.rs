@@ -6,6 +6,7 @@
 //! What cannot be seen from the host is a gap, and never clean.
 
 mod ids;
+mod init;
 mod library;
 mod lower;
 mod protected;

@@ -1,20 +1,17 @@
 //! The writable layer, held to the image under its contract.
 
-use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use congruent_protocol::contract::Class;
 use congruent_protocol::digest::Digest;
-use congruent_protocol::drift::{Attributes, Finding};
-use congruent_protocol::entry::Kind;
+use congruent_protocol::drift::Finding;
 use congruent_protocol::ledger::FirstValue;
 use congruent_protocol::manifest::EntriesError;
 use congruent_protocol::path::TreePath;
 use congruent_protocol::verification::{Protected, State};
-use walkdir::WalkDir;
 
+use super::init::{self, CheckedInit};
 use super::lower::{looking, top_mode_of};
 use super::{Known, Part, PartGap, Verifier, ids, protected};
 use crate::container::Container;
@@ -23,29 +20,12 @@ use crate::layer::CheckError;
 use crate::layer::writable::{self, Changes, CheckedWritable, Image, Made};
 use crate::sweep::{Root, RootError};
 
-/// What Docker puts between image and container, to mount on.
-const INIT_STUBS: [&str; 11] = [
-    "/",
-    "/.dockerenv",
-    "/dev",
-    "/dev/console",
-    "/dev/pts",
-    "/dev/shm",
-    "/etc",
-    "/etc/hostname",
-    "/etc/hosts",
-    "/etc/mtab",
-    "/etc/resolv.conf",
-];
-/// The same, of what has no directory of its own in the list above.
-const INIT_DIRECTORIES: [&str; 2] = ["/proc", "/sys"];
-
 /// The writable layer of one container.
 pub(crate) struct Writable {
     pub(crate) state: State,
     pub(crate) findings: Option<Findings>,
-    /// What lies in the runtime's own layer and is not what the runtime puts there, in
-    /// tree order. The root does not speak of it.
+    /// What lies in the runtime's own layer and is not as the runtime makes it, in tree
+    /// order. The root does not speak of it.
     pub(crate) runtime_layer: Vec<Finding>,
     pub(crate) changes: Changes,
     /// The root of the merged tree.
@@ -57,7 +37,7 @@ pub(crate) struct Writable {
 }
 
 #[derive(Debug, thiserror::Error)]
-enum WritableError {
+pub(super) enum WritableError {
     #[error("where it lies is not known")]
     Nowhere,
     #[error("cannot stat its directory")]
@@ -70,8 +50,8 @@ enum WritableError {
     Manifest(#[from] EntriesError),
     #[error(transparent)]
     Check(#[from] CheckError),
-    #[error("cannot read the runtime's own layer {}", .0.display())]
-    Init(PathBuf, #[source] walkdir::Error),
+    #[error("what was found in the runtime's own layer cannot be read back")]
+    Findings(#[source] io::Error),
 }
 
 pub(super) fn check(
@@ -129,33 +109,12 @@ fn look(
     let looking = looking(verifier, container, algorithm, &ids);
     let made = Made { mounted: &mounted, top_mode: top_mode_of(container.runtime) };
     let mut checked = writable::check(&root, image, made, looking, verifier.findings(), verifier.clock)?;
-    let foreign = container.init.as_deref().map_or(Ok(Vec::new()), of_init)?;
-    checked.changes.added += foreign.len() as u64;
-    Ok((checked, foreign))
-}
-
-/// What lies in the runtime's own layer and is not what the runtime puts there.
-fn of_init(directory: &Path) -> Result<Vec<Finding>, WritableError> {
-    let mut foreign = Vec::new();
-    for entry in WalkDir::new(directory).sort_by_file_name() {
-        let entry = entry.map_err(|error| WritableError::Init(directory.to_owned(), error))?;
-        let Some(path) =
-            entry.path().strip_prefix(directory).ok().and_then(|path| tree_path(&Path::new("/").join(path)))
-        else {
-            continue;
-        };
-        let name = path.as_bytes();
-        let is_known = INIT_STUBS.iter().chain(&INIT_DIRECTORIES).any(|known| known.as_bytes() == name);
-        let is_empty = entry.file_type().is_dir()
-            || entry.file_type().is_symlink()
-            || fs::symlink_metadata(entry.path())
-                .is_ok_and(|metadata| metadata.is_file() && metadata.len() == 0);
-        if !(is_known && is_empty) {
-            let kind = if entry.file_type().is_dir() { Kind::Directory } else { Kind::File };
-            foreign.push(Finding::added(&path, Class::Immutable, Attributes::of_kind(kind)));
-        }
-    }
-    Ok(foreign)
+    let Some(directory) = container.init.as_deref() else { return Ok((checked, Vec::new())) };
+    let CheckedInit { findings, coverage } = init::check(verifier, container, known, directory)?;
+    findings.iter().for_each(|finding| checked.changes.count(finding));
+    checked.coverage.unreadable.extend(coverage.unreadable);
+    checked.coverage.unstable.extend(coverage.unstable);
+    Ok((checked, findings))
 }
 
 pub(super) fn tree_path(path: &Path) -> Option<TreePath> {
