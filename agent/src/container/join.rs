@@ -83,7 +83,7 @@ pub(super) fn tell(container: &mut Container, process: &Process, host: &[Mount])
         return;
     }
     container.root_writable = Some(root.is_writable());
-    container.mounts = surface::of(&container.id, &process.mounts, host);
+    container.mounts = surface::of(&container.id, &process.mounts, host, process.shared);
     hold_to_mount(container, root);
 }
 

@@ -28,6 +28,14 @@ pub(super) struct Process {
     pub(super) strange: usize,
     pub(super) uid_map: Vec<IdRange>,
     pub(super) gid_map: Vec<IdRange>,
+    pub(super) shared: Shared,
+}
+
+/// Which namespaces a process has in common with the host's first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Shared {
+    pub(super) pids: bool,
+    pub(super) network: bool,
 }
 
 impl Process {
@@ -113,10 +121,21 @@ fn read(proc: &Path, cgroup_mount: &Path, pid: u32) -> io::Result<Option<Process
     let state = if frozen { ContainerState::Paused } else { ContainerState::Running };
     let id_map = |name| text(&file(name)).map(|map| parse_id_map(&map));
     let (uid_map, gid_map) = (id_map("uid_map")?, id_map("gid_map")?);
-    let process = Process { pid, cgroup, state, mounts, strange, uid_map, gid_map };
+    let shared = shared(proc, pid);
+    let process = Process { pid, cgroup, state, mounts, strange, uid_map, gid_map, shared };
     let overlay = process.root().is_some_and(|root| root.filesystem.ends_with(b"overlay"));
     let fuse = process.root().is_some_and(|root| root.filesystem == b"fuse.fuse-overlayfs");
     Ok((overlay || fuse || process.cgroup.is_some()).then_some(process))
+}
+
+/// What cannot be told apart is taken for one.
+fn shared(proc: &Path, pid: u32) -> Shared {
+    let is_shared = |name: &str| {
+        let of = |process: &str| std::fs::read_link(proc.join(process).join("ns").join(name)).ok();
+        let host = of("1").or_else(|| of("self"));
+        host.zip(of(&pid.to_string())).is_none_or(|(host, own)| host == own)
+    };
+    Shared { pids: is_shared("pid"), network: is_shared("net") }
 }
 
 fn mounts(path: &Path) -> io::Result<(Vec<Mount>, usize)> {

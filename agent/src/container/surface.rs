@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use congruent_protocol::path::escape;
 
+use super::processes::Shared;
 use super::{MountKind, MountSurface};
 use crate::mountinfo::Mount;
 
@@ -30,8 +31,11 @@ const KERNEL: [&[u8]; 16] = [
     b"fusectl",
 ];
 
+/// What runtimes give to what the kernel shows, whoever asks for what.
+const USUAL_FLAGS: [&[u8]; 3] = [b"nosuid", b"nodev", b"noexec"];
+
 /// What is mounted in the container `id` beneath its root.
-pub(super) fn of(id: &str, mounts: &[Mount], host: &[Mount]) -> Vec<MountSurface> {
+pub(super) fn of(id: &str, mounts: &[Mount], host: &[Mount], shared: Shared) -> Vec<MountSurface> {
     // /dev is the runtime's own tmpfs; what hides parts of /proc is taken from it.
     let dev = mounts.iter().rev().find(|mount| mount.path == b"/dev" && mount.filesystem == b"tmpfs");
     mounts
@@ -40,6 +44,7 @@ pub(super) fn of(id: &str, mounts: &[Mount], host: &[Mount]) -> Vec<MountSurface
         .map(|mount| {
             let on_host = on_host(mount, host);
             let kind = match &on_host {
+                Some(_) if is_hosts(mount, mounts, shared) => MountKind::Bind,
                 _ if KERNEL.contains(&&mount.filesystem[..]) => MountKind::Kernel,
                 _ if dev.is_some_and(|dev| dev.device == mount.device) => MountKind::Kernel,
                 _ if mount.filesystem == b"tmpfs" && hides(mount) => MountKind::Kernel,
@@ -57,6 +62,31 @@ pub(super) fn of(id: &str, mounts: &[Mount], host: &[Mount]) -> Vec<MountSurface
             }
         })
         .collect()
+}
+
+/// Whether it is not the container's own that shows what the kernel shows the host. Each
+/// container has instances of its own, but that of processes or of devices is the host's
+/// where its namespace is: then the runtime's own shows the same, and has flags that it
+/// always gives.
+fn is_hosts(mount: &Mount, mounts: &[Mount], shared: Shared) -> bool {
+    let (place, is_shared): (&[u8], _) = match &mount.filesystem[..] {
+        b"proc" => (b"/proc", shared.pids),
+        b"sysfs" => (b"/sys", shared.network),
+        b"devpts" => (b"/dev/pts", false),
+        _ => return false,
+    };
+    let has_usual_flags = USUAL_FLAGS.iter().all(|flag| mount.has(flag));
+    let may_be_own = is_shared && mount.path == place && has_usual_flags;
+    !may_be_own && !shows_the_same(mount, mounts)
+}
+
+/// Whether it only hardens what another mount shows at the same place.
+fn shows_the_same(mount: &Mount, mounts: &[Mount]) -> bool {
+    mounts.iter().filter(|above| above.device == mount.device && above.path != mount.path).any(|above| {
+        let within =
+            path(&mount.path).strip_prefix(path(&above.path)).map(|within| path(&above.root).join(within));
+        within.is_ok_and(|within| within == path(&mount.root))
+    })
 }
 
 /// Whether it hides a part of what the kernel shows.
@@ -98,6 +128,36 @@ mod tests {
     use crate::mountinfo;
 
     #[test]
+    fn what_the_kernel_shows_the_host_is_told_apart() {
+        let host = "1 0 0:21 / /proc rw - proc proc rw\n2 0 0:22 / /sys rw - sysfs sysfs rw\n\
+                    3 0 0:26 / /dev/pts rw - devpts devpts rw";
+        let (host, _) = mountinfo::parse(host.as_bytes());
+        let alone = Shared::default();
+        let (pids, network) = (Shared { pids: true, ..alone }, Shared { network: true, ..alone });
+        let check = |list: &str, shared: Shared, bound: &[&str]| {
+            let mounts = of("ID", &mountinfo::parse(list.as_bytes()).0, &host, shared);
+            let found = mounts.iter().filter(|mount| mount.kind == MountKind::Bind);
+            let found: Vec<_> = found.map(|mount| mount.path.to_str().unwrap()).collect();
+            assert_eq!(found, bound, "{list} {shared:?}");
+        };
+        let own = "9 1 0:64 / /proc rw - proc proc rw\n8 9 0:64 /sys /proc/sys ro - proc proc rw\n\
+                   7 1 0:65 / /sys rw - sysfs sysfs rw\n6 1 0:66 / /dev/pts rw - devpts devpts rw";
+        check(own, alone, &[]);
+        check(own, pids, &[]);
+        let hosts = "9 1 0:21 / /proc rw - proc proc rw\n8 9 0:21 /sys /proc/sys ro - proc proc rw\n\
+                     7 1 0:22 / /sys ro - sysfs sysfs rw\n6 1 0:26 / /dev/pts rw - devpts devpts rw";
+        check(hosts, alone, &["/proc", "/sys", "/dev/pts"]);
+        check(hosts, pids, &["/proc", "/sys", "/dev/pts"]);
+        check("9 1 0:21 /sys /proc/sys rw - proc proc rw", alone, &["/proc/sys"]);
+        let flagged = "9 1 0:21 / /proc rw,nosuid,nodev,noexec - proc proc rw\n\
+                       7 1 0:22 / /sys ro,nosuid,nodev,noexec - sysfs sysfs rw";
+        check(flagged, alone, &["/proc", "/sys"]);
+        check(flagged, pids, &["/sys"]);
+        check(flagged, network, &["/proc"]);
+        check("9 1 0:22 / /host ro,nosuid,nodev,noexec - sysfs sysfs rw", network, &["/host"]);
+    }
+
+    #[test]
     fn each_mount_is_of_a_kind() {
         let host = "1 0 254:0 / / rw - ext4 /dev/vda rw\n2 1 254:1 /sub /srv rw - ext4 /dev/vdb rw\n\
                     3 1 0:20 / /run rw - tmpfs tmpfs rw";
@@ -105,7 +165,7 @@ mod tests {
         let check = |line: &str, kind: MountKind, source: &str, writable: bool, exec: bool| {
             let dev = "76 74 0:43 / /dev rw,nosuid - tmpfs tmpfs rw";
             let list = format!("74 50 0:39 / / rw - overlay overlay rw\n{dev}\n{line}");
-            let found = of("ID", &mountinfo::parse(list.as_bytes()).0, &host);
+            let found = of("ID", &mountinfo::parse(list.as_bytes()).0, &host, Shared::default());
             let mount = found.last().unwrap();
             assert_eq!((mount.kind, mount.source.to_str().unwrap()), (kind, source), "{line}");
             assert_eq!((mount.writable, mount.exec), (writable, exec), "{line}");

@@ -365,6 +365,23 @@ fn mounts_are_told_and_unexpected_ones_found() -> Result<()> {
     let found = findings(&told[0]["mounts"]["findings"])?;
     ensure!(ended.code == Some(1) && found.len() == 1, "{}", told[0]["mounts"]);
     ensure!(found[0].path.to_string() == "/dev/host", "{found:?}");
+    // What the kernel shows the host is the host's, by whatever place; the container's own
+    // is not, also where it shares the host's processes or network.
+    for (options, expected) in [
+        (&["--network=none", "--volume=/proc:/proc"][..], Some("/proc")),
+        (&["--network=none", "--volume=/sys:/sys"], Some("/sys")),
+        (&["--network=none", "--volume=/proc/sys:/kernel"], Some("/kernel")),
+        (&["--network=none", "--pid=host"], None),
+        (&["--network=host"], None),
+    ] {
+        let run = [&["run", "--detach", "--name=kernel"], options, &["web:1"], &SLEEP].concat();
+        let id = docker.docker(&run)?;
+        let (_, told) = image.verify(&docker, &[&id])?;
+        let found = findings(&told[0]["mounts"]["findings"])?;
+        let first = found.first().map(|found| found.path.to_string());
+        ensure!(first.as_deref() == expected, "{options:?}: {}", told[0]["mounts"]);
+        docker.docker(&["rm", "--force", "kernel"])?;
+    }
     let at = |path: &str| surface.iter().find(|mount| mount["path"] == path);
     ensure!(
         at("/bind").is_some_and(|mount| mount["writable"] == true && mount["exec"] == true),

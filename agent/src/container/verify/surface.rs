@@ -36,7 +36,8 @@ pub(super) fn check(container: &Container, known: Option<&Known>, gaps: &mut Vec
             gaps.push(gap(GapPath::Foreign(shown()), reason));
             continue;
         };
-        match contract.mount_at(&path).filter(|expected| fits(expected, mount)) {
+        match contract.mount_at(&path).filter(|expected| fits(expected, mount) && !is_hosts(expected, mount))
+        {
             Some(ExpectedMount { content: MountContent::Verify, .. }) => {
                 let reason =
                     "the contract has it verified, and what lies on a container's mounts is not looked at";
@@ -70,6 +71,15 @@ fn is_usual(contract: &Contract, path: &TreePath, mount: &MountSurface) -> bool 
         }
         MountKind::Bind | MountKind::Volume | MountKind::Other => false,
     }
+}
+
+/// Whether it is the host's own that is mounted where the base contract names what a
+/// machine mounts for itself: a contract that wants that names it.
+fn is_hosts(expected: &ExpectedMount, mount: &MountSurface) -> bool {
+    let is_memory = mount.filesystem.as_deref() == Some("tmpfs");
+    mount.kind == MountKind::Bind
+        && (!is_memory || mount.source == mount.path)
+        && Contract::mounts_only().mounts().contains(expected)
 }
 
 /// Whether the mount is as the contract names it.
