@@ -99,7 +99,8 @@ struct Check<I: Iterator> {
 
 impl<I: Iterator<Item = Result<LayerEntry, EntriesError>>> Check<I> {
     fn take(&mut self, on_disk: OnDisk) -> Result<(), CheckError> {
-        let OnDisk { path, mut node, problem, is_unlisted, redirect, is_metadata_only, .. } = on_disk;
+        let OnDisk { path, mut node, problem, is_unlisted, redirect, is_metadata_only, unmapped, .. } =
+            on_disk;
         // Either makes the merged tree show what no archive can have: here it is an
         // attribute like others.
         if let Some(LayerNode::Entry(entry)) = &mut node {
@@ -110,6 +111,9 @@ impl<I: Iterator<Item = Result<LayerEntry, EntriesError>>> Check<I> {
         self.take_missing_before(Some(&path))?;
         self.coverage.entries_seen += 1;
         let expected = self.next_expected(|at| *at == path)?.map(|listed| listed.node);
+        if let (Some(LayerNode::Entry(expected)), Some(LayerNode::Entry(observed))) = (&expected, &mut node) {
+            unmapped.assume(observed, expected);
+        }
         match (expected, node) {
             (expected, None) => self.contribute(&path, expected.as_ref())?,
             (Some(LayerNode::Implied), Some(LayerNode::Entry(entry))) if entry.node.is_directory() => {}

@@ -41,56 +41,94 @@ impl IdMaps {
         [&self.uids, &self.gids].iter().all(|ranges| ranges.is_empty() || ranges[..] == [all])
     }
 
-    /// Puts the ids inside in the place of those outside; `false` where one has none.
-    pub(super) fn map_back(&self, entry: &mut Entry) -> bool {
+    /// Puts the ids inside in the place of those outside, and says which have none.
+    pub(super) fn map_back(&self, entry: &mut Entry) -> Unmapped {
+        let mut unmapped = Unmapped::default();
         if self.is_identity() {
-            return true;
+            return unmapped;
         }
-        let (Some(uid), Some(gid)) = (inside(&self.uids, entry.uid), inside(&self.gids, entry.gid)) else {
-            return false;
-        };
-        (entry.uid, entry.gid) = (uid, gid);
-        entry.xattrs.iter_mut().all(|(name, value)| {
-            if ACLS.contains(&name.as_slice()) {
+        let (uid, gid) = (inside(&self.uids, entry.uid), inside(&self.gids, entry.gid));
+        (unmapped.uid, unmapped.gid) = (uid.is_none(), gid.is_none());
+        (entry.uid, entry.gid) = (uid.unwrap_or(entry.uid), gid.unwrap_or(entry.gid));
+        for (name, value) in &mut entry.xattrs {
+            let is_mapped = if ACLS.contains(&name.as_slice()) {
                 self.map_acl(value)
             } else if name == CAPABILITY {
                 self.map_capability(value)
             } else {
                 true
+            };
+            if !is_mapped {
+                unmapped.xattrs.push(name.clone());
             }
-        })
+        }
+        unmapped
     }
 
     /// An ACL is a version and entries of a tag, permissions and an id.
     fn map_acl(&self, value: &mut [u8]) -> bool {
         let Some((_, entries)) = value.split_at_mut_checked(4) else { return false };
-        entries.chunks_exact_mut(8).all(|entry| {
+        let mut is_mapped = true;
+        for entry in entries.chunks_exact_mut(8) {
             let ranges = match u16::from_le_bytes([entry[0], entry[1]]) {
                 ACL_USER => &self.uids,
                 ACL_GROUP => &self.gids,
-                _ => return true,
+                _ => continue,
             };
             let id = u32::from_le_bytes([entry[4], entry[5], entry[6], entry[7]]);
             let mapped = inside(ranges, id);
             entry[4..8].copy_from_slice(&mapped.unwrap_or(id).to_le_bytes());
-            mapped.is_some()
-        })
+            is_mapped &= mapped.is_some();
+        }
+        is_mapped
     }
 
-    /// Those of the namespace's own root are what the image has as version 2.
+    /// Those of the namespace's own root are what the image has as version 2. Those of
+    /// another user in it are no image's, and stay as they are.
     fn map_capability(&self, value: &mut Vec<u8>) -> bool {
         let word =
             |at: usize| value.get(at..at + 4).and_then(|word| word.try_into().ok()).map(u32::from_le_bytes);
-        match (word(0), word(CAPABILITY_V2_BYTES)) {
-            (Some(magic), Some(root))
-                if magic & CAPABILITY_REVISION == CAPABILITY_V3 && value.len() == CAPABILITY_V3_BYTES =>
-            {
-                let magic = (magic & !CAPABILITY_REVISION) | CAPABILITY_V2;
-                value.truncate(CAPABILITY_V2_BYTES);
-                value[..4].copy_from_slice(&magic.to_le_bytes());
-                inside(&self.uids, root) == Some(0)
-            }
-            _ => true,
+        let (Some(magic), Some(root)) = (word(0), word(CAPABILITY_V2_BYTES)) else { return true };
+        if magic & CAPABILITY_REVISION != CAPABILITY_V3 || value.len() != CAPABILITY_V3_BYTES {
+            return true;
+        }
+        let root = inside(&self.uids, root);
+        if root == Some(0) {
+            let magic = (magic & !CAPABILITY_REVISION) | CAPABILITY_V2;
+            value.truncate(CAPABILITY_V2_BYTES);
+            value[..4].copy_from_slice(&magic.to_le_bytes());
+        }
+        root.is_some()
+    }
+}
+
+/// What of an entry names somebody whom its user namespace does not have.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(super) struct Unmapped {
+    uid: bool,
+    gid: bool,
+    /// The names of such attributes.
+    xattrs: Vec<Vec<u8>>,
+}
+
+impl Unmapped {
+    pub(super) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Takes what is not known for what is expected: that it is not known is said elsewhere.
+    pub(super) fn assume(&self, observed: &mut Entry, expected: &Entry) {
+        if self.uid {
+            observed.uid = expected.uid;
+        }
+        if self.gid {
+            observed.gid = expected.gid;
+        }
+        let is_unknown = |(name, _): &(Vec<u8>, Vec<u8>)| self.xattrs.contains(name);
+        if !self.xattrs.is_empty() {
+            observed.xattrs.retain(|xattr| !is_unknown(xattr));
+            observed.xattrs.extend(expected.xattrs.iter().filter(|xattr| is_unknown(xattr)).cloned());
+            observed.xattrs.sort();
         }
     }
 }
@@ -121,11 +159,11 @@ mod tests {
             [(1000, Some(0)), (100_000, Some(1)), (165_534, Some(65_535)), (0, None), (165_535, None)]
         {
             let mut entry = Entry { uid: outside, gid: outside, ..Entry::empty() };
-            assert_eq!(maps().map_back(&mut entry), inside.is_some(), "{outside}");
+            assert_eq!(maps().map_back(&mut entry).is_empty(), inside.is_some(), "{outside}");
             assert_eq!(entry.uid, inside.unwrap_or(outside));
         }
         let mut entry = Entry { uid: 7, ..Entry::empty() };
-        assert!(IdMaps::default().map_back(&mut entry));
+        assert!(IdMaps::default().map_back(&mut entry).is_empty());
         assert_eq!(entry.uid, 7);
     }
 
@@ -148,16 +186,36 @@ mod tests {
             Entry { uid: 1000, gid: 1000, xattrs, ..Entry::empty() }
         };
         let mut entry = with(ACLS[0], acl);
-        assert!(maps().map_back(&mut entry));
+        assert!(maps().map_back(&mut entry).is_empty());
         let ids: Vec<u32> = entry.xattrs[0].1[4..]
             .chunks(8)
             .map(|entry| u32::from_le_bytes(entry[4..].try_into().unwrap()))
             .collect();
         assert_eq!(ids, [u32::MAX, 42, 0]);
         let mut entry = with(CAPABILITY, capability(CAPABILITY_V3 | 1, Some(1000)));
-        assert!(maps().map_back(&mut entry));
+        assert!(maps().map_back(&mut entry).is_empty());
         assert_eq!(entry.xattrs[0].1, capability(CAPABILITY_V2 | 1, None));
-        let mut foreign = with(CAPABILITY, capability(CAPABILITY_V3, Some(0)));
-        assert!(!maps().map_back(&mut foreign));
+        // Of another user in the namespace, which no image has.
+        let of_another = capability(CAPABILITY_V3, Some(100_000));
+        let mut entry = with(CAPABILITY, of_another.clone());
+        assert!(maps().map_back(&mut entry).is_empty());
+        assert_eq!(entry.xattrs[0].1, of_another);
+    }
+
+    #[test]
+    fn what_is_not_mapped_is_taken_for_what_is_expected() {
+        let capability =
+            |bytes: usize| vec![(CAPABILITY.to_vec(), [vec![0, 0, 0, 3], vec![0; bytes - 4]].concat())];
+        let note = (b"user.note".to_vec(), b"x".to_vec());
+        let expected =
+            Entry { uid: 7, gid: 8, mode: 0o644, xattrs: capability(CAPABILITY_V2_BYTES), ..Entry::empty() };
+        let xattrs = [capability(CAPABILITY_V3_BYTES), vec![note.clone()]].concat();
+        let mut observed = Entry { uid: 5, gid: 1000, mode: 0o600, xattrs, ..Entry::empty() };
+        let unmapped = maps().map_back(&mut observed);
+        assert!(!unmapped.is_empty());
+        unmapped.assume(&mut observed, &expected);
+        // The group is known, and so is all that names nobody.
+        assert_eq!((observed.uid, observed.gid, observed.mode), (7, 0, 0o600));
+        assert_eq!(observed.xattrs, [capability(CAPABILITY_V2_BYTES), vec![note]].concat());
     }
 }

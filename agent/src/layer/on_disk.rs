@@ -14,7 +14,7 @@ use congruent_protocol::layer::{LayerNode, OPAQUE_NAME};
 use congruent_protocol::manifest::Manifest;
 use congruent_protocol::path::TreePath;
 
-use super::ids::IdMaps;
+use super::ids::{IdMaps, Unmapped};
 use crate::sweep::{
     Counters, Means, Problem, ProblemKind, Purpose, Recalled, Root, Scope, Seen, SeenEntry, Sight, sweep,
 };
@@ -38,6 +38,8 @@ pub(super) struct OnDisk {
     pub(super) is_metadata_only: bool,
     /// Where the lower part of a renamed directory was.
     pub(super) redirect: Option<Vec<u8>>,
+    /// Which of its owners are not known; then there is a problem.
+    pub(super) unmapped: Unmapped,
 }
 
 /// Where overlay keeps what it notes. The other's are attributes like any, which
@@ -119,6 +121,7 @@ impl OnDisk {
             is_opaque: false,
             is_metadata_only: false,
             redirect: None,
+            unmapped: Unmapped::default(),
         }
     }
 
@@ -128,7 +131,8 @@ impl OnDisk {
             Sight::Entry(seen) => {
                 let SeenEntry { mut entry, mut problem, is_unlisted, .. } = *seen;
                 let overlay = OverlayXattrs::taken_from(&mut entry, looking.notes);
-                if !looking.ids.map_back(&mut entry) {
+                on_disk.unmapped = looking.ids.map_back(&mut entry);
+                if !on_disk.unmapped.is_empty() {
                     let reason = "its owner is none in the container's user namespace".to_owned();
                     problem.get_or_insert(Problem { kind: ProblemKind::Unreadable, reason });
                 }

@@ -137,7 +137,8 @@ struct Check<'a, I: Iterator> {
 
 impl<I: Iterator<Item = Result<ListedEntry, EntriesError>>> Check<'_, I> {
     fn take(&mut self, on_disk: OnDisk) -> Result<(), CheckError> {
-        let OnDisk { path, node, problem, is_unlisted, is_opaque, is_metadata_only, redirect } = on_disk;
+        let OnDisk { path, node, problem, is_unlisted, is_opaque, is_metadata_only, redirect, unmapped } =
+            on_disk;
         self.take_untouched_before(Some(&path))?;
         self.coverage.entries_seen += 1;
         let baked = self.next_baked(|at| *at == path)?.map(|listed| listed.entry);
@@ -153,6 +154,9 @@ impl<I: Iterator<Item = Result<ListedEntry, EntriesError>>> Check<'_, I> {
             Some(LayerNode::Implied | LayerNode::Opaque) => {}
             Some(LayerNode::Entry(mut entry)) => {
                 is_gone |= !entry.node.is_directory();
+                if let Some(baked) = &baked {
+                    unmapped.assume(&mut entry, baked);
+                }
                 if is_metadata_only && !take_content_from(&mut entry, below) {
                     let reason = "its content lies in a layer that does not have it".to_owned();
                     self.note_gap(&path, Problem { kind: ProblemKind::Unreadable, reason });

@@ -7,7 +7,7 @@ use congruent_protocol::contract::Contract;
 use congruent_protocol::digest::Algorithm;
 
 use super::super::testing::{make, manifest, mark, put, unpacked};
-use super::super::{IdMaps, Notes};
+use super::super::{IdMaps, IdRange, Notes};
 use super::*;
 use crate::sweep::{Counters, Means};
 
@@ -15,18 +15,17 @@ use crate::sweep::{Counters, Means};
 type Case = (fn(&Path), &'static [&'static str]);
 
 fn check_layer(is_lowest: bool, change: impl Fn(&Path)) -> Vec<String> {
+    check_mapped(&IdMaps::default(), is_lowest, change).0
+}
+
+fn check_mapped(ids: &IdMaps, is_lowest: bool, change: impl Fn(&Path)) -> (Vec<String>, Coverage) {
     let (manifest, bytes) = manifest(&Contract::linux());
     let directory = unpacked();
     change(directory.path());
     let means = Means::new(Some(1), None, false);
-    let (counters, ids) = (Counters::default(), IdMaps::default());
-    let looking = Looking {
-        algorithm: Algorithm::Blake3,
-        means: &means,
-        counters: &counters,
-        ids: &ids,
-        notes: Notes::User,
-    };
+    let counters = Counters::default();
+    let looking =
+        Looking { algorithm: Algorithm::Blake3, means: &means, counters: &counters, ids, notes: Notes::User };
     let root = Root::open(Some(directory.path())).unwrap();
     let layer = &manifest.predicate().layers[0];
     let entries = manifest.layer(0, Cursor::new(&bytes)).unwrap();
@@ -41,7 +40,20 @@ fn check_layer(is_lowest: bool, change: impl Fn(&Path)) -> Vec<String> {
     };
     let findings: Vec<String> = checked.findings.load().unwrap().into_iter().map(told).collect();
     assert_eq!(checked.observed_root == layer.root, findings.is_empty(), "{findings:?}");
-    findings
+    (findings, checked.coverage)
+}
+
+#[test]
+fn owners_that_are_not_known_are_a_gap_and_no_finding() {
+    let range = vec![IdRange { inside: 0, outside: u32::MAX - 1, count: 1 }];
+    let ids = IdMaps { uids: range.clone(), gids: range };
+    let (findings, coverage) = check_mapped(&ids, true, |_| {});
+    assert_eq!(findings, Vec::<String>::new());
+    let told: Vec<_> = coverage.unreadable.iter().map(|gap| gap.path.to_string()).collect();
+    assert!(told.contains(&"/bin/tool".to_owned()) && told.contains(&"/".to_owned()), "{told:?}");
+    let executable =
+        |at: &Path| fs::set_permissions(at.join("bin/tool"), fs::Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(check_mapped(&ids, true, executable).0, ["modified /bin/tool mode file"]);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use rustix::fs::XattrFlags;
 
-use super::super::Notes;
+use super::super::{IdMaps, Notes};
 use super::tests::look;
 
 const PATHS: [&str; 12] = [
@@ -85,7 +85,7 @@ proptest! {
         mounted in prop::collection::vec(select(vec!["/etc/id", "/new", "/new/a"]), 0..2),
         notes in select(vec![Notes::User, Notes::Trusted]),
     ) {
-        look(&contract, notes, &mounted, |layer| {
+        look(&contract, notes, &IdMaps::default(), &mounted, |layer| {
             for (path, change) in &changes {
                 let _ = apply(layer, path, change);
             }

@@ -9,7 +9,7 @@ use congruent_protocol::ledger::Ledger;
 use congruent_protocol::recompute::recompute;
 
 use super::super::testing::{make, manifest, mark, put, writable};
-use super::super::{IdMaps, Notes};
+use super::super::{IdMaps, IdRange, Notes};
 use super::*;
 use crate::sweep::{Counters, Means};
 
@@ -20,11 +20,12 @@ type Case = (&'static str, fn(&Path), Vec<&'static str>, Changes);
 
 /// What the layer that `change` makes comes to, over the image.
 fn check_layer(mounted: &[&str], change: impl Fn(&Path)) -> (Vec<String>, Changes, CheckedWritable) {
-    check_with(Notes::User, mounted, change)
+    check_with(Notes::User, &IdMaps::default(), mounted, change)
 }
 
 fn check_with(
     notes: Notes,
+    ids: &IdMaps,
     mounted: &[&str],
     change: impl Fn(&Path),
 ) -> (Vec<String>, Changes, CheckedWritable) {
@@ -32,7 +33,7 @@ fn check_with(
         let fields: Vec<_> = finding.fields.iter().map(ToString::to_string).collect();
         format!("{} {} {}", finding.change.name(), finding.path, fields.join(",")).trim_end().to_owned()
     };
-    let checked = look(CONTRACT, notes, mounted, change);
+    let checked = look(CONTRACT, notes, ids, mounted, change);
     let findings = checked.findings.load().unwrap().into_iter().map(told).collect();
     (findings, checked.changes, checked)
 }
@@ -41,6 +42,7 @@ fn check_with(
 pub(super) fn look(
     contract: &str,
     notes: Notes,
+    ids: &IdMaps,
     mounted: &[&str],
     change: impl Fn(&Path),
 ) -> CheckedWritable {
@@ -49,9 +51,8 @@ pub(super) fn look(
     let layer = writable();
     change(layer.path());
     let means = Means::new(Some(1), None, false);
-    let (counters, ids) = (Counters::default(), IdMaps::default());
-    let looking =
-        Looking { algorithm: Algorithm::Blake3, means: &means, counters: &counters, ids: &ids, notes };
+    let counters = Counters::default();
+    let looking = Looking { algorithm: Algorithm::Blake3, means: &means, counters: &counters, ids, notes };
     let root = Root::open(Some(layer.path())).unwrap();
     let entries = || manifest.entries(Cursor::new(&bytes)).unwrap();
     let content_key = ContentKey::new([7; DIGEST_BYTES]);
@@ -87,6 +88,15 @@ fn a_layer_without_anything_is_as_the_image() {
     let (findings, changes, checked) = check_layer(&[], |_| {});
     assert_eq!((findings, changes), (vec![], Changes::default()));
     assert!(!checked.coverage.has_gaps());
+}
+
+#[test]
+fn owners_that_are_not_known_are_a_gap_and_no_finding() {
+    let range = vec![IdRange { inside: 0, outside: u32::MAX - 1, count: 1 }];
+    let ids = IdMaps { uids: range.clone(), gids: range };
+    let (findings, _, checked) = check_with(Notes::User, &ids, &[], |at| put(at, "bin/tool", "tool"));
+    assert_eq!(findings, Vec::<String>::new());
+    assert!(checked.coverage.unreadable.iter().any(|gap| gap.path.to_string() == "/bin/tool"));
 }
 
 #[test]
@@ -207,16 +217,16 @@ fn a_container_cannot_call_its_changes_baked() {
         put(at, "bin/tool", "TOOL");
         mark(at, "bin/tool", "metacopy", b"");
     };
-    assert_eq!(check_with(Notes::User, &[], changed).0, Vec::<String>::new());
+    assert_eq!(check_with(Notes::User, &IdMaps::default(), &[], changed).0, Vec::<String>::new());
     assert_eq!(
-        check_with(Notes::Trusted, &[], changed).0,
+        check_with(Notes::Trusted, &IdMaps::default(), &[], changed).0,
         ["modified /bin/tool content,xattr:user.overlay.metacopy"]
     );
     let hidden = |at: &Path| {
         put(at, "bin/new", "");
         mark(at, "bin/new", "whiteout", b"");
     };
-    assert_eq!(check_with(Notes::Trusted, &[], hidden).0, ["added /bin/new"]);
+    assert_eq!(check_with(Notes::Trusted, &IdMaps::default(), &[], hidden).0, ["added /bin/new"]);
 }
 
 #[test]
