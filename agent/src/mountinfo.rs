@@ -3,6 +3,8 @@
 //!
 //! Pure. What does not parse is left out and counted, so that who reads can say so.
 
+use congruent_protocol::path::escape;
+
 /// The most mounts taken of one namespace; the kernel's own limit is this.
 pub const MAX_MOUNTS: usize = 100_000;
 /// The most lower directories taken of one overlay; the kernel takes 500.
@@ -35,6 +37,13 @@ impl Mount {
         [&self.options, &self.super_options]
             .into_iter()
             .any(|list| list.split(|&b| b == b',').any(|one| one == option))
+    }
+
+    /// The options of mount and file system, as inert text.
+    pub fn all_options(&self) -> Vec<String> {
+        let lists = [&self.options, &self.super_options];
+        let options = lists.into_iter().flat_map(|list| list.split(|&b| b == b','));
+        options.map(|option| escape(&decode_octal(option)).into_owned()).collect()
     }
 
     /// Whether it may be written: `ro` of either, mount or file system, forbids it.
@@ -210,6 +219,7 @@ mod tests {
         assert_eq!((mount.id, mount.device), (36, (98, 7)));
         assert_eq!((&mount.root[..], &mount.path[..]), (&b"/a b"[..], &b"/c\\d"[..]));
         assert_eq!((&mount.filesystem[..], &mount.source[..]), (&b"ext4"[..], &b"/dev/my disk"[..]));
+        assert_eq!(mount.all_options(), ["rw", "noexec", "ro", "x=,"]);
         assert!(mount.has(b"noexec") && !mount.is_writable() && !mount.has(b"exec"));
         for odd in [
             &b""[..],

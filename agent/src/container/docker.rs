@@ -165,6 +165,7 @@ fn surface(mount: &MountPoint) -> MountSurface {
         source: mount.source.clone(),
         writable: mount.rw,
         exec: true,
+        options: Vec::new(),
     }
 }
 

@@ -204,4 +204,6 @@ pub(crate) struct MountSurface {
     pub(crate) writable: bool,
     /// Whether programs on it may run.
     pub(crate) exec: bool,
+    /// All options, as the kernel tells them; none where it is not mounted.
+    pub(crate) options: Vec<String>,
 }

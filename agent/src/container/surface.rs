@@ -59,6 +59,7 @@ pub(super) fn of(id: &str, mounts: &[Mount], host: &[Mount], shared: Shared) -> 
                 source: on_host.unwrap_or_else(|| path(&mount.source)),
                 writable: mount.is_writable(),
                 exec: !mount.has(b"noexec"),
+                options: mount.all_options(),
             }
         })
         .collect()

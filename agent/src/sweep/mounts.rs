@@ -74,16 +74,10 @@ fn fits(expected: &ExpectedMount, info: Option<&MountInfo>) -> bool {
 
 fn parse_line(line: &[u8]) -> Option<(u64, MountInfo)> {
     let mount = mountinfo::parse_line(line)?;
-    let lists = [&mount.options, &mount.super_options];
-    let options = lists.into_iter().flat_map(|list| list.split(|&b| b == b',')).map(text).collect();
+    let options = mount.all_options();
     let inert = |bytes: &[u8]| escape(bytes).into_owned();
     let (filesystem, source) = (inert(&mount.filesystem), inert(&mount.source));
     Some((mount.id, MountInfo { filesystem, source, options }))
-}
-
-/// An option with its octal escapes undone, as inert text.
-fn text(option: &[u8]) -> String {
-    escape(&mountinfo::decode_octal(option)).into_owned()
 }
 
 #[cfg(test)]

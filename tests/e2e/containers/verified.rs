@@ -342,7 +342,7 @@ fn found(data_root: &Path, id: &str) -> Result<String> {
 fn mounts_are_told_and_unexpected_ones_found() -> Result<()> {
     let sandbox = Sandbox::new()?;
     let docker = Docker::start(&sandbox.path("docker"))?;
-    let contract = "[[mount]]\npath = '/data'\ncontent = 'hide'\n[[mount]]\npath = '/scratch'\ncontent = 'hide'\nflags = ['noexec']\n";
+    let contract = "[[mount]]\npath = '/data'\ncontent = 'hide'\n[[mount]]\npath = '/scratch'\ncontent = 'hide'\nflags = ['noexec', 'nosuid', 'nodev']\n";
     let image = Image::of(&docker, contract)?;
     let shared = sandbox.path("shared");
     fs::create_dir(&shared)?;

@@ -82,16 +82,67 @@ fn is_hosts(expected: &ExpectedMount, mount: &MountSurface) -> bool {
         && Contract::mounts_only().mounts().contains(expected)
 }
 
-/// Whether the mount is as the contract names it.
+/// Whether the mount is as the contract names it. Of what is not mounted no other flags
+/// are known than these.
 fn fits(expected: &ExpectedMount, mount: &MountSurface) -> bool {
     let source = escape(mount.source.as_os_str().as_encoded_bytes());
     let has_flag = |flag: &String| match flag.as_str() {
         "ro" => !mount.writable,
         "rw" => mount.writable,
         "noexec" => !mount.exec,
-        _ => false,
+        _ => mount.options.contains(flag),
     };
     expected.filesystem.as_ref().is_none_or(|wanted| mount.filesystem.as_ref() == Some(wanted))
         && expected.source.as_ref().is_none_or(|wanted| *wanted == source)
         && expected.flags.iter().all(has_flag)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    fn mount(kind: MountKind, filesystem: &str, source: &str) -> MountSurface {
+        let options = ["rw", "nosuid", "relatime", "rw", "size=64k"].map(str::to_owned).to_vec();
+        MountSurface {
+            path: PathBuf::from("/proc"),
+            kind,
+            filesystem: Some(filesystem.to_owned()),
+            source: PathBuf::from(source),
+            writable: true,
+            exec: true,
+            options,
+        }
+    }
+
+    #[test]
+    fn a_mount_must_have_the_flags_that_the_contract_names() {
+        let check = |flags: &str, expected: bool| {
+            let text = format!("base = 'none'\n[[mount]]\npath = '/m'\ncontent = 'hide'\nflags = {flags}");
+            let contract = Contract::from_toml(&text).unwrap();
+            let mount = mount(MountKind::Tmpfs, "tmpfs", "tmpfs");
+            assert_eq!(fits(&contract.mounts()[0], &mount), expected, "{flags}");
+        };
+        check("[]", true);
+        check("['rw', 'nosuid', 'relatime', 'size=64k']", true);
+        check("['nodev']", false);
+        check("['nosuid', 'noexec']", false);
+        check("['ro']", false);
+    }
+
+    #[test]
+    fn the_base_contract_does_not_mean_the_hosts_own() {
+        let contract = Contract::linux();
+        let base = contract.mounts().iter().find(|mount| mount.path == "/proc").unwrap();
+        let named = ExpectedMount { source: Some("/proc".to_owned()), ..base.clone() };
+        let check = |expected: &ExpectedMount, kind, filesystem, source, hosts: bool| {
+            assert_eq!(is_hosts(expected, &mount(kind, filesystem, source)), hosts, "{filesystem} {source}");
+        };
+        check(base, MountKind::Kernel, "proc", "proc", false);
+        check(base, MountKind::Bind, "proc", "/srv/proc", true);
+        check(base, MountKind::Bind, "tmpfs", "/proc", true);
+        check(base, MountKind::Bind, "tmpfs", "/var/lib/kubelet/pods/1/volumes/a", false);
+        check(&named, MountKind::Bind, "proc", "/proc", false);
+    }
 }

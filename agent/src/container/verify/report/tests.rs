@@ -177,6 +177,7 @@ fn each_part_tells_of_its_own() {
             source: "/srv".into(),
             writable: true,
             exec: true,
+            options: Vec::new(),
         };
         // One over the other: only the last shows.
         scene.container.mounts.extend([mount.clone(), mount]);
@@ -214,6 +215,7 @@ fn what_could_not_be_seen_is_a_gap_at_its_place() {
             source: "/srv".into(),
             writable: false,
             exec: false,
+            options: Vec::new(),
         });
     });
     assert_eq!(odd, ["/ mounts: /a//b: something is mounted at a path that no entry can have"]);
