@@ -263,9 +263,12 @@ impl<'l, L: Lower> List<'l, L> {
             for opaque in opaque.cloned().collect::<Vec<_>>() {
                 self.opaque.remove(&opaque);
             }
-        } else if self.entries.get(&path).is_some_and(|before| !before.node.is_directory()) {
-            // What was a directory below went with what came between.
-            self.opaque.insert(path.clone());
+        } else if let Some(before) = self.entries.get(&path).filter(|before| !before.node.is_directory()) {
+            return Err(format!(
+                "it is a directory, and the layer has a {} of that name before it: what lower layers have in it \
+                 is then gone for some who unpack it, and not for Docker",
+                before.node.kind().name()
+            ));
         }
         self.hits.insert(path.clone(), hits);
         self.entries.insert(path, entry);
@@ -308,7 +311,13 @@ fn take_away(
         }
         // What is made anew takes the old one's place by itself, but for a directory.
         match nodes.get(&path) {
-            Some(node) if node.is_directory() => drop(opaque.insert(path)),
+            Some(node) if node.is_directory() => {
+                let why = format!(
+                    "the layer has {path} as a directory too: what lower layers have in it is then gone by the \
+                     image specification, and Docker shows it; an opaque mark in the directory is clear"
+                );
+                return Err(LayerError::Name { member: mark_of(&path), why });
+            }
             Some(_) => {}
             None if !has_beneath(nodes, &path) => {
                 nodes.insert(path.clone(), LayerNode::Whiteout);
@@ -324,6 +333,13 @@ fn take_away(
         }
     }
     Ok(())
+}
+
+/// The name of the whiteout that takes away `path`.
+fn mark_of(path: &TreePath) -> String {
+    let above = path.parent().unwrap_or_else(TreePath::root);
+    let name = [WHITEOUT_PREFIX, path.name()].concat();
+    above.join(&name).map_or_else(|_| path.to_string(), |mark| mark.to_string())
 }
 
 fn has_beneath(nodes: &Nodes, path: &TreePath) -> bool {

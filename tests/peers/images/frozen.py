@@ -1,6 +1,7 @@
 """`python -m images.frozen FOLDER`: the image of `protocol/vectors/v2/image.manifest`, as a layout.
 
-Three layers with each kind of entry and each mark.
+Three layers with each kind of entry and each mark. The manifest was baked when a whiteout and a directory of one
+name in one layer were taken for an opaque directory; `congruent bake` refuses them since.
 """
 
 import sys

@@ -60,6 +60,8 @@ class Making:
         kind = self.chance.choices("fdlpcbshwo", (8, 8, 3, 1, 1, 1, 2, 3, 6, 2))[0]
         if kind in "wo":
             self.mark(path if kind == "w" else above, (*above, b".wh." + path[-1] if kind == "w" else OPAQUE))
+        elif self.is_made_anew(path, kind):
+            return
         elif kind == "h":
             self.hard_link(path)
         else:
@@ -78,15 +80,21 @@ class Making:
         is_listed = any(one[: len(above)] == above for one in self.listed)
         if above and not is_listed and (above not in self.maker.lower or self.is_gone(above)):
             return
+        if name[-1] != OPAQUE and path in implied([*self.listed, *((*one, b"") for one in self.folders())]):
+            # Docker would show what was in the directory, and others not.
+            return
         (self.opaque if name[-1] == OPAQUE else self.gone).add(path)
         self.members.append(Member(self.written(name)))
 
     def list_what_is_made_anew(self) -> None:
         """Lists directories that are taken away, and hold something new.
 
-        Where they are not listed, some runtimes keep the old one's attributes, and some remove what is new.
+        Where they are not listed, some runtimes keep the old one's attributes, and some remove what is new. What a
+        whiteout takes away holds nothing new.
         """
         for path in sorted(implied([*self.listed, *self.gone, *((*one, b"") for one in self.opaque)])):
+            if self.is_taken(path):
+                continue
             if path not in self.listed and path in self.maker.lower and self.is_gone(path):
                 self.listed[path] = "d"
                 self.members.insert(0, self.member(path, "d"))
@@ -119,9 +127,6 @@ class Making:
             beneath = [one for one in self.listed if one[: len(path)] == path]
             for one in beneath:
                 del self.listed[one]
-        elif self.listed.get(path, "d") != "d":
-            # What was a directory below went with what came between.
-            self.opaque.add(path)
         self.listed[path] = kind
 
     def hard_link(self, path: Path) -> None:
@@ -137,6 +142,20 @@ class Making:
             target = self.chance.choice(targets)
             self.list(path, (self.maker.lower | self.listed)[target])
             self.members.append(archive.hard_link(self.written(path), self.written(target)))
+
+    def folders(self) -> set[Path]:
+        """The directories that are listed."""
+        return {path for path, kind in self.listed.items() if kind == "d"}
+
+    def is_taken(self, path: Path) -> bool:
+        """Whether a whiteout takes it away, or what holds it."""
+        return any(path[:depth] in self.gone for depth in range(1, len(path) + 1))
+
+    def is_made_anew(self, path: Path, kind: str) -> bool:
+        """Whether it would be, or be in, a directory of the name of a whiteout, or of something before it."""
+        if kind == "d" and (path in self.gone or self.listed.get(path, "d") != "d"):
+            return True
+        return self.is_taken(path[:-1])
 
     def is_gone(self, path: Path) -> bool:
         """Whether this layer took it away, or listed something in its place or above it."""
