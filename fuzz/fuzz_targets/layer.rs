@@ -12,7 +12,7 @@ use tar::Header;
 const BLOCK: usize = 512;
 const READING: Reading = Reading {
     algorithm: Algorithm::Blake3,
-    limits: Limits { members: 1000, content_bytes: 1 << 24 },
+    limits: Limits { members: 1000, content_bytes: 1 << 24, listed_bytes: 1 << 24 },
     lint: true,
 };
 

@@ -26,7 +26,7 @@ impl Contents for Names {
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let reading = Reading {
         algorithm: Algorithm::Blake3,
-        limits: Limits { members: 1000, content_bytes: 1 << 24 },
+        limits: Limits { members: 1000, content_bytes: 1 << 24, listed_bytes: 1 << 24 },
         lint: false,
     };
     let mut gzip = GzEncoder::new(Vec::new(), Compression::none());

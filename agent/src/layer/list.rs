@@ -23,6 +23,9 @@ const MAX_PATH_BYTES: usize = 4096;
 /// What AUFS left in archives of its time; no runtime unpacks it.
 const AUFS_NAMES: [&[u8]; 3] = [b".wh..wh.plnk", b".wh..wh.aufs", b".wh..wh.orph"];
 
+/// About what an entry takes beside its name and attributes.
+const ENTRY_BYTES: u64 = 128;
+
 /// Why a layer is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum LayerError {
@@ -73,19 +76,27 @@ impl Layer {
     /// When it cannot be read, or holds what no layer may.
     pub fn read(archive: impl Read, reading: Reading, lower: &impl Lower) -> Result<Self, LayerError> {
         let mut members = Members::new(archive, reading.limits);
-        let mut list = List::over(lower);
+        let mut list = List::over(lower, reading.limits.listed_bytes);
         while let Some(member) = members.next()? {
             let refuse = |why: String| LayerError::Name { member: escape(&member.name).into_owned(), why };
             let Some(target) = list.place(&member.name).map_err(refuse)? else { continue };
             match target {
-                Target::Whiteout(path) => drop(list.gone.insert(path)),
-                Target::Opaque(directory) => drop(list.opaque.insert(directory)),
+                Target::Whiteout(path) => {
+                    list.room.take(&path, None)?;
+                    list.gone.insert(path);
+                }
+                Target::Opaque(directory) => {
+                    list.room.take(&directory, None)?;
+                    list.opaque.insert(directory);
+                }
                 Target::Entry(path) if member.kind == MemberKind::HardLink => {
                     let entry = list.linked(&path, &member.link).map_err(refuse)?;
+                    list.room.take(&path, Some(&entry))?;
                     list.put(path, entry, Vec::new()).map_err(refuse)?;
                 }
                 Target::Entry(path) => {
                     let (entry, head) = entry_of(&member, &path, reading, &mut members)?;
+                    list.room.take(&path, Some(&entry))?;
                     let hits = if reading.lint { lint::of(&path, &entry, &head) } else { Vec::new() };
                     list.put(path, entry, hits).map_err(refuse)?;
                 }
@@ -144,6 +155,33 @@ enum Target {
     Opaque(TreePath),
 }
 
+/// How much memory what is listed may still take. What is listed twice counts twice.
+struct Room {
+    limit: u64,
+    left: u64,
+}
+
+impl Room {
+    fn take(&mut self, path: &TreePath, entry: Option<&Entry>) -> Result<(), MemberError> {
+        let limit = self.limit;
+        self.left = self.left.checked_sub(listed_bytes(path, entry)).ok_or_else(|| MemberError::Limit {
+            what: "too many bytes of names and attributes",
+            limit,
+            member: path.to_string(),
+        })?;
+        Ok(())
+    }
+}
+
+/// About how much memory an entry takes, or another node.
+pub(super) fn listed_bytes(path: &TreePath, entry: Option<&Entry>) -> u64 {
+    let own = entry.map_or(0, |entry| {
+        let link = if let Node::Symlink { target } = &entry.node { target.len() } else { 0 };
+        link + entry.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
+    });
+    ENTRY_BYTES + (path.as_bytes().len() + own) as u64
+}
+
 /// A layer while it is read.
 struct List<'l, L> {
     lower: &'l L,
@@ -152,12 +190,13 @@ struct List<'l, L> {
     opaque: BTreeSet<TreePath>,
     link_groups: u32,
     hits: BTreeMap<TreePath, Vec<Hit>>,
+    room: Room,
 }
 
 impl<'l, L: Lower> List<'l, L> {
-    fn over(lower: &'l L) -> Self {
-        let (entries, hits) = (BTreeMap::new(), BTreeMap::new());
-        Self { lower, entries, gone: BTreeSet::new(), opaque: BTreeSet::new(), link_groups: 0, hits }
+    fn over(lower: &'l L, limit: u64) -> Self {
+        let (entries, hits, room) = (BTreeMap::new(), BTreeMap::new(), Room { limit, left: limit });
+        Self { lower, entries, gone: BTreeSet::new(), opaque: BTreeSet::new(), link_groups: 0, hits, room }
     }
 
     /// What a name says; none of what no runtime unpacks.
@@ -276,7 +315,7 @@ impl<'l, L: Lower> List<'l, L> {
     }
 
     fn finish(self) -> Result<Layer, LayerError> {
-        let Self { lower, entries, gone, mut opaque, hits, .. } = self;
+        let Self { lower, entries, gone, mut opaque, hits, mut room, .. } = self;
         let hits = hits.into_iter().filter(|(path, _)| entries.contains_key(path));
         let hits =
             hits.flat_map(|(path, hits)| hits.into_iter().map(move |hit| (path.clone(), hit))).collect();
@@ -288,7 +327,7 @@ impl<'l, L: Lower> List<'l, L> {
             let mark = directory.join(OPAQUE_NAME).expect("the mark's name is a possible one");
             nodes.insert(mark, LayerNode::Opaque);
         }
-        imply(&mut nodes);
+        imply(&mut nodes, &mut room)?;
         Ok(Layer { entries: nodes.into_iter().map(|(path, node)| LayerEntry { path, node }).collect(), hits })
     }
 }
@@ -353,14 +392,16 @@ fn is_taken(nodes: &Nodes, path: &TreePath) -> bool {
 }
 
 /// Puts in the directories that are never listed.
-fn imply(nodes: &mut Nodes) {
+fn imply(nodes: &mut Nodes, room: &mut Room) -> Result<(), MemberError> {
     for path in nodes.keys().cloned().collect::<Vec<_>>() {
         let mut above = path.parent();
         while let Some(path) = above.filter(|path| !nodes.contains_key(path)) {
             above = path.parent();
+            room.take(&path, None)?;
             nodes.insert(path, LayerNode::Implied);
         }
     }
+    Ok(())
 }
 
 /// The path that a name in an archive stands for, without following anything.

@@ -20,6 +20,9 @@ use super::sparse::{self, SparseMap};
 const BLOCK_BYTES: usize = 512;
 /// The largest extended header, and the longest name in one of its own. Go takes as much.
 const MAX_EXTENSION_BYTES: u64 = 1 << 20;
+/// The most extended headers before a member; writers put three there, and perhaps one that
+/// is for all members.
+const MAX_EXTENSIONS: usize = 100;
 const BUFFER_BYTES: usize = 128 << 10;
 static ZEROS: [u8; BUFFER_BYTES] = [0; BUFFER_BYTES];
 
@@ -30,11 +33,15 @@ pub struct Limits {
     pub members: u64,
     /// How many bytes its files hold at most, holes counted.
     pub content_bytes: u64,
+    /// How many bytes of memory all that it lists takes at most: names, attributes, and
+    /// directories that are only implied.
+    pub listed_bytes: u64,
 }
 
 impl Limits {
     /// Far above any image that runs somewhere; what is above it is made to do harm.
-    pub(crate) const USUAL: Self = Self { members: 10_000_000, content_bytes: 4 << 40 };
+    pub(crate) const USUAL: Self =
+        Self { members: 10_000_000, content_bytes: 4 << 40, listed_bytes: 4 << 30 };
 }
 
 /// Why an archive is refused.
@@ -152,7 +159,7 @@ impl<R: Read> Members<R> {
     pub(super) fn next(&mut self) -> Result<Option<Member>, MemberError> {
         self.skip_content()?;
         let mut extensions = Extensions::default();
-        loop {
+        for _ in 0..=MAX_EXTENSIONS {
             let Some(header) = self.header()? else { return Ok(None) };
             match header.entry_type() {
                 EntryType::XHeader => {
@@ -171,6 +178,7 @@ impl<R: Read> Members<R> {
                 }
             }
         }
+        Err(self.bad_header(format!("over {MAX_EXTENSIONS} extended headers stand before it")))
     }
 
     /// Reads the content of the member that came last, holes as zeros.

@@ -14,6 +14,7 @@ use congruent_protocol::manifest::{
 };
 use congruent_protocol::tree::{Contribution, OutOfOrder, TreeHasher};
 
+use super::list::listed_bytes;
 use super::{Layer, LayerError, MergeError, MergedTree, Reading};
 use crate::lint::Collector;
 
@@ -82,6 +83,9 @@ impl<'c> ImageBaking<'c> {
         // Damage to a layer is damage whatever the contract says of the path.
         let scope = &Terms::immutable().xattrs;
         for LayerEntry { path, node } in layer.entries {
+            // All layers together have as much room as one: the tree holds them all.
+            let listed = &mut self.reading.limits.listed_bytes;
+            *listed = listed.saturating_sub(listed_bytes(&path, node.entry()));
             let node = match node {
                 LayerNode::Entry(entry) => LayerNode::Entry(in_scope(entry, scope)),
                 mark => mark,

@@ -30,6 +30,9 @@ use crate::sweep::Root;
 const UNREAD: &str =
     "base = 'none'\n[[rule]]\npath = '/'\nclass = 'ephemeral'\n[[rule]]\npath = '/**'\nclass = 'ephemeral'\n";
 
+/// What may follow an archive's end: writers fill it up to a whole record.
+const MAX_REST_BYTES: u64 = 64 << 20;
+
 /// Why a layer could not be held to its diff_id.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RecordedError {
@@ -37,6 +40,8 @@ pub(crate) enum RecordedError {
     Archive(#[from] LayerError),
     #[error("the rest of its archive cannot be read")]
     Rest(#[source] io::Error),
+    #[error("over {MAX_REST_BYTES} bytes follow the end of its archive, as the runtime recorded it")]
+    LongRest,
     #[error(transparent)]
     Check(#[from] CheckError),
     #[error("the findings of it cannot be read again")]
@@ -68,7 +73,10 @@ pub(crate) fn check_recorded(
     };
     let reading = Reading { algorithm: looking.algorithm, limits: Limits::USUAL, lint: false };
     let layer = Layer::read(&mut archive, reading, &MergedTree::default())?;
-    io::copy(&mut archive, &mut io::sink()).map_err(RecordedError::Rest)?;
+    let mut rest = archive.by_ref().take(MAX_REST_BYTES + 1);
+    if io::copy(&mut rest, &mut io::sink()).map_err(RecordedError::Rest)? > MAX_REST_BYTES {
+        return Err(RecordedError::LongRest);
+    }
     let found = archive.hasher.finish();
     let altered = archive.inner.altered();
 

@@ -20,6 +20,11 @@ use super::list::resolve;
 
 /// The longest line taken; the longest pieces are extended headers and padding.
 const MAX_LINE_BYTES: u64 = 16 << 20;
+/// How much shorter all files together may be than they are recorded: a recording may tell of
+/// any length, and what is missing is filled up.
+const MAX_MISSING_BYTES: u64 = 64 << 30;
+/// How many bytes the names of altered files may have.
+const MAX_ALTERED_BYTES: usize = 1 << 30;
 /// A piece of the archive as it was.
 const SEGMENT: u8 = 2;
 /// A file whose content stood in the archive.
@@ -58,6 +63,8 @@ pub struct Reassembly<'a, R> {
     contents: &'a dyn Contents,
     piece: Piece,
     altered: Vec<TreePath>,
+    altered_bytes: usize,
+    missing_bytes: u64,
 }
 
 enum Piece {
@@ -71,6 +78,8 @@ struct FilePiece {
     left: u64,
     crc: CrcDigest<'static, u64>,
     recorded: Vec<u8>,
+    /// Whether it ended before its recorded length.
+    is_short: bool,
     /// Whether it was held to its record already.
     is_settled: bool,
 }
@@ -79,7 +88,8 @@ impl<'a, R: Read> Reassembly<'a, R> {
     /// From the recording in gzip, and the files of the layer.
     pub fn new(recording: R, contents: &'a dyn Contents) -> Self {
         let lines = BufReader::new(MultiGzDecoder::new(BufReader::new(recording)));
-        Self { lines, contents, piece: Piece::Segment(Cursor::default()), altered: Vec::new() }
+        let piece = Piece::Segment(Cursor::default());
+        Self { lines, contents, piece, altered: Vec::new(), altered_bytes: 0, missing_bytes: 0 }
     }
 
     /// The files that are not as they were recorded, as far as they were read.
@@ -123,11 +133,37 @@ impl<'a, R: Read> Reassembly<'a, R> {
         };
         let is_settled = opened.is_none();
         if is_settled {
-            self.altered.push(path.clone());
+            self.note_altered(path.clone())?;
         }
         let content = opened.unwrap_or_else(|| Box::new(io::empty()));
         let crc = CRC.digest();
-        Ok(Piece::File(Box::new(FilePiece { path, content, left: size, crc, recorded, is_settled })))
+        let is_short = false;
+        Ok(Piece::File(Box::new(FilePiece {
+            path,
+            content,
+            left: size,
+            crc,
+            recorded,
+            is_short,
+            is_settled,
+        })))
+    }
+
+    fn note_altered(&mut self, path: TreePath) -> io::Result<()> {
+        self.altered_bytes += size_of::<TreePath>() + path.as_bytes().len();
+        if self.altered_bytes > MAX_ALTERED_BYTES {
+            return Err(malformed("it names too many files that are not as recorded"));
+        }
+        self.altered.push(path);
+        Ok(())
+    }
+
+    fn note_missing(&mut self, bytes: u64) -> io::Result<()> {
+        self.missing_bytes = self.missing_bytes.saturating_add(bytes);
+        if self.missing_bytes > MAX_MISSING_BYTES {
+            return Err(malformed(&format!("it tells of over {MAX_MISSING_BYTES} bytes that no file has")));
+        }
+        Ok(())
     }
 }
 
@@ -140,13 +176,12 @@ impl<R: Read> Read for Reassembly<'_, R> {
             let count = match &mut self.piece {
                 Piece::Segment(bytes) => bytes.read(buffer)?,
                 Piece::File(file) => {
+                    let (before, was_short) = (file.left, file.is_short);
                     let count = file.read(buffer)?;
-                    if file.left == 0 && !file.is_settled {
-                        file.is_settled = true;
-                        if !file.is_as_recorded() {
-                            self.altered.push(file.path.clone());
-                        }
-                    }
+                    let missing = if file.is_short && !was_short { before } else { 0 };
+                    let altered = file.settle();
+                    self.note_missing(missing)?;
+                    altered.map_or(Ok(()), |path| self.note_altered(path))?;
                     count
                 }
             };
@@ -170,12 +205,22 @@ impl FilePiece {
         let mut count = self.content.read(&mut buffer[..wanted])?;
         if count == 0 {
             // It is shorter than it was: what is missing can be anything else.
+            self.is_short = true;
             buffer[..wanted].fill(0);
             count = wanted;
         }
         self.crc.update(&buffer[..count]);
         self.left -= count as u64;
         Ok(count)
+    }
+
+    /// Holds what was read whole to its record, once; gives its path where it differs.
+    fn settle(&mut self) -> Option<TreePath> {
+        if self.left > 0 || self.is_settled {
+            return None;
+        }
+        self.is_settled = true;
+        (!self.is_as_recorded()).then(|| self.path.clone())
     }
 
     fn is_as_recorded(&mut self) -> bool {
@@ -288,6 +333,8 @@ mod tests {
             r#"{"type":1,"name":"../etc/shadow","size":1,"payload":""}"#,
             r#"{"type":1,"size":1,"payload":""}"#,
             r#"{"type":1,"name_raw":"!","size":1}"#,
+            // Nobody waits for so many zeros.
+            r#"{"type":1,"name":"gone","size":9223372036854775808}"#,
         ] {
             let recording = gzip(&[line.to_owned()]);
             let files = Files(BTreeMap::new());

@@ -45,6 +45,10 @@ impl Archive {
         self.member(header, b"")
     }
 
+    fn global(self) -> Self {
+        self.member(Self::header(b'g', b"pax", 0), b"")
+    }
+
     fn pax(self, records: &[u8]) -> Self {
         self.member(Self::header(b'x', b"pax", records.len() as u64), records)
     }
@@ -57,7 +61,7 @@ impl Archive {
 
 const READING: Reading = Reading {
     algorithm: Algorithm::Blake3,
-    limits: Limits { members: 100, content_bytes: 1 << 20 },
+    limits: Limits { members: 100, content_bytes: 1 << 20, listed_bytes: 1 << 20 },
     lint: true,
 };
 
@@ -342,6 +346,40 @@ fn attacks_are_refused_by_the_members_name() {
             Err(error) => assert!(error.contains(says), "{says}: {error}"),
         }
     }
+}
+
+/// What a few bytes of an archive say must not fill memory.
+#[test]
+fn what_is_listed_is_bounded() {
+    let with_note = |archive: Archive| {
+        let mut records = b"60026 SCHILY.xattr.user.n=".to_vec();
+        records.resize(60_025, b'x');
+        records.push(b'\n');
+        archive.pax(&records).file("noted", b"")
+    };
+    let linked = |count: usize| {
+        (0..count).fold(with_note(Archive::default()), |a, at| a.link(b'1', &at.to_string(), "noted"))
+    };
+    assert!(read(linked(10)).is_ok());
+    let error = read(linked(20)).unwrap_err();
+    assert!(error.contains("too many bytes of names and attributes, and the limit is 1048576"), "{error}");
+    // Every other byte of a name is a directory that nothing lists.
+    let deep = |archive: Archive, first: usize| {
+        let name = format!("{first}/{}x", "d/".repeat(1000));
+        let record = format!("{} path={name}\n", name.len() + 11);
+        archive.pax(record.as_bytes()).file("deep", b"")
+    };
+    let error = read((0..2).fold(Archive::default(), deep)).unwrap_err();
+    assert!(error.contains("too many bytes of names and attributes"), "{error}");
+}
+
+#[test]
+fn extended_headers_are_counted() {
+    let headers =
+        |count: usize| (0..count).fold(Archive::default(), |archive, _| archive.global()).file("a", b"");
+    assert_eq!(listed(&read(headers(100)).unwrap()), ["~ /", "file /a"]);
+    let error = read(headers(101)).unwrap_err();
+    assert!(error.contains("over 100 extended headers stand before it"), "{error}");
 }
 
 #[test]

@@ -15,6 +15,11 @@ use crate::sweep::{Counters, Means};
 
 /// The recording of the image's only layer: its files have one block of content each.
 fn recording() -> File {
+    recording_and("")
+}
+
+/// The same, with lines after it.
+fn recording_and(more: &str) -> File {
     let archive = archive();
     let mut gzip = GzEncoder::new(tempfile::tempfile().unwrap(), Compression::fast());
     let mut at = 0;
@@ -33,6 +38,7 @@ fn recording() -> File {
             at += 512;
         }
     }
+    gzip.write_all(more.as_bytes()).unwrap();
     let mut file = gzip.finish().unwrap();
     file.rewind().unwrap();
     file
@@ -42,6 +48,19 @@ fn recording() -> File {
 type Case = (fn(&Path), &'static [&'static str]);
 
 fn check_layer(diff_id: Digest, change: impl Fn(&Path)) -> Vec<String> {
+    let checked = check_recording(recording(), diff_id, change).unwrap();
+    let told = |finding: Finding| {
+        let fields: Vec<_> = finding.fields.iter().map(ToString::to_string).collect();
+        format!("{} {} {}", finding.change.name(), finding.path, fields.join(","))
+    };
+    checked.findings.load().unwrap().into_iter().map(told).collect()
+}
+
+fn check_recording(
+    recording: File,
+    diff_id: Digest,
+    change: impl Fn(&Path),
+) -> Result<CheckedLayer, RecordedError> {
     let directory = unpacked();
     change(directory.path());
     let means = Means::new(Some(1), None, false);
@@ -54,14 +73,9 @@ fn check_layer(diff_id: Digest, change: impl Fn(&Path)) -> Vec<String> {
         notes: Notes::User,
     };
     let root = Root::open(Some(directory.path())).unwrap();
-    let recorded = Recorded { recording: recording(), diff_id, is_lowest: true, top_mode: None };
+    let recorded = Recorded { recording, diff_id, is_lowest: true, top_mode: None };
     let findings = || FindingsWriter::spilling_to(&std::env::temp_dir());
-    let checked = check_recorded(&root, recorded, looking, findings, || Timestamp::UNIX_EPOCH).unwrap();
-    let told = |finding: Finding| {
-        let fields: Vec<_> = finding.fields.iter().map(ToString::to_string).collect();
-        format!("{} {} {}", finding.change.name(), finding.path, fields.join(","))
-    };
-    checked.findings.load().unwrap().into_iter().map(told).collect()
+    check_recorded(&root, recorded, looking, findings, || Timestamp::UNIX_EPOCH)
 }
 
 #[test]
@@ -87,4 +101,17 @@ fn damage_shows_by_digest_and_by_headers() {
 fn a_recording_of_something_else_is_damage_to_the_layer() {
     let other = Algorithm::Sha256.digest(b"another archive");
     assert_eq!(check_layer(other, |_| {}), ["modified / content"]);
+}
+
+/// What stands behind the end is read for the digest alone.
+#[test]
+fn what_follows_the_archive_is_bounded() {
+    let diff_id = || Algorithm::Sha256.digest(&archive());
+    let check = |size: u64| {
+        let zeros = BASE64.encode(&vec![0; 1 << 20]);
+        let line = format!(r#"{{"type":2,"payload":"{zeros}"}}"#) + "\n";
+        check_recording(recording_and(&line.repeat(size as usize)), diff_id(), |_| {})
+    };
+    assert!(check(1).is_ok());
+    assert!(matches!(check(65), Err(RecordedError::LongRest)));
 }
