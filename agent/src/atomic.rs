@@ -3,7 +3,7 @@
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use rustix::fs::FlockOperation;
@@ -23,21 +23,43 @@ pub(crate) fn lock(output: &Path) -> anyhow::Result<File> {
     Ok(lock)
 }
 
-/// Writes `output` by way of another file; an earlier one stays until then.
-pub(crate) fn write(
+/// A file that is written whole and not yet in its place; gone where it never comes there.
+pub(crate) struct Prepared {
+    file: tempfile::NamedTempFile,
+    output: PathBuf,
+}
+
+/// Writes what is to be `output` to another file beside it.
+pub(crate) fn prepare(
     output: &Path,
     write: impl FnOnce(&mut File) -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
-    let directory = directory_of(output);
+) -> anyhow::Result<Prepared> {
     let failed = || format!("cannot write {}", output.display());
-    let mut file = tempfile::NamedTempFile::new_in(directory).with_context(failed)?;
+    let mut file = tempfile::NamedTempFile::new_in(directory_of(output)).with_context(failed)?;
     write(file.as_file_mut()).with_context(failed)?;
     // What is kept from others stays so when it is replaced.
     let mode = fs::symlink_metadata(output).map_or(0o644, |before| before.permissions().mode() & 0o777);
     file.as_file().set_permissions(Permissions::from_mode(mode)).with_context(failed)?;
     file.as_file().sync_all().with_context(failed)?;
-    file.persist(output).with_context(failed)?;
-    File::open(directory).and_then(|directory| directory.sync_all()).with_context(failed)
+    Ok(Prepared { file, output: output.to_owned() })
+}
+
+impl Prepared {
+    /// Takes an earlier file's place.
+    pub(crate) fn put_in_place(self) -> anyhow::Result<()> {
+        let Self { file, output } = self;
+        let failed = || format!("cannot write {}", output.display());
+        file.persist(&output).with_context(failed)?;
+        sync_directory_of(&output).with_context(failed)
+    }
+}
+
+/// Writes `output` by way of another file; an earlier one stays until then.
+pub(crate) fn write(
+    output: &Path,
+    write: impl FnOnce(&mut File) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    prepare(output, write)?.put_in_place()
 }
 
 /// Writes `bytes` to `path`, for its owner alone: written aside, synced, renamed,

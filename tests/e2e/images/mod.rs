@@ -4,6 +4,7 @@ mod attach;
 mod authorized;
 mod baked;
 mod broken_lines;
+mod platforms;
 
 use std::fs;
 use std::path::{Path, PathBuf};

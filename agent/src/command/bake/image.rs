@@ -3,10 +3,13 @@
 
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, bail};
-use congruent_protocol::manifest::{ImageOrigin, ManifestKind, Predicate, write_manifest};
+use congruent_protocol::digest::Digest;
+use congruent_protocol::manifest::{
+    EntriesSummary, ImageOrigin, LintReport, ManifestKind, Origin, Predicate, write_manifest,
+};
 use congruent_protocol::path::escape;
 
 use super::{Order, loosening, origin, read_allowances, tell, tell_loosening, who_baked};
@@ -62,13 +65,24 @@ pub(super) fn run(args: &Bake, reference: &Reference) -> anyhow::Result<Outcome>
     };
     let images = image::open(reference, &options).with_context(|| format!("cannot bake {reference}"))?;
     let is_alone = images.len() == 1;
-    for image in images {
-        let output = if is_alone { args.output.clone() } else { output_for(args, &image.platform) };
-        let baked = bake(args, &order, &image)
+    let outputs: Vec<PathBuf> = images
+        .iter()
+        .map(|image| if is_alone { args.output.clone() } else { output_for(args, &image.platform) })
+        .collect();
+    outputs.iter().try_for_each(|output| atomic::check_output("--output", output))?;
+    // Of several platforms all are written or none.
+    let mut all = Vec::new();
+    for (image, output) in images.iter().zip(outputs) {
+        let baked = bake(args, &order, image)
             .with_context(|| format!("cannot bake {reference} for {}", image.platform))?;
-        if write(args, &order, &image, baked, &output)? == Outcome::Denied {
-            return Ok(Outcome::Denied);
+        match write(args, &order, image, baked, output)? {
+            Some(written) => all.push(written),
+            None => return Ok(Outcome::Denied),
         }
+    }
+    for written in all {
+        written.file.put_in_place()?;
+        tell_written(args, &order, &written.told)?;
     }
     Ok(Outcome::Clean)
 }
@@ -97,27 +111,43 @@ fn bake(args: &Bake, order: &Order, image: &Image) -> anyhow::Result<BakedImage>
     Ok(baking.finish(scratch)?)
 }
 
+/// A manifest that is written and not yet in its place.
+struct Written {
+    file: atomic::Prepared,
+    told: Told,
+}
+
+/// What is told of a manifest once it is in its place.
+struct Told {
+    output: PathBuf,
+    image: ImageOrigin,
+    root: Digest,
+    entries: EntriesSummary,
+    layers: usize,
+    lint: Option<LintReport>,
+}
+
+/// Writes a manifest aside; none where lint found what is denied, which is told.
 fn write(
     args: &Bake,
     order: &Order,
     image: &Image,
     mut baked: BakedImage,
-    output: &Path,
-) -> anyhow::Result<Outcome> {
+    output: PathBuf,
+) -> anyhow::Result<Option<Written>> {
     let lint =
         (!args.lint.no_lint).then(|| std::mem::replace(&mut baked.lint, Collector::new(Vec::new())).finish());
     if let Some(report) = &lint
         && page::denied(&mut io::stderr(), report, &args.lint.deny)?
     {
-        return Ok(Outcome::Denied);
+        return Ok(None);
     }
-    let mut origin = origin(&args.origin);
-    origin.image = Some(ImageOrigin {
+    let image = ImageOrigin {
         config_digest: image.config_digest,
         diff_ids: image.diff_ids.clone(),
         platform: Some(image.platform.to_string()),
         manifest_digest: image.manifest.as_ref().and_then(|manifest| BlobDigest::recorded(&manifest.digest)),
-    });
+    };
     let predicate = Predicate {
         name: args.name.clone(),
         version: args.image_version.clone(),
@@ -130,22 +160,28 @@ fn write(
         reserved: Vec::new(),
         baked: who_baked(),
         expires: order.expires,
-        origin,
+        origin: Origin { image: Some(image.clone()), ..origin(&args.origin) },
         packages: None,
         lint: lint.clone(),
     };
     let sections = baked.sections().context("cannot read what was kept of the layers")?;
-    atomic::write(output, |out| Ok(write_manifest(out, predicate, &order.keys, sections)?))?;
-    tell(args, baked.root, &baked.entries, &order.keys)?;
+    let file = atomic::prepare(&output, |out| Ok(write_manifest(out, predicate, &order.keys, sections)?))?;
+    let (root, layers) = (baked.root, baked.layers.len());
+    Ok(Some(Written { file, told: Told { output, image, root, entries: baked.entries, layers, lint } }))
+}
+
+fn tell_written(args: &Bake, order: &Order, told: &Told) -> anyhow::Result<()> {
+    let Told { output, image, root, entries, layers, lint } = told;
+    tell(args, *root, entries, &order.keys)?;
     let mut err = io::stderr();
-    let (layers, platform) = (baked.layers.len(), image.platform.to_string());
+    let platform = image.platform.as_deref().unwrap_or_default();
     writeln!(err, "  image {}, {}, {layers} layers", image.config_digest, escape(platform.as_bytes()))?;
     writeln!(err, "  written to {}", escape(output.as_os_str().as_encoded_bytes()))?;
     tell_loosening(loosening(&order.contract).as_ref())?;
-    if let Some(report) = &lint {
+    if let Some(report) = lint {
         page::told(&mut err, report)?;
     }
-    Ok(Outcome::Clean)
+    Ok(())
 }
 
 /// Where the manifest of one platform of several goes: `web.manifest` becomes
