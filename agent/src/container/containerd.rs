@@ -200,7 +200,7 @@ impl Containerd {
     }
 
     fn directory(&self, snapshot: &Snapshot) -> Result<std::path::PathBuf, StateError> {
-        self.store.directory(&format!("{SNAPSHOTTER}/snapshots/{}/fs", snapshot.id))
+        self.store.layer(&format!("{SNAPSHOTTER}/snapshots/{}/fs", snapshot.id))
     }
 
     /// Finds the image's configuration by the layers that it names, and takes their

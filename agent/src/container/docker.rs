@@ -206,7 +206,7 @@ fn layers(store: &Store, top: Option<Digest>) -> Result<Vec<LayerOnDisk>, LayerE
         layers.push(LayerOnDisk {
             diff_id: Some(diff_id),
             chain_id: Some(chain_id),
-            directory: store.directory(&format!("overlay2/{unpacked}/diff"))?,
+            directory: store.layer(&format!("overlay2/{unpacked}/diff"))?,
             tar_split: store.has(&recording).then(|| store.path(&recording)),
         });
         if layers.len() > MAX_LAYERS {

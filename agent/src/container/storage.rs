@@ -233,7 +233,7 @@ fn layer_on_disk(store: &Store, layer: &LayerRecord) -> Result<LayerOnDisk, Laye
     Ok(LayerOnDisk {
         diff_id: Some(digest.ok_or_else(|| LayerError::NoDigest(id.clone()))?),
         chain_id: None,
-        directory: store.directory(&format!("overlay/{id}/diff"))?,
+        directory: store.layer(&format!("overlay/{id}/diff"))?,
         tar_split: store.has(&recording).then(|| store.path(&recording)),
     })
 }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use congruent_protocol::path::TreePath;
 use rustix::fs::{Dir, FileType, Mode, OFlags};
+use rustix::io::Errno;
 use serde::de::DeserializeOwned;
 
 use super::bolt::BoltError;
@@ -157,6 +158,15 @@ impl Store {
     pub(super) fn directory(&self, name: &str) -> Result<PathBuf, StateError> {
         match open_descendant(self.directory.as_fd(), name.as_bytes()) {
             Ok(_) => Ok(self.path(name)),
+            Err(errno) => Err(self.unreadable(name, errno.into())),
+        }
+    }
+
+    /// The directory of this name, also where it is gone: who looks into it says so, and
+    /// what it was is known all the same.
+    pub(super) fn layer(&self, name: &str) -> Result<PathBuf, StateError> {
+        match open_descendant(self.directory.as_fd(), name.as_bytes()) {
+            Ok(_) | Err(Errno::NOENT) => Ok(self.path(name)),
             Err(errno) => Err(self.unreadable(name, errno.into())),
         }
     }

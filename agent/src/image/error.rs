@@ -2,6 +2,8 @@
 
 use std::io;
 
+use congruent_protocol::digest::Digest;
+
 use super::digest::BlobDigest;
 use super::document::DocumentError;
 use super::platform::Platform;
@@ -26,10 +28,19 @@ pub(crate) enum ImageError {
         #[source]
         source: DocumentError,
     },
-    #[error("{what} is not what its digest names: it is to be {stated}, and is {found}")]
+    #[error(
+        "{what} is not what its digest names: it is to be {stated}, and is {found}; it was altered where it lies: \
+         get the image anew"
+    )]
     Digest { what: String, stated: Box<BlobDigest>, found: Box<BlobDigest> },
-    #[error("{what} is to be {stated} bytes long, and is {found}")]
+    #[error(
+        "{what} is to be {stated} bytes long, and is {found}; it was altered where it lies: get the image anew"
+    )]
     Size { what: String, stated: u64, found: u64 },
+    #[error(
+        "{what} unpacks to {found}, and the image's configuration names {stated}: the image was made so, and make it anew"
+    )]
+    DiffId { what: String, stated: Digest, found: Digest },
     #[error("{what} has more than the {stated} bytes that it is to have")]
     Longer { what: String, stated: u64 },
     #[error("{what} cannot be unpacked")]

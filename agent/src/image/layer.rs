@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::io::{self, BufRead, BufReader, Read};
 
 use congruent_protocol::digest::{Algorithm, Digest};
+use congruent_protocol::path::escape;
 
 use super::digest::{BlobDigest, BlobHasher};
 use super::media::Packing;
@@ -38,17 +39,29 @@ impl Image {
         counters: &Counters,
         read: impl FnOnce(&mut dyn Read) -> Result<T, E>,
     ) -> Result<T, E> {
-        let what = format!("layer {} of {} ({})", index + 1, self.layers.len(), self.diff_ids[index]);
+        let what = self.name(index);
         let failure = RefCell::new(None);
         let mut stream = self.stream(index, &what, counters, &failure)?;
         let made = read(&mut stream);
         // A failure of the stream explains what the reader made of it.
         if let Some(error) = failure.take() {
-            return Err(error.into());
+            return Err(stream.explain(error, &failure).into());
         }
-        io::copy(&mut stream, &mut io::sink()).map_err(|error| taken(&failure, error, &what))?;
+        if let Err(error) = io::copy(&mut stream, &mut io::sink()) {
+            let error = taken(&failure, error, &what);
+            return Err(stream.explain(error, &failure).into());
+        }
         stream.finish(&failure)?;
         made
+    }
+
+    /// A layer, by its diff_id and, where it has one, its blob's digest.
+    fn name(&self, index: usize) -> String {
+        let blob = match &self.layers[index].place {
+            Place::Blob(descriptor) => format!(", the blob {}", descriptor.digest),
+            Place::Member(name) => format!(", {}", escape(name.as_bytes())),
+        };
+        format!("layer {} of {} ({}{blob})", index + 1, self.layers.len(), self.diff_ids[index])
     }
 
     fn stream<'a>(
@@ -244,15 +257,39 @@ impl Read for Stream<'_> {
 impl Stream<'_> {
     /// Holds a stream that was read to its end to both digests.
     fn finish(self, failure: &RefCell<Option<ImageError>>) -> Result<(), ImageError> {
-        let mut blob = self.unpacked.into_blob();
-        // What follows the end of a packed stream belongs to the blob.
-        io::copy(&mut blob, &mut io::sink()).map_err(|error| taken(failure, error, self.what))?;
-        blob.into_inner().finish()?;
-        let found = self.hasher.finish();
-        if found == self.diff_id {
+        let Self { unpacked, hasher, diff_id: stated, what, .. } = self;
+        let is_blob_known = finish_blob(unpacked, what, failure)?;
+        let found = hasher.finish();
+        if found == stated {
             return Ok(());
         }
-        let [stated, found] = [self.diff_id, found].map(|digest| BlobDigest::Sha256(*digest.as_bytes()));
-        Err(ImageError::digest(format!("the stream of {}", self.what), stated, found))
+        if is_blob_known {
+            return Err(ImageError::DiffId { what: what.to_owned(), stated, found });
+        }
+        let [stated, found] = [stated, found].map(|digest| BlobDigest::Sha256(*digest.as_bytes()));
+        Err(ImageError::digest(format!("the stream of {what}"), stated, found))
     }
+
+    /// What does not unpack was mostly altered, and then the blob's digest says so.
+    fn explain(self, error: ImageError, failure: &RefCell<Option<ImageError>>) -> ImageError {
+        if !matches!(error, ImageError::Unpack { .. }) {
+            return error;
+        }
+        finish_blob(self.unpacked, self.what, failure).err().unwrap_or(error)
+    }
+}
+
+/// Reads the rest of a blob, which also has what follows the end of a packed stream, and
+/// holds it to its digest; gives whether it has one.
+fn finish_blob(
+    unpacked: Unpacked<'_>,
+    what: &str,
+    failure: &RefCell<Option<ImageError>>,
+) -> Result<bool, ImageError> {
+    let mut blob = unpacked.into_blob();
+    io::copy(&mut blob, &mut io::sink()).map_err(|error| taken(failure, error, what))?;
+    let blob = blob.into_inner();
+    let is_known = blob.digest.is_some();
+    blob.finish()?;
+    Ok(is_known)
 }

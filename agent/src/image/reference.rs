@@ -74,6 +74,23 @@ pub enum ReferenceError {
          docker-archive:FILE[:TAG], or docker://HOST/REPOSITORY[:TAG|@DIGEST]"
     )]
     Transport(String),
+    /// It is not there as a directory, and names no kind of place.
+    #[error(
+        "{0:?} is no directory that is there, and does not say where an image is; expected oci:DIR[:TAG], \
+         oci-archive:FILE[:TAG], docker-archive:FILE[:TAG], or docker://HOST/REPOSITORY[:TAG|@DIGEST]"
+    )]
+    NoPlace(String),
+    /// A runtime keeps it.
+    #[error(
+        "{text:?} is kept by a runtime, which is not asked; save it, as with `{tool} save --output FILE IMAGE`, and \
+         bake docker-archive:FILE"
+    )]
+    Kept {
+        /// All of it.
+        text: String,
+        /// What saves it.
+        tool: &'static str,
+    },
     /// No directory or file is named.
     #[error("{0:?} names no directory or file, or an empty tag")]
     Empty(String),
@@ -94,6 +111,18 @@ impl Reference {
     /// Whether text begins like one, so that it is no directory's name.
     pub fn is_meant(text: &str) -> bool {
         ["oci:", "oci-archive:", "docker-archive:", "docker://"].iter().any(|start| text.starts_with(start))
+    }
+}
+
+impl ReferenceError {
+    /// What is to be said of text that is no reference and no directory that is there.
+    pub fn of_no_place(text: &str) -> Self {
+        let shown = || text.chars().take(300).collect();
+        let keepers = [("docker-daemon:", "docker"), ("containers-storage:", "podman")];
+        match keepers.into_iter().find(|(transport, _)| text.starts_with(transport)) {
+            Some((_, tool)) => Self::Kept { text: shown(), tool },
+            None => Self::NoPlace(shown()),
+        }
     }
 }
 
@@ -275,6 +304,19 @@ mod tests {
         check("docker://[::1]:5000/web:x", "docker://[::1]:5000/web:x");
         let by_digest = format!("docker://r.example/web@{DIGEST}");
         check(&by_digest, &by_digest);
+    }
+
+    #[test]
+    fn what_is_no_place_is_told_what_one_is() {
+        let check = |text: &str, says: &str| {
+            let error = ReferenceError::of_no_place(text).to_string();
+            assert!(error.contains(says), "{error}");
+        };
+        check("docker-daemon:web:1", "`docker save --output FILE IMAGE`");
+        check("containers-storage:web", "`podman save");
+        for other in ["web:1", "debian", "dir:web", "docker:web", "ghcr.io/a/b"] {
+            check(other, "docker://HOST/REPOSITORY[:TAG|@DIGEST]");
+        }
     }
 
     #[test]

@@ -155,12 +155,15 @@ fn a_layer_with_a_defect_is_refused() {
     };
     let check_gzip = |there: &[u8], part: &str| check(GZIP, &packed, there, &stream, part);
     check(PLAIN, &stream, &flipped(&stream, 5), &stream, "not what its digest names");
-    check(PLAIN, &stream, &stream, b"another", "not what its digest names");
-    check(GZIP, &packed, &packed, b"another", "not what its digest names");
+    check(PLAIN, &stream, &stream, b"another", "the image's configuration names");
+    check(GZIP, &packed, &packed, b"another", "the image's configuration names");
     // In gzip's header, where unpacking does not see it.
     check_gzip(&flipped(&packed, 4), "not what its digest names");
-    check_gzip(&flipped(&packed, packed.len() / 2), "layer 1 of 1");
-    check_gzip(&packed[..packed.len() - 1], "unpacked");
+    // Where unpacking does, its digest says why.
+    let named = format!("the blob {}) is not what its digest names", BlobDigest::of(&packed));
+    check_gzip(&flipped(&packed, packed.len() / 2), &named);
+    check_gzip(&packed[..packed.len() - 1], "bytes long, and is");
+    check_gzip(&packed[..packed.len() - 1], "get the image anew");
     check_gzip(&[&packed[..], &gzip(b"x")].concat(), "more than");
     check(GZIP, &[&packed[..], b"x"].concat(), &[&packed[..], b"x"].concat(), &stream, "unpacked");
     check(GZIP, &stream, &stream, &stream, "begins like an uncompressed");

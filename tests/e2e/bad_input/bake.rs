@@ -76,6 +76,21 @@ fn contracts_that_cannot_be_held_are_refused_with_line_and_column() -> Result<()
 }
 
 #[test]
+fn what_is_no_place_is_told_what_one_is() -> Result<()> {
+    let sandbox = Sandbox::new()?;
+    for (source, says) in [
+        ("docker-daemon:web:1", "docker save --output FILE IMAGE"),
+        ("containers-storage:localhost/web", "podman save --output FILE IMAGE"),
+        ("debian:12", "docker://HOST/REPOSITORY[:TAG|@DIGEST]"),
+        ("no-such-folder", "is no directory that is there"),
+    ] {
+        let ended = run(&mut agent::bake_command(source.as_ref(), &sandbox.path("web.manifest"))?)?;
+        check_refusal(source, &ended, &[source, says]);
+    }
+    Ok(())
+}
+
+#[test]
 fn what_cannot_be_baked_leaves_nothing() -> Result<()> {
     let missing = |_: &Scene| Ok(vec!["--key".into(), "/nowhere/key.pem".into()]);
     check("no key", missing, &["/nowhere/key.pem", "No such file"])?;

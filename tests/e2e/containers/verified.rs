@@ -391,6 +391,26 @@ fn mounts_are_told_and_unexpected_ones_found() -> Result<()> {
     Ok(())
 }
 
+/// What the image is stays known, and what is gone is named.
+#[test]
+fn a_layer_that_is_gone_is_told() -> Result<()> {
+    let sandbox = Sandbox::new()?;
+    let docker = Docker::start(&sandbox.path("docker"))?;
+    let image = Image::of(&docker, CONTRACT)?;
+    let id = Runtime::sleeper(&docker, "web", &[])?;
+    let lowers = docker.directory("web", "LowerDir")?;
+    let layer = PathBuf::from(lowers.rsplit(':').next().context("there are no layers")?);
+    let away = layer.with_file_name("away");
+    fs::rename(&layer, &away)?;
+    let (ended, told) = image.verify(&docker, &[&id])?;
+    ensure!(ended.code == Some(3) && told[0]["manifest"]["name"] == "web", "{}", told[0]);
+    let gaps = told[0]["coverage"]["gaps"].as_array().context("there are no gaps")?;
+    let says = format!("its directory {} is gone", layer.display());
+    let is_told = |gap: &Value| gap["reason"].as_str().is_some_and(|reason| reason.contains(&says));
+    ensure!(gaps.iter().any(is_told), "{gaps:?}");
+    Ok(fs::rename(away, layer)?)
+}
+
 /// What lies in Docker's own layer between image and container shows like any other.
 #[test]
 fn dockers_own_layer_is_held_to_what_docker_makes() -> Result<()> {

@@ -125,6 +125,15 @@ fn of_an_image_for_several_platforms_one_is_meant() -> Result<()> {
 }
 
 #[test]
+fn a_registry_without_tls_is_told_as_one() -> Result<()> {
+    let baked = Baked::new()?;
+    let registry = Registry::start(&baked.sandbox.path("registry"), Guard::None)?;
+    let image = named(&registry.host(), "1");
+    refused(&baked.fetch(&image, &baked.sandbox.path("fetched"), &[])?, &["without TLS", "--plain-http"])?;
+    refused(&baked.attach(&baked.manifest, &image, &[])?, &["without TLS", "--plain-http"])
+}
+
+#[test]
 fn who_attaches_at_once_loses_nothing() -> Result<()> {
     let baked = Baked::new()?;
     let registry = Registry::start(&baked.sandbox.path("registry"), Guard::None)?;

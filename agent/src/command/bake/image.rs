@@ -2,8 +2,8 @@
 //! tree that its layers come to, and each layer.
 
 use std::ffi::OsString;
-use std::io::{self, Write};
-use std::path::PathBuf;
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use congruent_protocol::digest::Digest;
@@ -16,6 +16,7 @@ use super::{Order, loosening, origin, read_allowances, tell, tell_loosening, who
 use crate::atomic::{self, directory_of};
 use crate::cli::Bake;
 use crate::command::Outcome;
+use crate::image::reference::ReferenceError;
 use crate::image::{self, BlobDigest, Image, ImageError, Platform, Reference};
 use crate::layer::{BakedImage, ImageBaking, LayerError, Limits, Reading};
 use crate::lint::Collector;
@@ -34,9 +35,17 @@ enum ReadError {
 
 /// The image that is to be baked; none where a directory is.
 pub(super) fn reference(args: &Bake) -> anyhow::Result<Option<Reference>> {
-    let text =
-        args.source.as_ref().and_then(|source| source.to_str()).filter(|text| Reference::is_meant(text));
-    Ok(text.map(str::parse).transpose()?)
+    let Some(text) = args.source.as_ref().and_then(|source| source.to_str()) else { return Ok(None) };
+    if Reference::is_meant(text) {
+        return Ok(Some(text.parse()?));
+    }
+    // What begins so can only be a path, and is told as one.
+    let is_path = text.starts_with(['/', '.']);
+    if !is_path && Path::new(text).symlink_metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound)
+    {
+        return Err(ReferenceError::of_no_place(text).into());
+    }
+    Ok(None)
 }
 
 /// Of a directory, nothing is chosen that only images have.

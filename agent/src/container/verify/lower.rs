@@ -1,6 +1,7 @@
 //! The lower layers: each held to its manifest, or to its diff_id, and read once.
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -54,8 +55,10 @@ pub(crate) struct CheckedLower {
 
 #[derive(Debug, thiserror::Error)]
 enum LayerError {
+    #[error("its directory {} is gone: remove the image and get it anew", .0.display())]
+    Gone(PathBuf),
     #[error(transparent)]
-    Root(#[from] RootError),
+    Root(RootError),
     #[error("cannot stat its directory")]
     Stat(#[source] std::io::Error),
     #[error("its owners are of a user namespace that is not known, since no container on it runs")]
@@ -190,7 +193,10 @@ fn check(
     layer: &LayerOnDisk,
     is_lowest: bool,
 ) -> Result<(Method, Option<Digest>, CheckedLayer), LayerError> {
-    let root = Root::open(Some(&layer.directory))?;
+    let root = Root::open(Some(&layer.directory)).map_err(|error| match error {
+        RootError::Open { path, source } if source.kind() == ErrorKind::NotFound => LayerError::Gone(path),
+        other => LayerError::Root(other),
+    })?;
     let top_mode = top_mode_of(container.runtime);
     let ids = ids::maps_for(&layer.directory, container).map_err(LayerError::Stat)?.ok_or(LayerError::Ids)?;
     if let Some((known, at)) = layer.diff_id.and_then(|diff_id| verifier.library.layer(diff_id)) {

@@ -1,6 +1,8 @@
 //! Requests to one repository of a registry, and their answers: who is let in, what
 //! is tried again, and what is not sent on.
 
+use std::error::Error;
+use std::io;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::thread;
@@ -10,6 +12,7 @@ use congruent_protocol::path::escape;
 use reqwest::header::{self, HeaderMap, HeaderValue};
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Method, Response, StatusCode, Url};
+use rustls::InvalidMessage;
 use serde::Deserialize;
 use tokio::runtime::Runtime;
 
@@ -259,12 +262,28 @@ impl Client {
     }
 
     pub(super) fn failed(&self, action: &str, error: reqwest::Error) -> RegistryError {
-        RegistryError::Request { action: action.to_owned(), host: self.host(), source: error.without_url() }
+        let (action, host) = (action.to_owned(), self.host());
+        if is_of_no_tls(&error) {
+            return RegistryError::NoTls { action, host };
+        }
+        RegistryError::Request { action, host, source: error.without_url() }
     }
 
     pub(super) fn host(&self) -> String {
         self.reference.host().to_owned()
     }
+}
+
+/// Whether what answered the first words of TLS was something else.
+fn is_of_no_tls(error: &reqwest::Error) -> bool {
+    std::iter::successors(error.source(), |&cause| cause.source())
+        .filter_map(of_tls)
+        .any(|error| matches!(error, rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)))
+}
+
+/// What TLS said, of an error that may have been put into others, which their sources pass over.
+fn of_tls<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e rustls::Error> {
+    error.downcast_ref().or_else(|| of_tls(error.downcast_ref::<io::Error>()?.get_ref()?))
 }
 
 fn build(

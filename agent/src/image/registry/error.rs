@@ -36,6 +36,8 @@ pub(crate) enum RegistryError {
         #[source]
         source: reqwest::Error,
     },
+    #[error("cannot {action}: {host} speaks HTTP without TLS; where that is meant so, give --plain-http")]
+    NoTls { action: String, host: String },
     #[error("cannot {action}: {host} answered {status}{told}")]
     Status { action: String, host: String, status: StatusCode, told: String },
     #[error("cannot {action}: it is not at {host}")]
