@@ -12,6 +12,7 @@ use serde::ser::{Error as _, SerializeSeq};
 
 use super::counted;
 use super::text::line;
+use super::weight::gravest;
 use crate::container::verify::{
     CheckedLower, Coverage, Method, PartGap, Roots, SharedBy, Verdict, Writable, damaged_layers,
 };
@@ -308,10 +309,13 @@ fn findings(
     findings: impl Iterator<Item = io::Result<Finding>>,
     count: usize,
 ) -> io::Result<()> {
-    for finding in findings.take(SHOWN_FINDINGS) {
-        writeln!(out, "  {}", line(&finding?))?;
+    for finding in gravest(findings, SHOWN_FINDINGS)? {
+        writeln!(out, "  {}", line(&finding))?;
     }
-    more(out, count, SHOWN_FINDINGS)
+    match count.checked_sub(SHOWN_FINDINGS) {
+        None | Some(0) => Ok(()),
+        Some(more) => writeln!(out, "  and {more} more, none graver than these; all in --format json"),
+    }
 }
 
 fn more(out: &mut impl Write, all: usize, shown: usize) -> io::Result<()> {
@@ -333,4 +337,30 @@ fn short(id: &str) -> String {
 
 fn shown(path: &Path) -> String {
     escape(path.as_os_str().as_encoded_bytes()).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use congruent_protocol::contract::Class;
+    use congruent_protocol::entry::{Entry, Node};
+    use congruent_protocol::path::TreePath;
+
+    use super::*;
+
+    #[test]
+    fn many_findings_of_little_weight_hide_no_grave_one() {
+        let found = (0..150).map(|number| {
+            let mode = if number == 149 { 0o4755 } else { 0o644 };
+            let entry = Entry { node: Node::File { size: 1, content: None }, mode, ..Entry::empty() };
+            let path = TreePath::new(format!("/tmp/{number:03}")).unwrap();
+            Ok(Finding::added(&path, Class::Immutable, (&entry).into()))
+        });
+        let mut out = Vec::new();
+        findings(&mut out, found, 150).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        let lines: Vec<_> = text.lines().collect();
+        assert!(lines[0].contains("/tmp/149") && lines[1].contains("/tmp/000"), "{text}");
+        assert_eq!(lines.len(), 101);
+        assert_eq!(lines[100], "  and 50 more, none graver than these; all in --format json");
+    }
 }
