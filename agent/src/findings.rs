@@ -10,12 +10,15 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use congruent_protocol::drift::Finding;
+use serde::Deserialize;
 use serde::ser::{Error as _, Serialize, SerializeSeq, Serializer};
+use serde_json::value::RawValue;
 use zstd::stream::{read::Decoder, write::Encoder};
+
+use crate::regular::Positioned;
 
 /// The most JSON that stays in memory.
 const MEMORY_BYTES: usize = 4 << 20;
@@ -136,7 +139,7 @@ impl Findings {
         let lines: Box<dyn BufRead> = match &self.spilled {
             None => Box::new(&self.memory[..]),
             Some(file) => {
-                let decoder = Decoder::new(FromStart { file, offset: 0 });
+                let decoder = Decoder::new(Positioned::new(file));
                 let decoder = decoder.map_err(|error| unreadable(&self.directory, &error))?;
                 Box::new(self.memory.chain(BufReader::new(decoder)))
             }
@@ -154,10 +157,13 @@ impl Findings {
 }
 
 impl Serialize for Findings {
+    /// Each goes out as the JSON that it is kept as: to make a finding of it and JSON of
+    /// that again would cost more than the look did.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut list = serializer.serialize_seq(Some(self.count))?;
-        for finding in self.iter().map_err(S::Error::custom)? {
-            list.serialize_element(&finding.map_err(S::Error::custom)?)?;
+        let mut kept = self.iter().map_err(S::Error::custom)?;
+        while let Some(finding) = kept.next_kept::<&RawValue>() {
+            list.serialize_element(finding.map_err(S::Error::custom)?)?;
         }
         list.end()
     }
@@ -175,6 +181,13 @@ impl Iterator for Iter<'_> {
     type Item = io::Result<Finding>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        self.next_kept()
+    }
+}
+
+impl Iter<'_> {
+    /// The next one, as what is wanted of its JSON.
+    fn next_kept<'l, T: Deserialize<'l>>(&'l mut self) -> Option<io::Result<T>> {
         // Counted: a file that was cut must not pass for a short list.
         self.left = self.left.checked_sub(1)?;
         self.line.clear();
@@ -188,20 +201,6 @@ fn unreadable(directory: &Path, error: &io::Error) -> io::Error {
     let what =
         format!("cannot read back the findings that were put aside in {}: {error}", directory.display());
     io::Error::new(error.kind(), what)
-}
-
-/// Reads a file from its start, whoever else reads it.
-struct FromStart<'a> {
-    file: &'a File,
-    offset: u64,
-}
-
-impl Read for FromStart<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let length = self.file.read_at(buffer, self.offset)?;
-        self.offset += length as u64;
-        Ok(length)
-    }
 }
 
 #[cfg(test)]

@@ -63,6 +63,7 @@ pub(super) fn look(proc: &Path, cgroups: &Path) -> io::Result<Processes> {
     let mut forbidden = 0;
     // By mount namespace: the process, and whether it is the first of its pids.
     let mut chosen: HashMap<PathBuf, (u32, bool)> = HashMap::new();
+    let hosts = std::fs::read_link(proc.join("1/ns/mnt")).ok();
     for pid in pids(proc)? {
         let namespace = match std::fs::read_link(proc.join(format!("{pid}/ns/mnt"))) {
             Ok(namespace) => namespace,
@@ -71,7 +72,8 @@ pub(super) fn look(proc: &Path, cgroups: &Path) -> io::Result<Processes> {
             // It ended, or is the kernel's.
             Err(_) => continue,
         };
-        let first = is_first(proc, pid);
+        // Most are the host's own, of which it need not be asked: PID 1 stands for those.
+        let first = hosts.as_ref() != Some(&namespace) && is_first(proc, pid);
         let kept = chosen.entry(namespace).or_insert((pid, first));
         if first && !kept.1 {
             *kept = (pid, true);

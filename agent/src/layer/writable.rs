@@ -7,7 +7,7 @@
 
 use std::iter::Peekable;
 
-use congruent_protocol::contract::Contract;
+use congruent_protocol::contract::{Contract, Follower};
 use congruent_protocol::digest::{ContentKey, Digest};
 use congruent_protocol::drift::{Change, Field, Finding};
 use congruent_protocol::entry::{Entry, Node};
@@ -16,7 +16,7 @@ use congruent_protocol::ledger::FirstValue;
 use congruent_protocol::manifest::{EntriesError, ListedEntry, Manifest};
 use congruent_protocol::normalise::{Sides, normalise};
 use congruent_protocol::path::{TreePath, escape};
-use congruent_protocol::tree::TreeHasher;
+use congruent_protocol::tree::{Contribution, TreeHasher};
 use congruent_protocol::verification::{Coverage, Gap, Protected};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -94,6 +94,7 @@ where
     let contract = &predicate.contract;
     let mut check = Check {
         contract,
+        follower: contract.follow(),
         content_key: image.content_key,
         baked: image.entries.peekable(),
         made,
@@ -123,6 +124,7 @@ struct Cover {
 
 struct Check<'a, I: Iterator> {
     contract: &'a Contract,
+    follower: Follower<'a>,
     content_key: &'a ContentKey,
     baked: Peekable<I>,
     made: Made<'a>,
@@ -202,8 +204,14 @@ impl<I: Iterator<Item = Result<ListedEntry, EntriesError>>> Check<'_, I> {
         while let Some(ListedEntry { path, entry }) =
             self.next_baked(|path| limit.is_none_or(|limit| path < limit))?
         {
-            let observed = if self.is_gone(&path) { None } else { Some(&entry) };
-            self.judge(&path, Some(&entry), observed)?;
+            if self.is_gone(&path) {
+                self.judge(&path, Some(&entry), None)?;
+            } else {
+                // What is as baked is no finding, whatever it is held to.
+                let terms = self.follower.terms_of(&path);
+                self.protected.count(self.contract, &path, terms.class);
+                self.hasher.push(&path, Contribution::of(&entry, terms))?;
+            }
         }
         Ok(())
     }
@@ -236,7 +244,7 @@ impl<I: Iterator<Item = Result<ListedEntry, EntriesError>>> Check<'_, I> {
         if baked.is_none() && observed.is_none() {
             return Ok(false);
         }
-        let terms = self.contract.terms_of(path);
+        let terms = self.follower.terms_of(path);
         if baked.is_some() {
             self.protected.count(self.contract, path, terms.class);
         }

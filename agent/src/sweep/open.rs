@@ -1,8 +1,10 @@
 //! Opening beneath a directory, following no link at any component.
 //!
-//! openat2(2) does it in one call, and refuses whatever would lead out. Where the
-//! kernel lacks it, or a filter of system calls refuses it, names are opened one
-//! by one: each then is relative to a descriptor that we hold, and may be no link.
+//! One name is opened relative to a descriptor that we hold, and may be no link: that
+//! needs no more. For several, openat2(2) does it in one call, and refuses whatever would
+//! lead out; it makes sure of that under a lock of all mounts, which would hold up
+//! readers that open each file so. Where the kernel lacks it, or a filter of system
+//! calls refuses it, names are opened one by one.
 
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::LazyLock;
@@ -25,26 +27,23 @@ static HAS_OPENAT2: LazyLock<bool> = LazyLock::new(|| {
     rustix::fs::openat2(CWD, c".", flags, Mode::empty(), BENEATH).is_ok()
 });
 
-/// Opens the entry `name` of a directory. Only for reading, and without leaving a
-/// trace where we may: only the owner may ask for no access time.
+/// Opens the entry of a directory that has this one name. Only for reading, and
+/// without leaving a trace where we may.
 pub(super) fn open(
     directory: BorrowedFd<'_>,
     name: impl Arg + Copy,
     flags: OFlags,
 ) -> Result<OwnedFd, Errno> {
-    let flags =
-        flags | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    match open_beneath(directory, name, flags | OFlags::NOATIME) {
-        Err(Errno::PERM) => open_beneath(directory, name, flags),
-        opened => opened,
-    }
+    without_trace(flags, |flags| rustix::fs::openat(directory, name, flags, Mode::empty()))
 }
 
-fn open_beneath(directory: BorrowedFd<'_>, name: impl Arg, flags: OFlags) -> Result<OwnedFd, Errno> {
-    if *HAS_OPENAT2 {
-        rustix::fs::openat2(directory, name, flags, Mode::empty(), BENEATH)
-    } else {
-        rustix::fs::openat(directory, name, flags, Mode::empty())
+/// Only the owner may ask for no access time.
+fn without_trace(flags: OFlags, open: impl Fn(OFlags) -> Result<OwnedFd, Errno>) -> Result<OwnedFd, Errno> {
+    let flags =
+        flags | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    match open(flags | OFlags::NOATIME) {
+        Err(Errno::PERM) => open(flags),
+        opened => opened,
     }
 }
 
@@ -64,7 +63,7 @@ pub(crate) fn open_file(directory: BorrowedFd<'_>, name: impl Arg + Copy) -> Res
 /// that was looked at.
 fn open_leased(directory: BorrowedFd<'_>, name: impl Arg) -> Result<OwnedFd, Errno> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let found = open_beneath(directory, name, flags)?;
+    let found = rustix::fs::openat(directory, name, flags, Mode::empty())?;
     if file_type(&stat(&found)?) != FileType::RegularFile {
         return Err(Errno::LOOP);
     }
@@ -79,7 +78,12 @@ pub(crate) fn open_descendant(directory: BorrowedFd<'_>, path: &[u8]) -> Result<
     let longest = if *HAS_OPENAT2 { PATH_MAX - 1 } else { 0 };
     for piece in pieces(path, longest) {
         let from = opened.as_ref().map_or(directory, std::os::fd::AsFd::as_fd);
-        opened = Some(open(from, piece, OFlags::DIRECTORY)?);
+        let descend = |flags| rustix::fs::openat2(from, piece, flags, Mode::empty(), BENEATH);
+        opened = Some(if *HAS_OPENAT2 {
+            without_trace(OFlags::DIRECTORY, descend)?
+        } else {
+            open(from, piece, OFlags::DIRECTORY)?
+        });
     }
     opened.ok_or(Errno::NOENT)
 }

@@ -21,7 +21,8 @@ use super::{Counters, Means, Recalled, Root, Scope, Seen, Sight};
 const WINDOW_PATHS: usize = 1024;
 const WINDOWS: usize = 16;
 /// Paths in a window of a sweep that is held back: what lies in windows is lost
-/// when it is interrupted.
+/// when it is interrupted. Others begin with such a one, and each that follows may hold
+/// twice as many: readers wait until the first is full.
 const SMALL_WINDOW_PATHS: usize = 64;
 /// Paths may be long; no window holds many more bytes of them than these.
 const WINDOW_BYTES: usize = 256 << 10;
@@ -60,10 +61,9 @@ struct Placed<'a> {
 }
 
 impl<'a> Window<'a> {
-    /// An empty one, of the size that suits the sweep.
+    /// An empty one, the first of a sweep.
     pub(super) fn new(means: &Means) -> Self {
-        let is_held_back = means.is_held_back();
-        let size = if is_held_back { SMALL_WINDOW_PATHS } else { WINDOW_PATHS };
+        let (size, is_held_back) = (SMALL_WINDOW_PATHS, means.is_held_back());
         Self { places: Vec::new(), looks: Vec::new(), size, path_bytes: 0, is_held_back }
     }
 
@@ -86,8 +86,9 @@ impl<'a> Window<'a> {
 
     /// What is in it; it is empty then.
     pub(super) fn take(&mut self) -> Self {
-        let (places, looks) = (Vec::with_capacity(self.size), Vec::with_capacity(self.size));
-        let empty = Self { places, looks, path_bytes: 0, ..*self };
+        let size = if self.is_held_back { self.size } else { (2 * self.size).min(WINDOW_PATHS) };
+        let (places, looks) = (Vec::with_capacity(size), Vec::with_capacity(size));
+        let empty = Self { places, looks, size, path_bytes: 0, ..*self };
         std::mem::replace(self, empty)
     }
 }

@@ -11,8 +11,8 @@ use crate::entry::{Entry, Node};
 use crate::key::{KeyId, PublicKey, SecretKey};
 use crate::layer::{LayerEntry, LayerHasher};
 use crate::manifest::{
-    EntriesError, EntriesReader, Envelope, EnvelopeError, ImageLayer, LayerReader, ListedEntry, Predicate,
-    Rules, Statement, StatementError,
+    EntriesError, EntriesReader, Envelope, EnvelopeError, LayerReader, ListedEntry, Predicate, Rules,
+    Statement, StatementError,
 };
 use crate::path::{TreePath, escape};
 use crate::tree::{Contribution, OutOfOrder, TreeHasher};
@@ -349,8 +349,25 @@ impl Manifest {
         Ok(self)
     }
 
+    /// The same manifest, once its tree's entries are checked, but not those of its
+    /// layers: nothing may be concluded from one before [`Manifest::check_layer`] has
+    /// held it to its statement, or it was found to hash to its stated root.
+    ///
+    /// # Errors
+    /// When they are not the ones that it states.
+    pub fn tree_proven_by<R: Read + Seek>(mut self, input: &mut R) -> Result<Self, ManifestError> {
+        self.append_only = self.check_tree(input)?;
+        Ok(self)
+    }
+
     /// Checks all entries; gives the sizes of those that may only be appended to.
     fn check<R: Read + Seek>(&self, input: &mut R) -> Result<HashMap<TreePath, u64>, ManifestError> {
+        let append_only = self.check_tree(input)?;
+        (0..self.predicate.layers.len()).try_for_each(|at| self.check_layer(at, input))?;
+        Ok(append_only)
+    }
+
+    fn check_tree<R: Read + Seek>(&self, input: &mut R) -> Result<HashMap<TreePath, u64>, ManifestError> {
         let mut rules = Rules::of(&self.predicate);
         let mut hasher = TreeHasher::new(self.predicate.root.algorithm());
         let mut entries = self.entries(&mut *input)?;
@@ -368,24 +385,21 @@ impl Manifest {
         if found != stated {
             return Err(ManifestError::Root { found, stated });
         }
-        for (at, layer) in self.predicate.layers.iter().enumerate() {
-            self.check_layer(at, layer, input)?;
-        }
         Ok(append_only)
     }
 
-    fn check_layer<R: Read + Seek>(
-        &self,
-        at: usize,
-        layer: &ImageLayer,
-        input: &mut R,
-    ) -> Result<(), ManifestError> {
+    /// Goes through what the layer at `at` lists, and holds it to the statement; there
+    /// must be such a layer.
+    ///
+    /// # Errors
+    /// When it is not what is stated.
+    pub fn check_layer<R: Read + Seek>(&self, at: usize, input: &mut R) -> Result<(), ManifestError> {
         let mut hasher = LayerHasher::new(self.predicate.root.algorithm());
         for listed in self.layer(at, input)? {
             let LayerEntry { path, node } = listed?;
             hasher.push(&path, &node)?;
         }
-        let (found, stated) = (hasher.finish(), layer.root);
+        let (found, stated) = (hasher.finish(), self.predicate.layers[at].root);
         if found == stated { Ok(()) } else { Err(ManifestError::LayerRoot { number: at + 1, found, stated }) }
     }
 

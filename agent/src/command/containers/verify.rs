@@ -2,6 +2,7 @@
 
 use std::env;
 use std::io::{self, BufWriter, Write};
+use std::path::Path;
 
 use anyhow::Context;
 use congruent_protocol::path::escape;
@@ -46,6 +47,9 @@ pub(super) fn run(args: &ContainersVerify) -> anyhow::Result<Outcome> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
         printed => printed.context("cannot write the outcome")?,
     }
+    for (manifest, why) in library.broken() {
+        tell_refused(manifest, &why)?;
+    }
     for gap in &gaps {
         writeln!(io::stderr(), "congruent: {}", escape(gap.as_bytes()))?;
     }
@@ -67,19 +71,22 @@ fn library(args: &ContainersVerify) -> anyhow::Result<Library> {
     let trust = read_trust(&args.trust)?;
     let (library, refused) = Library::open(directory, trust.as_ref(), Timestamp::now())?;
     for Refused { path, why } in refused {
-        let why = format!("{:#}", anyhow::Error::new(why));
-        let shown = path.display().to_string();
-        writeln!(
-            io::stderr(),
-            "congruent: no container is held to {}: {}",
-            escape(shown.as_bytes()),
-            escape(why.as_bytes())
-        )?;
+        tell_refused(&path, &format!("{:#}", anyhow::Error::new(why)))?;
     }
     if library.len() == 0 {
         writeln!(io::stderr(), "congruent: no manifest of a container image is in {}", directory.display())?;
     }
     Ok(library)
+}
+
+fn tell_refused(manifest: &Path, why: &str) -> io::Result<()> {
+    let shown = manifest.display().to_string();
+    writeln!(
+        io::stderr(),
+        "congruent: no container is held to {}: {}",
+        escape(shown.as_bytes()),
+        escape(why.as_bytes())
+    )
 }
 
 /// What differs anywhere comes first, then what is not known or was not seen.

@@ -70,7 +70,7 @@ fn of_image(known: &Known) -> Result<BTreeMap<TreePath, Entry>, WritableError> {
     let names = || DIRECTORIES.into_iter().chain(FILES).chain([LINK.0]);
     let last = names().map(path).max().expect("there are stubs");
     let mut there = BTreeMap::new();
-    for listed in known.manifest.entries(&known.file)? {
+    for listed in known.entries()? {
         let listed = listed?;
         if listed.path > last {
             break;

@@ -2,16 +2,20 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 use congruent_protocol::digest::Digest;
-use congruent_protocol::manifest::{Manifest, ManifestError};
+use congruent_protocol::manifest::{
+    EntriesError, EntriesReader, ImageLayer, LayerReader, Manifest, ManifestError,
+};
 use congruent_protocol::trust::Trust;
 use jiff::Timestamp;
 
 use crate::container::Container;
-use crate::regular;
+use crate::container::store::chain_of;
+use crate::regular::{self, Positioned};
 
 /// The most manifests that are looked at.
 const MAX_MANIFESTS: usize = 10_000;
@@ -46,19 +50,64 @@ pub(crate) enum RefusedBecause {
     NoImage,
 }
 
-/// A manifest of a container image, checked, and its open file.
+/// A manifest of a container image, whose tree's entries were checked.
 #[derive(Debug)]
 pub(crate) struct Known {
     pub(crate) manifest: Manifest,
-    pub(crate) file: File,
+    file: Arc<File>,
+}
+
+impl Known {
+    /// What it says that is in the image.
+    pub(crate) fn entries(&self) -> Result<EntriesReader<impl Read>, EntriesError> {
+        self.manifest.entries(Positioned::new(&self.file))
+    }
+}
+
+/// What a manifest lists of a layer. Nothing may be concluded from it before it is
+/// proven.
+#[derive(Clone, Copy)]
+pub(crate) struct Listing<'l> {
+    kept: &'l Kept,
+    at: usize,
+}
+
+impl<'l> Listing<'l> {
+    /// What the statement says of the layer.
+    pub(crate) fn stated(&self) -> &'l ImageLayer {
+        &self.kept.statement.predicate().layers[self.at]
+    }
+
+    /// What is listed.
+    pub(crate) fn entries(&self) -> Result<LayerReader<impl Read + use<'l>>, EntriesError> {
+        self.kept.statement.layer(self.at, Positioned::new(&self.kept.file))
+    }
+
+    /// Whether what is listed is what is stated. Where it is not, it is not found again.
+    pub(crate) fn is_proven(&self) -> bool {
+        let Kept { statement, file, layers, .. } = self.kept;
+        layers[self.at].get_or_init(|| statement.check_layer(self.at, &mut Positioned::new(file))).is_ok()
+    }
+}
+
+/// A manifest of which the statement was checked. To go through its entries costs more
+/// than all else, so that is done where a container is held to them.
+#[derive(Debug)]
+struct Kept {
+    path: PathBuf,
+    file: Arc<File>,
+    statement: Manifest,
+    known: OnceLock<Result<Known, ManifestError>>,
+    /// Of each layer, whether what is listed is what is stated.
+    layers: Vec<OnceLock<Result<(), ManifestError>>>,
 }
 
 /// Manifests of images.
 #[derive(Debug, Default)]
 pub(crate) struct Library {
-    images: Vec<Known>,
-    /// Which manifest has a layer, and which of its layers it is.
-    layers: HashMap<Digest, (usize, usize)>,
+    images: Vec<Kept>,
+    /// Which manifests have a layer, and which of their layers it is.
+    layers: HashMap<Digest, Vec<(usize, usize)>>,
 }
 
 impl Library {
@@ -83,8 +132,8 @@ impl Library {
         paths.sort();
         let (mut library, mut refused) = (Self::default(), Vec::new());
         for path in paths {
-            match open(&path, trust, now) {
-                Ok(known) => library.add(known),
+            match Kept::open(&path, trust, now) {
+                Ok(kept) => library.add(kept),
                 Err(why) => refused.push(Refused { path, why }),
             }
         }
@@ -93,60 +142,146 @@ impl Library {
 
     /// Takes another's manifests as well.
     pub(crate) fn take(&mut self, other: Self) {
-        other.images.into_iter().for_each(|known| self.add(known));
+        other.images.into_iter().for_each(|kept| self.add(kept));
     }
 
-    fn add(&mut self, known: Known) {
+    fn add(&mut self, kept: Kept) {
         let index = self.images.len();
-        for (at, layer) in known.manifest.predicate().layers.iter().enumerate() {
-            self.layers.entry(layer.diff_id).or_insert((index, at));
+        for (at, layer) in kept.statement.predicate().layers.iter().enumerate() {
+            self.layers.entry(layer.diff_id).or_default().push((index, at));
         }
-        self.images.push(known);
+        self.images.push(kept);
     }
 
     /// What a container's image is held to: the manifest of its configuration and of
-    /// each of its layers, in their order; of several the one that was baked last.
+    /// each of its layers, in their order; of several the one that was baked last and
+    /// whose entries are those that it states.
     pub(crate) fn of(&self, container: &Container) -> Option<&Known> {
-        let fitting = self.images.iter().filter(|known| {
-            let image = known.manifest.predicate().origin.image.as_ref();
-            image.is_some_and(|image| {
-                let has_layers = container.layers.len() == image.diff_ids.len()
-                    && container
-                        .layers
-                        .iter()
-                        .zip(&image.diff_ids)
-                        .all(|(on_disk, baked)| on_disk.diff_id.is_none_or(|diff_id| diff_id == *baked));
-                // What is known of the image by one of both must not contradict the other.
-                let all_known = container.layers.iter().all(|layer| layer.diff_id.is_some());
-                match container.config_digest {
-                    Some(config) => config == image.config_digest && has_layers,
-                    None => all_known && has_layers && !image.diff_ids.is_empty(),
-                }
-            })
-        });
-        fitting.max_by_key(|known| known.manifest.predicate().baked.at)
+        let mut fitting: Vec<&Kept> = self.images.iter().filter(|kept| kept.fits(container)).collect();
+        fitting.sort_by_key(|kept| kept.statement.predicate().baked.at);
+        fitting.into_iter().rev().find_map(Kept::known)
     }
 
-    /// A manifest that has this layer, and which of its layers it is.
-    pub(crate) fn layer(&self, diff_id: Digest) -> Option<(&Known, usize)> {
-        let &(image, at) = self.layers.get(&diff_id)?;
-        Some((&self.images[image], at))
+    /// What a manifest lists of this layer.
+    pub(crate) fn layer(&self, diff_id: Digest) -> Option<Listing<'_>> {
+        let listings = self.layers.get(&diff_id)?.iter().map(|&(image, at)| (&self.images[image], at));
+        let usable = |&(kept, at): &(&Kept, usize)| !kept.layers[at].get().is_some_and(Result::is_err);
+        listings.into_iter().find(usable).map(|(kept, at)| Listing { kept, at })
     }
 
     /// How many manifests there are.
     pub(crate) fn len(&self) -> usize {
         self.images.len()
     }
+
+    /// The manifests of which it was found since they were opened that they do not list
+    /// what they state, and in what.
+    pub(crate) fn broken(&self) -> impl Iterator<Item = (&Path, String)> {
+        self.images.iter().flat_map(|kept| {
+            let tree = kept.known.get().and_then(|known| known.as_ref().err());
+            let layers = kept.layers.iter().filter_map(|layer| layer.get()?.as_ref().err());
+            tree.into_iter().chain(layers).map(|why| (&*kept.path, chain_of(why)))
+        })
+    }
 }
 
-fn open(path: &Path, trust: Option<&Trust>, now: Timestamp) -> Result<Known, RefusedBecause> {
-    let mut file = regular::open(path).map_err(RefusedBecause::Open)?;
-    let manifest = match trust {
-        Some(trust) => Manifest::verify(&mut file, trust, now)?,
-        None => Manifest::read_unchecked(&mut file)?,
-    };
-    if manifest.predicate().layers.is_empty() && manifest.predicate().origin.image.is_none() {
-        return Err(RefusedBecause::NoImage);
+impl Kept {
+    fn open(path: &Path, trust: Option<&Trust>, now: Timestamp) -> Result<Self, RefusedBecause> {
+        let mut file = regular::open(path).map_err(RefusedBecause::Open)?;
+        let statement = match trust {
+            Some(trust) => Manifest::verify_statement(&mut file, trust, now)?,
+            None => Manifest::read_statement(&mut file)?,
+        };
+        let predicate = statement.predicate();
+        if predicate.layers.is_empty() && predicate.origin.image.is_none() {
+            return Err(RefusedBecause::NoImage);
+        }
+        let layers = predicate.layers.iter().map(|_| OnceLock::new()).collect();
+        let (path, file) = (path.to_owned(), Arc::new(file));
+        Ok(Self { path, file, statement, known: OnceLock::new(), layers })
     }
-    Ok(Known { manifest, file })
+
+    fn fits(&self, container: &Container) -> bool {
+        let image = self.statement.predicate().origin.image.as_ref();
+        image.is_some_and(|image| {
+            let has_layers = container.layers.len() == image.diff_ids.len()
+                && container
+                    .layers
+                    .iter()
+                    .zip(&image.diff_ids)
+                    .all(|(on_disk, baked)| on_disk.diff_id.is_none_or(|diff_id| diff_id == *baked));
+            // What is known of the image by one of both must not contradict the other.
+            let all_known = container.layers.iter().all(|layer| layer.diff_id.is_some());
+            match container.config_digest {
+                Some(config) => config == image.config_digest && has_layers,
+                None => all_known && has_layers && !image.diff_ids.is_empty(),
+            }
+        })
+    }
+
+    /// It, once its tree's entries are checked; none where they are not what it states.
+    fn known(&self) -> Option<&Known> {
+        let prove = || {
+            let manifest = self.statement.clone().tree_proven_by(&mut Positioned::new(&self.file))?;
+            Ok(Known { manifest, file: self.file.clone() })
+        };
+        self.known.get_or_init(prove).as_ref().ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use congruent_protocol::contract::Contract;
+
+    use super::*;
+    use crate::container::{LayerOnDisk, Runtime};
+    use crate::layer::testing;
+
+    /// A manifest's bytes with one altered in the middle of a section: the tree's, or
+    /// its only layer's.
+    fn altered(manifest: &Manifest, bytes: &[u8], is_tree: bool) -> Vec<u8> {
+        let layer = manifest.section_bytes() - manifest.section(Cursor::new(bytes)).unwrap().bytes;
+        let end = if is_tree { bytes.len() as u64 - layer - 8 } else { bytes.len() as u64 };
+        let section = if is_tree { manifest.section_bytes() - layer } else { layer };
+        let mut altered = bytes.to_vec();
+        altered[usize::try_from(end - section / 2).unwrap()] ^= 1;
+        altered
+    }
+
+    #[test]
+    fn a_manifest_that_does_not_list_what_it_states_is_no_container_s() {
+        let (manifest, bytes) = testing::manifest(&Contract::empty());
+        let image = manifest.predicate().origin.image.clone().unwrap();
+        let diff_id = image.diff_ids[0];
+        let container = Container {
+            config_digest: Some(image.config_digest),
+            layers: vec![LayerOnDisk {
+                diff_id: Some(diff_id),
+                chain_id: None,
+                directory: PathBuf::new(),
+                tar_split: None,
+            }],
+            ..Container::new(Runtime::Docker, "1")
+        };
+        let (tree, layer) = (altered(&manifest, &bytes, true), altered(&manifest, &bytes, false));
+        let check = |what: &str, files: &[&[u8]], is_known: bool, has_layer: bool, broken: usize| {
+            let folder = tempfile::tempdir().unwrap();
+            for (at, file) in files.iter().enumerate() {
+                fs::write(folder.path().join(format!("{at}.manifest")), file).unwrap();
+            }
+            let (library, refused) = Library::open(folder.path(), None, Timestamp::UNIX_EPOCH).unwrap();
+            assert!(refused.is_empty(), "{what}: {refused:?}");
+            assert_eq!(library.of(&container).is_some(), is_known, "{what}");
+            let proven = std::iter::from_fn(|| library.layer(diff_id)).find(Listing::is_proven);
+            assert_eq!(proven.is_some(), has_layer, "{what}");
+            assert_eq!(library.broken().count(), broken, "{what}");
+        };
+        check("as it was baked", &[&bytes], true, true, 0);
+        check("another tree", &[&tree], false, true, 1);
+        check("another layer", &[&layer], true, false, 1);
+        check("one that is good before", &[&bytes, &tree, &layer], true, true, 0);
+        check("one that is good behind", &[&layer, &bytes, &tree], true, true, 2);
+    }
 }

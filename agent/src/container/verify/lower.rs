@@ -7,11 +7,11 @@ use std::rc::Rc;
 
 use congruent_protocol::contract::Contract;
 use congruent_protocol::digest::{Algorithm, Digest};
-use congruent_protocol::manifest::EntriesError;
 use congruent_protocol::path::escape;
 use congruent_protocol::verification::State;
 use serde::Serialize;
 
+use super::library::Listing;
 use super::{Part, PartGap, Verifier, ids};
 use crate::container::{Container, LayerOnDisk, Runtime};
 use crate::findings::Findings;
@@ -65,8 +65,6 @@ enum LayerError {
     Ids,
     #[error("cannot open the recording of its archive")]
     Recording(#[source] std::io::Error),
-    #[error("the manifest cannot be read")]
-    Manifest(#[from] EntriesError),
     #[error(transparent)]
     Check(#[from] CheckError),
     #[error(transparent)]
@@ -199,14 +197,11 @@ fn check(
     })?;
     let top_mode = top_mode_of(container.runtime);
     let ids = ids::maps_for(&layer.directory, container).map_err(LayerError::Stat)?.ok_or(LayerError::Ids)?;
-    if let Some((known, at)) = layer.diff_id.and_then(|diff_id| verifier.library.layer(diff_id)) {
-        let baked = &known.manifest.predicate().layers[at];
-        let entries = known.manifest.layer(at, &known.file)?;
-        let expected = Expected { entries, count: baked.entries.count, is_lowest, top_mode };
-        let looking = looking(verifier, container, baked.root.algorithm(), &ids);
-        let findings = verifier.findings();
-        let checked = layer::check(&root, expected, &Contract::empty(), looking, findings, verifier.clock)?;
-        return Ok((Method::Manifest, Some(baked.root), checked));
+    while let Some(listing) = layer.diff_id.and_then(|diff_id| verifier.library.layer(diff_id)) {
+        let looking = looking(verifier, container, listing.stated().root.algorithm(), &ids);
+        if let Some(checked) = check_listed(verifier, &root, listing, (is_lowest, top_mode), looking)? {
+            return Ok((Method::Manifest, Some(listing.stated().root), checked));
+        }
     }
     let (Some(diff_id), Some(recording)) = (layer.diff_id, &layer.tar_split) else {
         return Err(LayerError::NoMeans);
@@ -216,6 +211,30 @@ fn check(
     let looking = looking(verifier, container, Algorithm::Blake3, &ids);
     let checked = layer::check_recorded(&root, recorded, looking, || verifier.findings(), verifier.clock)?;
     Ok((Method::DiffId, None, checked))
+}
+
+/// Holds a layer to what a manifest lists; none where that is not what it states. A
+/// look that finds no difference proves it, which saves going through it twice.
+fn check_listed(
+    verifier: &Verifier<'_>,
+    root: &Root,
+    listing: Listing<'_>,
+    (is_lowest, top_mode): (bool, Option<u16>),
+    looking: Looking<'_>,
+) -> Result<Option<CheckedLayer>, LayerError> {
+    let stated = listing.stated();
+    let checked = listing.entries().map_err(CheckError::from).and_then(|entries| {
+        let expected = Expected { entries, count: stated.entries.count, is_lowest, top_mode };
+        layer::check(root, expected, &Contract::empty(), looking, verifier.findings(), verifier.clock)
+    });
+    let needs_proof = match &checked {
+        Ok(checked) => !checked.findings.is_empty() || checked.observed_root != stated.root,
+        Err(error) => matches!(error, CheckError::Entries(_)),
+    };
+    if needs_proof && !listing.is_proven() {
+        return Ok(None);
+    }
+    Ok(Some(checked?))
 }
 
 /// The mode of the top directory of every layer, where the runtime does not take the

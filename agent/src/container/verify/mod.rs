@@ -15,8 +15,10 @@ mod surface;
 mod writable;
 
 use std::collections::HashMap;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::thread;
 
 use congruent_protocol::digest::{ContentKey, Digest};
 use congruent_protocol::ledger::FirstValue;
@@ -172,9 +174,13 @@ impl<'a> Verifier<'a> {
     {
         let started_at = (self.clock)();
         let before = self.counters.bytes();
-        let known = self.library.of(container);
         let mut gaps = of_container(container);
-        let lower = layers.check(self, container, &mut gaps);
+        let (known, lower) = thread::scope(|scope| {
+            // Goes through a manifest while the layers are read.
+            let known = scope.spawn(|| self.library.of(container));
+            let lower = layers.check(self, container, &mut gaps);
+            (known.join().unwrap_or_else(|panicked| resume_unwind(panicked)), lower)
+        });
         let mut upper = writable::check(self, container, known, &mut gaps);
         let mounts = surface::check(container, known, &mut gaps);
         let entries_seen =

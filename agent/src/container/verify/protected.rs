@@ -11,7 +11,7 @@ pub(super) fn of(known: &Known) -> Result<Protected, EntriesError> {
     let contract = &known.manifest.predicate().contract;
     let mut follower = contract.follow();
     let mut protected = Protected { entries: 0, of: 0 };
-    for listed in known.manifest.entries(&known.file)? {
+    for listed in known.entries()? {
         let path = listed?.path;
         protected.count(contract, &path, follower.terms_of(&path).class);
     }

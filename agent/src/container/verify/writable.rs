@@ -102,7 +102,7 @@ fn look(
     let upper = container.upper.as_deref().ok_or(WritableError::Nowhere)?;
     let root = Root::open(Some(upper))?;
     let ids = ids::maps_for(upper, container).map_err(WritableError::Stat)?.ok_or(WritableError::Ids)?;
-    let entries = known.manifest.entries(&known.file)?;
+    let entries = known.entries()?;
     let image = Image { manifest: &known.manifest, entries, content_key: verifier.content_key };
     let mounted: Vec<TreePath> = container.mounts.iter().filter_map(|mount| tree_path(&mount.path)).collect();
     let algorithm = known.manifest.predicate().root.algorithm();

@@ -3,7 +3,7 @@ use std::io::Cursor;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use congruent_protocol::contract::ContractFile;
+use congruent_protocol::contract::{Contract, ContractFile};
 use congruent_protocol::digest::{Algorithm, DIGEST_BYTES};
 use congruent_protocol::ledger::Ledger;
 use congruent_protocol::recompute::recompute;
