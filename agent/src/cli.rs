@@ -735,6 +735,17 @@ pub(crate) struct ContainersVerify {
     pub(crate) manifests: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) trust: Trust,
+    /// Where full looks at lower layers leave what quick ones need, for the same
+    /// manifests and boot. What is kept there of layers that no container lies on any
+    /// more is removed. It must not lie in a container.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cache: Option<PathBuf>,
+    /// Look only at what may have changed in lower layers since the last full look: what
+    /// has another inode, change time or size. Where the cache of a layer is of no use
+    /// now, the look at it is a full one, and says why. Layers that no manifest has, and
+    /// all that the container wrote, are read each time.
+    #[arg(long, requires = "cache")]
+    pub(crate) quick: bool,
     #[command(flatten)]
     pub(crate) pace: Pace,
     /// How to print.

@@ -20,7 +20,7 @@ mod store;
 mod surface;
 pub(crate) mod verify;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use congruent_protocol::digest::Digest;
 
@@ -134,6 +134,12 @@ impl Container {
     pub(crate) fn is_running(&self) -> bool {
         use ContainerState::{Paused, Running, Unknown};
         matches!(self.state, Running | Paused | Unknown)
+    }
+
+    /// Where what it shows lies: its layers, and what it wrote.
+    pub(crate) fn directories(&self) -> impl Iterator<Item = &Path> {
+        let layers = self.layers.iter().map(|layer| &*layer.directory);
+        layers.chain(self.init.as_deref()).chain(self.upper.as_deref())
     }
 
     /// Notes why something of it could not be told, with every cause.

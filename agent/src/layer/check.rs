@@ -13,12 +13,13 @@ use congruent_protocol::layer::{LayerEntry, LayerHasher, LayerNode};
 use congruent_protocol::manifest::EntriesError;
 use congruent_protocol::path::TreePath;
 use congruent_protocol::tree::OutOfOrder;
-use congruent_protocol::verification::{Coverage, Gap};
+use congruent_protocol::verification::{Coverage, Gap, SweepMode};
 use jiff::Timestamp;
 
 use super::on_disk::{self, Looking, OnDisk};
 use crate::findings::{Findings, FindingsWriter, SpillError};
-use crate::sweep::{Problem, ProblemKind, Root, empty_coverage};
+use crate::sweep::cache::Memory;
+use crate::sweep::{Problem, ProblemKind, Root, Stamp, empty_coverage};
 
 const METACOPY: &[u8] = b"trusted.overlay.metacopy";
 const REDIRECT: &[u8] = b"trusted.overlay.redirect";
@@ -56,29 +57,36 @@ pub(crate) struct Expected<I> {
 }
 
 /// Sweeps the directory of a layer and compares it with what is expected. `reading` says
-/// which contents are read, and nothing else: those of `ephemeral` paths are not.
+/// which contents are read, and nothing else: those of `ephemeral` paths are not. `memory`
+/// must be of the same layer, seen in the same way; what was as listed is noted in it.
 pub(crate) fn check<I>(
     root: &Root,
     expected: Expected<I>,
     reading: &Contract,
     looking: Looking<'_>,
+    memory: &mut Memory,
     findings: FindingsWriter,
     clock: fn() -> Timestamp,
 ) -> Result<CheckedLayer, CheckError>
 where
     I: Iterator<Item = Result<LayerEntry, EntriesError>> + Send,
 {
+    let started_at = memory.resumed_from().unwrap_or_else(clock);
+    let mut coverage = empty_coverage(expected.count, started_at);
+    coverage.mode = if memory.is_quick() { SweepMode::Quick } else { SweepMode::Full };
+    let recalled = memory.take_recalled();
     let mut check = Check {
         expected: expected.entries.peekable(),
         is_lowest: expected.is_lowest,
         top_mode: expected.top_mode,
         hasher: LayerHasher::new(looking.algorithm),
         findings,
-        coverage: empty_coverage(expected.count, clock()),
+        coverage,
+        memory,
         unlisted: Vec::new(),
     };
     let before = looking.counters.bytes();
-    on_disk::read(root, looking, reading, |on_disk| check.take(on_disk))?;
+    on_disk::read(root, looking, reading, recalled, |on_disk| check.take(on_disk))?;
     check.take_missing_before(None)?;
     check.coverage.bytes_hashed = looking.counters.bytes() - before;
     check.coverage.finished_at = clock();
@@ -86,21 +94,23 @@ where
     Ok(CheckedLayer { observed_root: hasher.finish(), findings: findings.finish()?, coverage })
 }
 
-struct Check<I: Iterator> {
+struct Check<'m, I: Iterator> {
     expected: Peekable<I>,
     is_lowest: bool,
     top_mode: Option<u16>,
     hasher: LayerHasher,
     findings: FindingsWriter,
     coverage: Coverage,
+    memory: &'m mut Memory,
     /// Directories that could not be listed, the innermost last.
     unlisted: Vec<TreePath>,
 }
 
-impl<I: Iterator<Item = Result<LayerEntry, EntriesError>>> Check<I> {
+impl<I: Iterator<Item = Result<LayerEntry, EntriesError>>> Check<'_, I> {
     fn take(&mut self, on_disk: OnDisk) -> Result<(), CheckError> {
-        let OnDisk { path, mut node, problem, is_unlisted, redirect, is_metadata_only, unmapped, .. } =
-            on_disk;
+        let OnDisk {
+            path, mut node, problem, stamp, is_unlisted, redirect, is_metadata_only, unmapped, ..
+        } = on_disk;
         // Either makes the merged tree show what no archive can have: here it is an
         // attribute like others.
         if let Some(LayerNode::Entry(entry)) = &mut node {
@@ -115,13 +125,21 @@ impl<I: Iterator<Item = Result<LayerEntry, EntriesError>>> Check<I> {
             unmapped.assume(observed, expected);
         }
         match (expected, node) {
+            (expected, None) if on_disk.is_as_before => {
+                return self.take_as_before(&path, expected.as_ref(), stamp);
+            }
             (expected, None) => self.contribute(&path, expected.as_ref())?,
             (Some(LayerNode::Implied), Some(LayerNode::Entry(entry))) if entry.node.is_directory() => {}
             (None, Some(node)) => {
                 self.findings.push(&Finding::added(&path, Class::Immutable, told(&node)))?;
                 self.contribute(&path, Some(&node))?;
             }
-            (Some(expected), Some(node)) => self.take_both(&path, &expected, node)?,
+            (Some(expected), Some(node)) => {
+                let is_as_listed = self.take_both(&path, &expected, node)?;
+                if let Some(stamp) = stamp.filter(|_| is_as_listed && problem.is_none()) {
+                    self.memory.note(&path, &stamp);
+                }
+            }
         }
         if let Some(problem) = problem {
             self.note_gap(&path, problem);
@@ -132,12 +150,32 @@ impl<I: Iterator<Item = Result<LayerEntry, EntriesError>>> Check<I> {
         Ok(())
     }
 
+    /// Takes what has not changed since it was seen to be as listed.
+    fn take_as_before(
+        &mut self,
+        path: &TreePath,
+        expected: Option<&LayerNode>,
+        stamp: Option<Stamp>,
+    ) -> Result<(), CheckError> {
+        if expected.is_none() {
+            let reason = "the cache recalls it, and it was never listed".to_owned();
+            self.note_gap(path, Problem { kind: ProblemKind::Unreadable, reason });
+            return Ok(());
+        }
+        self.coverage.entries_recalled += 1;
+        if let Some(stamp) = stamp {
+            self.memory.note(path, &stamp);
+        }
+        self.contribute(path, expected)
+    }
+
+    /// Compares both; whether they are alike.
     fn take_both(
         &mut self,
         path: &TreePath,
         expected: &LayerNode,
         mut observed: LayerNode,
-    ) -> Result<(), CheckError> {
+    ) -> Result<bool, CheckError> {
         let finding = match (expected, &mut observed) {
             (LayerNode::Entry(expected), LayerNode::Entry(observed)) => {
                 if path.is_root() && self.top_mode == Some(observed.mode) {
@@ -160,7 +198,8 @@ impl<I: Iterator<Item = Result<LayerEntry, EntriesError>>> Check<I> {
             }),
         };
         self.findings.extend(finding.as_ref())?;
-        self.contribute(path, Some(&observed))
+        self.contribute(path, Some(&observed))?;
+        Ok(finding.is_none())
     }
 
     fn next_expected(

@@ -5,6 +5,7 @@
 
 use congruent_protocol::contract::CAPABILITY;
 use congruent_protocol::entry::Entry;
+use serde::Serialize;
 
 const ACLS: [&[u8]; 2] = [b"system.posix_acl_access", b"system.posix_acl_default"];
 /// `ACL_USER` and `ACL_GROUP`: entries that name somebody.
@@ -17,7 +18,7 @@ const CAPABILITY_V2_BYTES: usize = 20;
 const CAPABILITY_V3_BYTES: usize = 24;
 
 /// A range of ids, as in /proc/PID/uid_map.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 pub(crate) struct IdRange {
     /// The first id inside.
     pub(crate) inside: u32,
@@ -28,7 +29,7 @@ pub(crate) struct IdRange {
 }
 
 /// How a user namespace maps ids; nothing where there is none.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct IdMaps {
     pub(crate) uids: Vec<IdRange>,
     pub(crate) gids: Vec<IdRange>,

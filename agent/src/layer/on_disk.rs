@@ -13,10 +13,12 @@ use congruent_protocol::entry::{Device, Entry, Node, Xattrs};
 use congruent_protocol::layer::{LayerNode, OPAQUE_NAME};
 use congruent_protocol::manifest::Manifest;
 use congruent_protocol::path::TreePath;
+use serde::Serialize;
 
 use super::ids::{IdMaps, Unmapped};
 use crate::sweep::{
-    Counters, Means, Problem, ProblemKind, Purpose, Recalled, Root, Scope, Seen, SeenEntry, Sight, sweep,
+    Counters, Means, Problem, ProblemKind, Purpose, Recalled, Root, Scope, Seen, SeenEntry, Sight, Stamp,
+    sweep,
 };
 
 /// Those that say how overlay came by an entry, and nothing of what it shows.
@@ -30,6 +32,12 @@ pub(super) struct OnDisk {
     /// None of what could not even be stat'ed; then there is a problem.
     pub(super) node: Option<LayerNode>,
     pub(super) problem: Option<Problem>,
+    /// As long as its inode has this stamp, it is as it was seen. None where that cannot
+    /// be said.
+    pub(super) stamp: Option<Stamp>,
+    /// Whether an earlier look saw it with that stamp to be as listed: it was not looked
+    /// at again.
+    pub(super) is_as_before: bool,
     /// A directory of which not all names are known.
     pub(super) is_unlisted: bool,
     /// A directory in which nothing is left of what lies below.
@@ -44,7 +52,7 @@ pub(super) struct OnDisk {
 
 /// Where overlay keeps what it notes. The other's are attributes like any, which
 /// whoever writes to the layer may set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(crate) enum Notes {
     /// Where root mounted it.
     Trusted,
@@ -72,14 +80,17 @@ pub(crate) struct Looking<'a> {
 }
 
 /// Hands out all that is in a layer's directory, in tree order, opaque marks between.
+/// What is recalled was as listed when an earlier look saw it in the same way.
 pub(super) fn read<E: Send>(
     root: &Root,
     looking: Looking<'_>,
     contract: &Contract,
+    recalled: Recalled,
     mut take: impl FnMut(OnDisk) -> Result<(), E>,
 ) -> Result<(), E> {
     let mut marks = BTreeSet::new();
-    read_over(root, looking, contract, None, |on_disk| {
+    let purpose = Purpose::Layer { base: None };
+    sweep_layer(root, looking, contract, purpose, recalled, |on_disk| {
         while marks.first().is_some_and(|mark| *mark < on_disk.path) {
             marks.pop_first().map_or(Ok(()), |mark| take(OnDisk::mark(mark)))?;
         }
@@ -98,17 +109,24 @@ pub(super) fn read_over<E: Send>(
     root: &Root,
     looking: Looking<'_>,
     contract: &Contract,
-    base: Option<&Manifest>,
+    base: &Manifest,
+    take: impl FnMut(OnDisk) -> Result<(), E>,
+) -> Result<(), E> {
+    let purpose = Purpose::Layer { base: Some(base) };
+    sweep_layer(root, looking, contract, purpose, Recalled::default(), take)
+}
+
+fn sweep_layer<E: Send>(
+    root: &Root,
+    looking: Looking<'_>,
+    contract: &Contract,
+    purpose: Purpose<'_>,
+    recalled: Recalled,
     mut take: impl FnMut(OnDisk) -> Result<(), E>,
 ) -> Result<(), E> {
-    let scope = Scope {
-        contract,
-        reserved: &[],
-        algorithm: looking.algorithm,
-        purpose: Purpose::Layer { base },
-        means: looking.means,
-    };
-    sweep(root, &scope, Recalled::default(), looking.counters, |seen| take(OnDisk::of(seen, looking)))
+    let Looking { algorithm, means, counters, .. } = looking;
+    let scope = Scope { contract, reserved: &[], algorithm, purpose, means };
+    sweep(root, &scope, recalled, counters, |seen| take(OnDisk::of(seen, looking)))
 }
 
 impl OnDisk {
@@ -117,6 +135,8 @@ impl OnDisk {
             path,
             node: Some(LayerNode::Opaque),
             problem: None,
+            stamp: None,
+            is_as_before: false,
             is_unlisted: false,
             is_opaque: false,
             is_metadata_only: false,
@@ -129,7 +149,7 @@ impl OnDisk {
         let mut on_disk = Self { node: None, ..Self::mark(path) };
         match sight {
             Sight::Entry(seen) => {
-                let SeenEntry { mut entry, mut problem, is_unlisted, .. } = *seen;
+                let SeenEntry { mut entry, mut problem, is_unlisted, stamp, .. } = *seen;
                 let overlay = OverlayXattrs::taken_from(&mut entry, looking.notes);
                 on_disk.unmapped = looking.ids.map_back(&mut entry);
                 if !on_disk.unmapped.is_empty() {
@@ -138,6 +158,7 @@ impl OnDisk {
                 }
                 on_disk.is_unlisted = is_unlisted;
                 on_disk.problem = problem;
+                on_disk.stamp = stamp;
                 on_disk.is_metadata_only = overlay.is_metadata_only;
                 on_disk.redirect = overlay.redirect;
                 on_disk.is_opaque = overlay.is_opaque && entry.node.is_directory();
@@ -145,7 +166,11 @@ impl OnDisk {
                 on_disk.node = Some(if is_whiteout { LayerNode::Whiteout } else { LayerNode::Entry(entry) });
             }
             Sight::Hidden(problem) => on_disk.problem = Some(problem),
-            Sight::Mount | Sight::Anything | Sight::AsBefore(_) => {
+            Sight::AsBefore(stamp) => {
+                on_disk.stamp = Some(stamp);
+                on_disk.is_as_before = true;
+            }
+            Sight::Mount | Sight::Anything => {
                 let reason = "something is mounted over it".to_owned();
                 on_disk.problem = Some(Problem { kind: ProblemKind::Unreadable, reason });
             }

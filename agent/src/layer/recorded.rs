@@ -25,6 +25,7 @@ use super::{Contents, Layer, LayerError, Limits, MergedTree, Reading, Reassembly
 use crate::beneath;
 use crate::findings::FindingsWriter;
 use crate::sweep::Root;
+use crate::sweep::cache::Memory;
 
 /// Every path may be anything: contents are not read once more.
 const UNREAD: &str =
@@ -84,7 +85,9 @@ pub(crate) fn check_recorded(
     let count = layer.entries.len() as u64;
     let Recorded { is_lowest, top_mode, .. } = recorded;
     let expected = Expected { entries, count, is_lowest, top_mode };
-    let mut checked = check(root, expected, &unread(), looking, findings(), clock)?;
+    // The archive is read whole each time: nothing of it is recalled.
+    let mut memory = Memory::default();
+    let mut checked = check(root, expected, &unread(), looking, &mut memory, findings(), clock)?;
     if found != recorded.diff_id {
         let mut all = checked.findings.load().map_err(RecordedError::Findings)?;
         let told: BTreeSet<TreePath> = all.iter().map(|finding| finding.path.clone()).collect();

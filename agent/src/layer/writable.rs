@@ -106,7 +106,7 @@ where
         covers: Vec::new(),
     };
     let before = looking.counters.bytes();
-    on_disk::read_over(root, looking, contract, Some(image.manifest), |on_disk| check.take(on_disk))?;
+    on_disk::read_over(root, looking, contract, image.manifest, |on_disk| check.take(on_disk))?;
     check.take_untouched_before(None)?;
     check.coverage.bytes_hashed = looking.counters.bytes() - before;
     check.coverage.finished_at = clock();
@@ -139,8 +139,9 @@ struct Check<'a, I: Iterator> {
 
 impl<I: Iterator<Item = Result<ListedEntry, EntriesError>>> Check<'_, I> {
     fn take(&mut self, on_disk: OnDisk) -> Result<(), CheckError> {
-        let OnDisk { path, node, problem, is_unlisted, is_opaque, is_metadata_only, redirect, unmapped } =
-            on_disk;
+        let OnDisk {
+            path, node, problem, is_unlisted, is_opaque, is_metadata_only, redirect, unmapped, ..
+        } = on_disk;
         self.take_untouched_before(Some(&path))?;
         self.coverage.entries_seen += 1;
         let baked = self.next_baked(|at| *at == path)?.map(|listed| listed.entry);

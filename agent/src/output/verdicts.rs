@@ -6,7 +6,7 @@ use std::path::Path;
 
 use congruent_protocol::drift::Finding;
 use congruent_protocol::path::escape;
-use congruent_protocol::verification::{ManifestId, State};
+use congruent_protocol::verification::{ManifestId, State, SweepMode};
 use serde::Serialize;
 use serde::ser::{Error as _, SerializeSeq};
 
@@ -250,7 +250,13 @@ fn container(out: &mut impl Write, verdict: &Verdict<'_>) -> io::Result<()> {
         None => "",
     };
     let layers = counted(verdict.lower.layers.len() as u64, "layer", "layers");
-    writeln!(out, "  lower    {}: {layers}{method}", verdict.lower.state.name())?;
+    let quick = match (verdict.coverage.mode, verdict.coverage.entries_recalled) {
+        (SweepMode::Full, _) => String::new(),
+        (SweepMode::Quick, recalled) => {
+            format!(", quick: {} not read again", counted(recalled, "entry", "entries"))
+        }
+    };
+    writeln!(out, "  lower    {}: {layers}{method}{quick}", verdict.lower.state.name())?;
     writeln!(out, "  upper    {}{}", verdict.upper.state.name(), changes(&verdict.upper.changes))?;
     let surface: Vec<_> = container.mounts.iter().filter(|mount| is_surface(mount)).collect();
     let mounts = match surface.len() {

@@ -66,7 +66,7 @@ pub(crate) fn verify(
     comparison.coverage = empty_coverage(stack.entries_count(), started_at);
     comparison.coverage.mode = if memory.is_quick { SweepMode::Quick } else { SweepMode::Full };
     comparison.coverage.direct = means.direct.then(DirectReads::default);
-    let recalled = std::mem::take(&mut memory.recalled);
+    let recalled = memory.take_recalled();
     comparison.recorder = memory.recorder.as_mut();
     sweep(root, &scope, recalled, counters, |seen| comparison.take(seen))?;
     let Compared { observed_root, findings, mut coverage, protected } = comparison.finish()?;

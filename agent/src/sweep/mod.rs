@@ -47,6 +47,7 @@ pub(crate) use open::{open_descendant, open_file};
 pub(crate) use pool::sweep;
 pub(crate) use root::{Root, RootError};
 pub(crate) use sight::{Inode, MountSeen, Problem, ProblemKind, Seen, SeenEntry, Sight};
+pub(crate) use stamp::Stamp;
 pub(crate) use walk::is_hiding;
 use xattrs::Wanted;
 

@@ -52,7 +52,7 @@ pub(crate) struct SeenEntry {
     pub(crate) lints: Vec<Hit>,
     /// As long as the inode has this stamp, it is as it was seen. None where that
     /// cannot be said.
-    pub(super) stamp: Option<Stamp>,
+    pub(crate) stamp: Option<Stamp>,
     /// Whether the content was read past the page cache.
     pub(super) past_cache: bool,
 }

@@ -126,9 +126,29 @@ impl Image {
 
     /// What verify says of these containers: all of it, and of each.
     fn verify(&self, runtime: &impl Runtime, ids: &[&str]) -> Result<(Ended, Vec<Value>)> {
+        self.verify_with(runtime, ids, &[])
+    }
+
+    /// The same with a cache of lower layers, and more words.
+    fn verify_cached(
+        &self,
+        runtime: &impl Runtime,
+        ids: &[&str],
+        words: &[&str],
+    ) -> Result<(Ended, Vec<Value>)> {
+        let cache = self.sandbox.path("cache");
+        self.verify_with(runtime, ids, &[&["--cache", &cache.to_string_lossy()], words].concat())
+    }
+
+    fn verify_with(
+        &self,
+        runtime: &impl Runtime,
+        ids: &[&str],
+        words: &[&str],
+    ) -> Result<(Ended, Vec<Value>)> {
         let mut verify = agent::command(&["containers", "verify", "--format", "json", "--data-root"])?;
         verify.arg(runtime.data_root()).arg("--manifests").arg(&self.manifests);
-        verify.arg("--trust").arg(&self.keys.public).args(ids);
+        verify.arg("--trust").arg(&self.keys.public).args(words).args(ids);
         let ended = run(&mut verify)?;
         let page: Value = serde_json::from_slice(&ended.stdout).with_context(|| ended.stderr.clone())?;
         ensure!(page["schema_version"] == 1, "{page}");
@@ -222,6 +242,8 @@ fn each_damage_to_a_lower_layer(runtime: &impl Runtime) -> Result<()> {
     let kept = image.sandbox.path("kept");
     tree::copy(&layer, &kept)?;
     for row in rows().iter().filter(|row| row.name != TRUSTED) {
+        let (_, told) = image.verify_cached(runtime, &ids, &[])?;
+        ensure!(told[0]["coverage"]["mode"] == "full", "{}", told[0]["coverage"]);
         (row.mutate)(&layer).with_context(|| format!("{}: the change failed", row.name))?;
         let (ended, told) = image.verify(runtime, &ids)?;
         let is_changed = !(row.expect)(&image.baked).is_empty();
@@ -233,6 +255,9 @@ fn each_damage_to_a_lower_layer(runtime: &impl Runtime) -> Result<()> {
             ensure!(layers[0]["shared_by"] == serde_json::json!(ids), "{}", layers[0]["shared_by"]);
             ensure!(one["upper"]["state"] == "congruent", "{}: {}", row.name, one["upper"]);
         }
+        let (_, quick) = image.verify_cached(runtime, &ids, &["--quick"])?;
+        ensure!(quick[0]["coverage"]["mode"] == "quick", "{}", quick[0]["coverage"]);
+        ensure!(quick[0]["lower"] == told[0]["lower"], "quick, {}: {}", row.name, quick[0]["lower"]);
         // Read once, for the first of the two.
         let hashed = |at: usize| told[at]["coverage"]["bytes_hashed"].as_u64();
         ensure!(hashed(0) > Some(0) && hashed(1) == Some(0), "{:?} and {:?}", hashed(0), hashed(1));

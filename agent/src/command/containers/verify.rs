@@ -1,18 +1,20 @@
 //! `congruent containers verify`: whether containers still are their images.
 
+use std::collections::HashSet;
 use std::env;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
+use std::rc::Rc;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use congruent_protocol::path::escape;
-use congruent_protocol::verification::State;
+use congruent_protocol::verification::{State, SweepMode};
 use jiff::Timestamp;
 
 use super::chosen;
 use crate::cli::{ContainersVerify, Format};
-use crate::command::{Outcome, means, read_trust};
-use crate::container::verify::{Library, Refused, SharedBy, Verdict, Verifier, shared_by};
+use crate::command::{Outcome, means, read_trust, unwatched};
+use crate::container::verify::{LayerCaches, Library, Refused, SharedBy, Verdict, Verifier, shared_by};
 use crate::container::{self, Container};
 use crate::output::verdicts as page;
 use crate::progress::Progress;
@@ -22,6 +24,8 @@ use crate::target::passing_content_key;
 pub(super) fn run(args: &ContainersVerify) -> anyhow::Result<Outcome> {
     let library = library(args)?;
     let found = container::find(&args.which.data_root)?;
+    let caches = args.cache.as_deref().map(|directory| caches(directory, args.quick, &found.containers));
+    let caches = caches.transpose()?;
     let (gaps, shared) = (found.gaps.clone(), shared_by(&found.containers));
     let mut containers = chosen(found, &args.which)?.containers;
     if args.which.containers.is_empty() {
@@ -36,6 +40,7 @@ pub(super) fn run(args: &ContainersVerify) -> anyhow::Result<Outcome> {
         library: &library,
         means: &means,
         counters: &counters,
+        caches: caches.as_ref(),
         scratch: &scratch,
         clock: Timestamp::now,
         content_key: &content_key,
@@ -47,6 +52,7 @@ pub(super) fn run(args: &ContainersVerify) -> anyhow::Result<Outcome> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
         printed => printed.context("cannot write the outcome")?,
     }
+    tell_cache_trouble(&verdicts)?;
     for (manifest, why) in library.broken() {
         tell_refused(manifest, &why)?;
     }
@@ -54,6 +60,42 @@ pub(super) fn run(args: &ContainersVerify) -> anyhow::Result<Outcome> {
         writeln!(io::stderr(), "congruent: {}", escape(gap.as_bytes()))?;
     }
     Ok(Outcome::Looked(worst(&verdicts, !gaps.is_empty())))
+}
+
+/// What is kept of the layers of these containers, and nothing of others.
+fn caches(directory: &Path, is_quick: bool, containers: &[Container]) -> anyhow::Result<LayerCaches> {
+    // What is not there has nothing in it.
+    for shown in containers.iter().flat_map(Container::directories).filter(|shown| shown.exists()) {
+        if unwatched::place_in(shown, directory)?.is_some() {
+            bail!(
+                "--cache {} lies in {}, which a container shows, so that it would be drift itself; give another \
+                 directory",
+                directory.display(),
+                shown.display()
+            );
+        }
+    }
+    let mode = if is_quick { SweepMode::Quick } else { SweepMode::Full };
+    let caches = LayerCaches::open(directory, mode)?;
+    caches.forget_others(containers)?;
+    Ok(caches)
+}
+
+/// Once for each layer, however many containers lie on it.
+fn tell_cache_trouble(verdicts: &[Verdict<'_>]) -> io::Result<()> {
+    let mut told = HashSet::new();
+    for layer in verdicts.iter().flat_map(|verdict| &verdict.lower.layers) {
+        if let Some(why) = layer.cache_trouble.as_deref().filter(|_| told.insert(Rc::as_ptr(layer))) {
+            let directory = layer.directory.display().to_string();
+            writeln!(
+                io::stderr(),
+                "congruent: the cache of the layer {} is of no use: {}",
+                escape(directory.as_bytes()),
+                escape(why.as_bytes())
+            )?;
+        }
+    }
+    Ok(())
 }
 
 fn print(format: Format, verdicts: &[Verdict<'_>], shared: &SharedBy) -> io::Result<()> {

@@ -21,6 +21,7 @@ use super::{Known, Verifier, ids};
 use crate::container::Container;
 use crate::layer::{self, Expected};
 use crate::sweep::Root;
+use crate::sweep::cache::Memory;
 
 /// Directories that Docker makes where the image has none, and those above its stubs,
 /// which overlay copies from the image.
@@ -58,8 +59,15 @@ pub(super) fn check(
         top_mode: None,
     };
     // Attributes of what was copied from the image are compared as far as it was baked.
-    let checked =
-        layer::check(&root, expected, &predicate.contract, looking, verifier.findings(), verifier.clock)?;
+    let checked = layer::check(
+        &root,
+        expected,
+        &predicate.contract,
+        looking,
+        &mut Memory::default(),
+        verifier.findings(),
+        verifier.clock,
+    )?;
     let mut findings = checked.findings.load().map_err(WritableError::Findings)?;
     findings.retain(|finding| finding.change != Change::Removed && !finding.path.is_root());
     Ok(CheckedInit { findings, coverage: checked.coverage })

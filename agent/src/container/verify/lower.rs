@@ -8,11 +8,13 @@ use std::rc::Rc;
 use congruent_protocol::contract::Contract;
 use congruent_protocol::digest::{Algorithm, Digest};
 use congruent_protocol::path::escape;
-use congruent_protocol::verification::State;
+use congruent_protocol::verification::{State, SweepMode};
 use serde::Serialize;
 
+use super::caches::Way;
 use super::library::Listing;
 use super::{Part, PartGap, Verifier, ids};
+use crate::container::store::chain_of;
 use crate::container::{Container, LayerOnDisk, Runtime};
 use crate::findings::Findings;
 use crate::layer::{
@@ -40,6 +42,14 @@ pub(crate) struct Lower {
     pub(crate) layers: Vec<Rc<CheckedLower>>,
 }
 
+impl Lower {
+    /// Quick where one of its layers was looked at so.
+    pub(crate) fn mode(&self) -> SweepMode {
+        let is_quick = self.layers.iter().any(|layer| layer.mode == SweepMode::Quick);
+        if is_quick { SweepMode::Quick } else { SweepMode::Full }
+    }
+}
+
 /// A layer that was looked at.
 pub(crate) struct CheckedLower {
     pub(crate) diff_id: Option<Digest>,
@@ -50,7 +60,21 @@ pub(crate) struct CheckedLower {
     pub(crate) roots: Option<(Digest, Digest)>,
     pub(crate) findings: Option<Findings>,
     pub(crate) entries_seen: u64,
+    /// How it was looked at: quick only where something was there to be recalled.
+    pub(crate) mode: SweepMode,
+    pub(crate) entries_recalled: u64,
+    /// Why nothing was recalled that was to be, or nothing is kept for the next look.
+    pub(crate) cache_trouble: Option<String>,
     gaps: Vec<PartGap>,
+}
+
+/// What a look came to.
+struct Held {
+    method: Method,
+    /// The layer's root, where a manifest has one.
+    baked_root: Option<Digest>,
+    checked: CheckedLayer,
+    cache_trouble: Option<String>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -77,14 +101,41 @@ enum LayerError {
 #[derive(Default)]
 pub(crate) struct Layers(HashMap<Key, Rc<CheckedLower>>);
 
-#[derive(PartialEq, Eq, Hash)]
-struct Key {
+/// All that a look at a layer depends on, but for manifests.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(super) struct Key {
     directory: PathBuf,
     is_lowest: bool,
     diff_id: Option<Digest>,
     runtime: Runtime,
     uid_map: Vec<IdRange>,
     gid_map: Vec<IdRange>,
+}
+
+impl Key {
+    fn of(container: &Container, layer: &LayerOnDisk, is_lowest: bool) -> Self {
+        Self {
+            directory: layer.directory.clone(),
+            is_lowest,
+            diff_id: layer.diff_id,
+            runtime: container.runtime,
+            uid_map: container.uid_map.clone(),
+            gid_map: container.gid_map.clone(),
+        }
+    }
+
+    /// Those of a container's layers, lowest first.
+    pub(super) fn all_of(container: &Container) -> impl Iterator<Item = Self> {
+        container.layers.iter().enumerate().map(|(at, layer)| Self::of(container, layer, at == 0))
+    }
+
+    /// What stands for it in a name.
+    pub(super) fn digest(&self) -> Digest {
+        let Self { directory, is_lowest, diff_id, runtime, uid_map, gid_map } = self;
+        let directory = directory.as_os_str().as_encoded_bytes();
+        let parts = (directory, is_lowest, diff_id, runtime.name(), uid_map, gid_map);
+        Algorithm::Blake3.digest(&serde_json::to_vec(&parts).expect("bytes and numbers always serialise"))
+    }
 }
 
 impl Layers {
@@ -131,26 +182,14 @@ impl Layers {
         layer: &LayerOnDisk,
         is_lowest: bool,
     ) -> Rc<CheckedLower> {
-        let key = Key {
-            directory: layer.directory.clone(),
-            is_lowest,
-            diff_id: layer.diff_id,
-            runtime: container.runtime,
-            uid_map: container.uid_map.clone(),
-            gid_map: container.gid_map.clone(),
-        };
+        let key = Key::of(container, layer, is_lowest);
         let checked =
-            self.0.entry(key).or_insert_with(|| Rc::new(look(verifier, container, layer, is_lowest)));
+            self.0.entry(key).or_insert_with_key(|key| Rc::new(look(verifier, container, layer, key)));
         Rc::clone(checked)
     }
 }
 
-fn look(
-    verifier: &Verifier<'_>,
-    container: &Container,
-    layer: &LayerOnDisk,
-    is_lowest: bool,
-) -> CheckedLower {
+fn look(verifier: &Verifier<'_>, container: &Container, layer: &LayerOnDisk, key: &Key) -> CheckedLower {
     let mut looked = CheckedLower {
         diff_id: layer.diff_id,
         directory: layer.directory.clone(),
@@ -159,14 +198,20 @@ fn look(
         roots: None,
         findings: None,
         entries_seen: 0,
+        mode: SweepMode::Full,
+        entries_recalled: 0,
+        cache_trouble: None,
         gaps: Vec::new(),
     };
-    match check(verifier, container, layer, is_lowest) {
-        Ok((method, baked_root, checked)) => {
+    match check(verifier, container, layer, key) {
+        Ok(Held { method, baked_root, checked, cache_trouble }) => {
             looked.state = State::of(!checked.findings.is_empty(), &checked.coverage);
             looked.method = Some(method);
             looked.roots = baked_root.map(|baked| (baked, checked.observed_root));
             looked.entries_seen = checked.coverage.entries_seen;
+            looked.mode = checked.coverage.mode;
+            looked.entries_recalled = checked.coverage.entries_recalled;
+            looked.cache_trouble = cache_trouble;
             looked.gaps = PartGap::of_sweep(Part::Lower, &checked.coverage).collect();
             looked.findings = Some(checked.findings);
         }
@@ -183,24 +228,24 @@ fn look(
     looked
 }
 
-/// Holds a layer to the best that there is. Gives also its baked root, where a manifest
-/// has one.
+/// Holds a layer to the best that there is.
 fn check(
     verifier: &Verifier<'_>,
     container: &Container,
     layer: &LayerOnDisk,
-    is_lowest: bool,
-) -> Result<(Method, Option<Digest>, CheckedLayer), LayerError> {
+    key: &Key,
+) -> Result<Held, LayerError> {
     let root = Root::open(Some(&layer.directory)).map_err(|error| match error {
         RootError::Open { path, source } if source.kind() == ErrorKind::NotFound => LayerError::Gone(path),
         other => LayerError::Root(other),
     })?;
-    let top_mode = top_mode_of(container.runtime);
+    let (is_lowest, top_mode) = (key.is_lowest, top_mode_of(container.runtime));
     let ids = ids::maps_for(&layer.directory, container).map_err(LayerError::Stat)?.ok_or(LayerError::Ids)?;
     while let Some(listing) = layer.diff_id.and_then(|diff_id| verifier.library.layer(diff_id)) {
         let looking = looking(verifier, container, listing.stated().root.algorithm(), &ids);
-        if let Some(checked) = check_listed(verifier, &root, listing, (is_lowest, top_mode), looking)? {
-            return Ok((Method::Manifest, Some(listing.stated().root), checked));
+        let way = Way { is_lowest, top_mode, ids: &ids, notes: looking.notes };
+        if let Some(held) = check_listed(verifier, &root, listing, key, way, looking)? {
+            return Ok(held);
         }
     }
     let (Some(diff_id), Some(recording)) = (layer.diff_id, &layer.tar_split) else {
@@ -210,7 +255,7 @@ fn check(
     let recorded = Recorded { recording, diff_id, is_lowest, top_mode };
     let looking = looking(verifier, container, Algorithm::Blake3, &ids);
     let checked = layer::check_recorded(&root, recorded, looking, || verifier.findings(), verifier.clock)?;
-    Ok((Method::DiffId, None, checked))
+    Ok(Held { method: Method::DiffId, baked_root: None, checked, cache_trouble: None })
 }
 
 /// Holds a layer to what a manifest lists; none where that is not what it states. A
@@ -219,13 +264,19 @@ fn check_listed(
     verifier: &Verifier<'_>,
     root: &Root,
     listing: Listing<'_>,
-    (is_lowest, top_mode): (bool, Option<u16>),
+    key: &Key,
+    way: Way<'_>,
     looking: Looking<'_>,
-) -> Result<Option<CheckedLayer>, LayerError> {
+) -> Result<Option<Held>, LayerError> {
     let stated = listing.stated();
+    let (mut memory, mut cache_trouble) = verifier
+        .caches
+        .map_or_else(Default::default, |caches| caches.recall(key, root, stated, way, verifier));
     let checked = listing.entries().map_err(CheckError::from).and_then(|entries| {
+        let Way { is_lowest, top_mode, .. } = way;
         let expected = Expected { entries, count: stated.entries.count, is_lowest, top_mode };
-        layer::check(root, expected, &Contract::empty(), looking, verifier.findings(), verifier.clock)
+        let (contract, findings) = (Contract::empty(), verifier.findings());
+        layer::check(root, expected, &contract, looking, &mut memory, findings, verifier.clock)
     });
     let needs_proof = match &checked {
         Ok(checked) => !checked.findings.is_empty() || checked.observed_root != stated.root,
@@ -234,7 +285,11 @@ fn check_listed(
     if needs_proof && !listing.is_proven() {
         return Ok(None);
     }
-    Ok(Some(checked?))
+    let checked = checked?;
+    if let Err(error) = memory.keep() {
+        cache_trouble = Some(chain_of(&error));
+    }
+    Ok(Some(Held { method: Method::Manifest, baked_root: Some(stated.root), checked, cache_trouble }))
 }
 
 /// The mode of the top directory of every layer, where the runtime does not take the

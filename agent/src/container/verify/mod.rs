@@ -5,6 +5,7 @@
 //! layer is read once however many containers lie on it; damage to it is one cause.
 //! What cannot be seen from the host is a gap, and never clean.
 
+mod caches;
 mod ids;
 mod init;
 mod library;
@@ -23,10 +24,11 @@ use std::thread;
 use congruent_protocol::digest::{ContentKey, Digest};
 use congruent_protocol::ledger::FirstValue;
 use congruent_protocol::path::{TreePath, escape};
-use congruent_protocol::verification::{ManifestId, State};
+use congruent_protocol::verification::{ManifestId, State, SweepMode};
 use jiff::Timestamp;
 use serde::Serialize;
 
+pub(crate) use self::caches::LayerCaches;
 pub(crate) use self::library::{Known, Library, Refused};
 pub(crate) use self::lower::{CheckedLower, Layers, Lower, Method};
 pub(crate) use self::surface::Mounts;
@@ -101,6 +103,11 @@ impl Part {
 pub(crate) struct Coverage {
     /// Entries that were there, in all layers.
     pub(crate) entries_seen: u64,
+    /// Quick where what cannot have changed in some of its lower layers was not read.
+    pub(crate) mode: SweepMode,
+    /// Entries of lower layers that were not looked at again, since they have the stamp
+    /// that an earlier look saw.
+    pub(crate) entries_recalled: u64,
     /// Bytes of content that were hashed for this container; those of shared layers
     /// count where the layer was read first.
     pub(crate) bytes_hashed: u64,
@@ -142,6 +149,9 @@ pub(crate) struct Verifier<'a> {
     pub(crate) library: &'a Library,
     pub(crate) means: &'a Means,
     pub(crate) counters: &'a Counters,
+    /// Where what was seen of lower layers is kept, and how it is used; none where each
+    /// look is a full one that leaves nothing.
+    pub(crate) caches: Option<&'a LayerCaches>,
     /// Where findings go that memory is not to hold.
     pub(crate) scratch: &'a Path,
     pub(crate) clock: fn() -> Timestamp,
@@ -195,17 +205,19 @@ impl<'a> Verifier<'a> {
             known,
             state: state_of([lower.state, upper.state, mounts.state], known.is_some(), !gaps.is_empty()),
             roots,
-            lower,
-            upper,
-            mounts,
             coverage: Coverage {
                 entries_seen,
+                mode: lower.mode(),
+                entries_recalled: lower.layers.iter().map(|layer| layer.entries_recalled).sum(),
                 bytes_hashed: self.counters.bytes() - before,
                 gaps,
                 first_seen,
                 started_at,
                 finished_at: (self.clock)(),
             },
+            lower,
+            upper,
+            mounts,
         }
     }
 

@@ -15,7 +15,7 @@ use congruent_protocol::report::{
     ContainerIdentity, ContainerReport, LAYER_FINDINGS, LayerMethod, LayerPlace, LayerReport,
     MAX_CONTAINER_LAYERS, MAX_CONTAINERS, Outcome, is_container_id,
 };
-use congruent_protocol::verification::{Coverage, Gap, State, SweepMode, VERIFICATION_SCHEMA, Verification};
+use congruent_protocol::verification::{Coverage, Gap, State, VERIFICATION_SCHEMA, Verification};
 
 use super::{CheckedLower, GapPath, Known, Method, PartGap, SharedBy, Verdict};
 use crate::container::Container;
@@ -39,8 +39,6 @@ pub(crate) struct Reporting<'a> {
     pub(crate) shared: &'a SharedBy,
     /// Under which content is told that a contract calls sensitive.
     pub(crate) content_key: &'a ContentKey,
-    /// How the look was done.
-    pub(crate) mode: SweepMode,
     /// The longest report, in bytes of JSON.
     pub(crate) max_bytes: u64,
 }
@@ -73,7 +71,7 @@ fn whole(
         return Ok(withheld(why, identity.clone()));
     }
     let room = reporting.max_bytes - bytes;
-    Ok((outcome(verdict, &beside, missing, reporting.mode, room)?, beside))
+    Ok((outcome(verdict, &beside, missing, room)?, beside))
 }
 
 /// A report that says which container it is, and why no more.
@@ -83,20 +81,14 @@ fn withheld(why: String, identity: ContainerIdentity) -> (Outcome, ContainerRepo
 
 /// What the merged tree came to. Entries that damaged layers miss are among those seen:
 /// the tree is told as if its layers were intact, and the damage beside it.
-fn outcome(
-    verdict: Verdict<'_>,
-    beside: &ContainerReport,
-    missing: u64,
-    mode: SweepMode,
-    room: u64,
-) -> io::Result<Outcome> {
+fn outcome(verdict: Verdict<'_>, beside: &ContainerReport, missing: u64, room: u64) -> io::Result<Outcome> {
     let Some(known) = verdict.known else { return Ok(Outcome::NoManifest(unheld(&verdict))) };
     let Some(protected) = verdict.upper.protected else {
         return Ok(Outcome::NoManifest(format!("its manifest cannot be read: {}", told(&verdict))));
     };
     let found_in_upper = verdict.upper.findings.as_ref().is_some_and(|findings| !findings.is_empty());
     let baked_root = known.manifest.predicate().root;
-    let coverage = coverage(known, &verdict, missing, mode);
+    let coverage = coverage(known, &verdict, missing);
     let verification = Verification {
         schema_version: VERIFICATION_SCHEMA,
         manifest: manifest_id(&known.manifest),
@@ -116,14 +108,15 @@ fn outcome(
     }
 }
 
-fn coverage(known: &Known, verdict: &Verdict<'_>, missing: u64, mode: SweepMode) -> Coverage {
+fn coverage(known: &Known, verdict: &Verdict<'_>, missing: u64) -> Coverage {
     let seen = &verdict.coverage;
     let mut unreadable: Vec<Gap> = seen.gaps.iter().map(gap).collect();
     unreadable.sort_by(|one, other| (&one.path, &one.reason).cmp(&(&other.path, &other.reason)));
     unreadable.dedup();
     Coverage {
-        mode,
+        mode: seen.mode,
         entries_seen: seen.entries_seen + missing,
+        entries_recalled: seen.entries_recalled,
         bytes_hashed: seen.bytes_hashed,
         unreadable,
         first_seen: seen.first_seen.clone(),

@@ -31,8 +31,9 @@ fn check_mapped(ids: &IdMaps, is_lowest: bool, change: impl Fn(&Path)) -> (Vec<S
     let entries = manifest.layer(0, Cursor::new(&bytes)).unwrap();
     let expected = Expected { entries, count: layer.entries.count, is_lowest, top_mode: None };
     let findings = FindingsWriter::spilling_to(&std::env::temp_dir());
+    let (contract, mut memory) = (Contract::empty(), Memory::default());
     let checked =
-        check(&root, expected, &Contract::empty(), looking, findings, || Timestamp::UNIX_EPOCH).unwrap();
+        check(&root, expected, &contract, looking, &mut memory, findings, || Timestamp::UNIX_EPOCH).unwrap();
     let told = |finding: Finding| {
         let fields: Vec<_> = finding.fields.iter().map(ToString::to_string).collect();
         let kind = finding.observed.map_or("nothing", |observed| observed.kind.name());

@@ -22,6 +22,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use congruent_protocol::digest::{Algorithm, Digest};
+use congruent_protocol::manifest::ImageLayer;
+use congruent_protocol::path::TreePath;
 use congruent_protocol::stack::Stack;
 use congruent_protocol::verification::SweepMode;
 use jiff::{SignedDuration, Timestamp};
@@ -32,6 +34,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use self::recall::{Recalled, Unusable};
 pub(crate) use self::recorder::Recorder;
+use super::stamp::Stamp;
 use super::stat::stat;
 use super::{Means, Root};
 
@@ -40,16 +43,22 @@ const LONGEST_SWEEP: SignedDuration = SignedDuration::from_hours(24);
 /// By how much the clock may differ from where it would be, had nobody set it.
 const CLOCK_SLACK_SECONDS: i64 = 2;
 
+/// What stands beside a cache: the lock, a sweep under way, and one that has not come
+/// as far as the one that it goes on with.
+const LOCK: &str = ".lock";
+const PART: &str = ".part";
+const BEGUN: &str = ".part.new";
+
 /// What a cache is good for, and nothing else.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Binding {
-    /// The tree root of the stack.
+    /// The tree root of the stack, or the root of the layer.
     stack: Digest,
     /// The digests of its entries, the base's first. What a full sweep proved of
     /// them is proven.
     entries: Vec<Digest>,
-    /// The digest of its contract and of its reserved places: they say what each
-    /// path is held to.
+    /// The digest of its contract and of its reserved places, or of the way in which a
+    /// layer is seen: they say what each path is held to.
     contract: Digest,
     /// The root directory's device and inode.
     root: (u32, u32, u64),
@@ -93,6 +102,19 @@ impl Memory {
     /// When the sweep began, where an interrupted one is gone on with.
     pub(crate) fn resumed_from(&self) -> Option<Timestamp> {
         if self.is_quick { None } else { self.recalled.started_at() }
+    }
+
+    /// What is recalled, for the sweep.
+    pub(crate) fn take_recalled(&mut self) -> Recalled {
+        std::mem::take(&mut self.recalled)
+    }
+
+    /// Notes that `path` is as it is to be as long as it has this stamp. Paths come in
+    /// tree order.
+    pub(crate) fn note(&mut self, path: &TreePath, stamp: &Stamp) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.note(path, stamp);
+        }
     }
 
     /// Keeps what was seen, when all was.
@@ -139,16 +161,44 @@ pub(crate) enum CacheError {
 impl Cache {
     /// The cache in the file at `path`, for sweeps that hold `root` to `stack`.
     pub(crate) fn open(path: &Path, root: &Root, stack: &Stack) -> Result<Self, CacheError> {
+        let manifests = [stack.base()].into_iter().chain(stack.add_ons());
+        let entries = manifests.map(|manifest| manifest.predicate().entries.digest).collect();
+        Self::bound(path, root, (stack.root(), entries), &(stack.contract(), stack.reserved()))
+    }
+
+    /// The cache in the file at `path`, for sweeps that hold a layer's directory to what a
+    /// manifest states of it. `way` is all else that decides what is as stated. A sweep
+    /// that was interrupted is not gone on with: what it was held to was not yet proven to
+    /// be what is stated.
+    pub(crate) fn of_layer(
+        path: &Path,
+        root: &Root,
+        stated: &ImageLayer,
+        way: &impl Serialize,
+    ) -> Result<Self, CacheError> {
+        let cache = Self::bound(path, root, (stated.root, vec![stated.entries.digest]), &("layer", way))?;
+        match fs::remove_file(beside(path, PART)) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(CacheError::Use { path: path.to_owned(), source })
+            }
+            _ => Ok(cache),
+        }
+    }
+
+    fn bound(
+        path: &Path,
+        root: &Root,
+        (stack, entries): (Digest, Vec<Digest>),
+        held_to: &impl Serialize,
+    ) -> Result<Self, CacheError> {
         let of_root = |source| CacheError::Root { path: path.to_owned(), source };
         let stat = stat(&root.directory).map_err(|errno| of_root(errno.into()))?;
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").map_err(of_root)?;
-        let held_to = (stack.contract(), stack.reserved());
-        let contract = serde_json::to_vec(&held_to).expect("a contract always serialises");
-        let manifests = [stack.base()].into_iter().chain(stack.add_ons());
+        let held_to = serde_json::to_vec(held_to).expect("contracts and ways always serialise");
         let binding = Binding {
-            stack: stack.root(),
-            entries: manifests.map(|manifest| manifest.predicate().entries.digest).collect(),
-            contract: Algorithm::Blake3.digest(&contract),
+            stack,
+            entries,
+            contract: Algorithm::Blake3.digest(&held_to),
             root: (stat.stx_dev_major, stat.stx_dev_minor, stat.stx_ino),
             boot: boot.trim().to_owned(),
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -188,7 +238,7 @@ impl Cache {
 
     /// What a full sweep saw that was interrupted, and a record of this one.
     fn for_full(&self, is_direct: bool, now: Timestamp) -> Result<Memory, CacheError> {
-        let part = beside(&self.path, ".part");
+        let part = beside(&self.path, PART);
         let interrupted = Recalled::interrupted(&part, |header| {
             self.fits(header)?;
             let age = now.duration_since(header.started_at);
@@ -229,9 +279,29 @@ impl Cache {
     }
 }
 
+/// Removes the cache at `path` and what stands beside it, unless a sweep uses it.
+///
+/// # Errors
+/// When something of it cannot be removed.
+pub(crate) fn remove(path: &Path) -> Result<(), CacheError> {
+    let _lock = match lock(path) {
+        Err(CacheError::Busy(_)) => return Ok(()),
+        locked => locked?,
+    };
+    for file in [path.to_owned(), beside(path, PART), beside(path, BEGUN), beside(path, LOCK)] {
+        match fs::remove_file(file) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                return Err(CacheError::Use { path: path.to_owned(), source });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// Keeps every other sweep from the cache at `path`, as long as the file is open.
 fn lock(path: &Path) -> Result<File, CacheError> {
-    let beside = beside(path, ".lock");
+    let beside = beside(path, LOCK);
     let failed = |source: Errno| CacheError::Use { path: path.to_owned(), source: source.into() };
     // A link that stands here leads elsewhere.
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;

@@ -10,7 +10,7 @@ use congruent_protocol::path::TreePath;
 
 use super::frames::FrameWriter;
 use super::recall::{END, HEADER, MAGIC, RECORDS};
-use super::{CacheError, Header, beside, record};
+use super::{BEGUN, CacheError, Header, PART, beside, record};
 use crate::atomic::directory_of;
 use crate::sweep::stamp::Stamp;
 
@@ -37,8 +37,8 @@ impl Recorder {
     /// Begins the record that will be the cache at `path`. One that an interrupted
     /// sweep left stays until this one has come as far, to `behind`.
     pub(super) fn begin(path: &Path, header: &Header, behind: Option<&TreePath>) -> io::Result<Self> {
-        let part = beside(path, ".part");
-        let begun = beside(path, ".part.new");
+        let part = beside(path, PART);
+        let begun = beside(path, BEGUN);
         // A link that stands here leads elsewhere.
         match fs::remove_file(&begun) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -80,7 +80,7 @@ impl Recorder {
 
     /// Takes the place of what was interrupted, once it is no further.
     fn take_over_from(&mut self, at: Option<&TreePath>) -> io::Result<()> {
-        let begun = beside(&self.path, ".part.new");
+        let begun = beside(&self.path, BEGUN);
         match &self.behind {
             Some(behind) if at.is_none_or(|at| at < behind) => return Ok(()),
             None if at.is_some() => return Ok(()),
@@ -114,7 +114,7 @@ impl Recorder {
         let failed = self.failed.take();
         let finished = failed.map_or_else(|| self.put_in_place(), Err);
         finished.map_err(|source| {
-            for left in [self.part.clone(), beside(&self.path, ".part.new")] {
+            for left in [self.part.clone(), beside(&self.path, BEGUN)] {
                 let _ = fs::remove_file(left);
             }
             CacheError::Use { path: self.path.clone(), source }
@@ -123,7 +123,7 @@ impl Recorder {
 
     fn put_in_place(&mut self) -> io::Result<()> {
         if self.behind.take().is_some() {
-            fs::rename(beside(&self.path, ".part.new"), &self.part)?;
+            fs::rename(beside(&self.path, BEGUN), &self.part)?;
         }
         self.write()?;
         let Some(frames) = &mut self.frames else { return Ok(()) };

@@ -17,11 +17,13 @@ use tracing::warn;
 use crate::command::look::{means, spill_directory};
 use crate::config::{Config, Containers};
 use crate::container::verify::report::{Reporting, report};
-use crate::container::verify::{Layers, Library, Refused, SharedBy, Verifier, shared_by};
+use crate::container::verify::{LayerCaches, Layers, Library, Refused, SharedBy, Verifier, shared_by};
 use crate::container::{self, Container, FindError, Found};
 use crate::identity;
 use crate::sweep::Counters;
 
+/// In the state directory: what looks saw of layers.
+const CACHES: &str = "layers";
 /// How long a container that says that it runs is given to have a process, or to end.
 const SETTLING: Duration = Duration::from_secs(1);
 /// The most gaps that are told of one look, and the longest.
@@ -34,6 +36,8 @@ pub(super) struct Sighted {
     shared: SharedBy,
     /// The manifests that the configuration names.
     library: Library,
+    /// What looks saw of their layers, for quick ones.
+    caches: Option<LayerCaches>,
     /// Why there may be more containers, for people.
     pub(super) gaps: Vec<String>,
 }
@@ -68,12 +72,24 @@ impl Sighted {
 pub(super) fn sight(config: &Config, how: &Containers, mode: SweepMode) -> Result<Sighted, FindError> {
     let Found { containers, mut gaps, .. } = find_settled(&how.data_roots)?;
     let shared = shared_by(&containers);
+    let caches = caches(config, mode, &containers);
     let containers = reportable(containers, &mut gaps);
     let library =
         how.manifests.as_deref().map(|directory| library(directory, config, mode)).unwrap_or_default();
     let shown = |gap: &String| escape(gap.as_bytes()).chars().take(MAX_GAP_CHARS).collect();
     let gaps = gaps.iter().take(MAX_GAPS).map(shown).collect();
-    Ok(Sighted { containers, shared, library, gaps })
+    Ok(Sighted { containers, shared, library, caches, gaps })
+}
+
+/// What is kept of the layers of these containers, and of no others. Without it looks are
+/// full.
+fn caches(config: &Config, mode: SweepMode, containers: &[Container]) -> Option<LayerCaches> {
+    if !config.keeps_state() {
+        return None;
+    }
+    let opened = LayerCaches::open(&config.state_directory.join(CACHES), mode);
+    let caches = opened.and_then(|caches| caches.forget_others(containers).map(|()| caches));
+    caches.map_err(|error| warn!("layers are read whole: {:#}", anyhow::Error::new(error))).ok()
 }
 
 /// A container that is starting or stopping says that it runs, and has no process yet or
@@ -166,7 +182,7 @@ pub(super) fn verify(
     counters: &Counters,
     mut give: impl FnMut(Reported) -> bool,
 ) -> anyhow::Result<()> {
-    let Sighted { containers, shared, mut library, .. } = sighted;
+    let Sighted { containers, shared, mut library, caches, .. } = sighted;
     if kept.exists() {
         library.take(self::library(kept, config, mode));
     }
@@ -176,17 +192,12 @@ pub(super) fn verify(
         library: &library,
         means: &means,
         counters,
+        caches: caches.as_ref(),
         scratch: &scratch,
         clock: Timestamp::now,
         content_key: &content_key,
     };
-    // Contents are read at every look so far, whichever is asked for.
-    let reporting = Reporting {
-        shared: &shared,
-        content_key: &content_key,
-        mode: SweepMode::Full,
-        max_bytes: MAX_REPORT_BYTES,
-    };
+    let reporting = Reporting { shared: &shared, content_key: &content_key, max_bytes: MAX_REPORT_BYTES };
     let mut layers = Layers::default();
     for container in &containers {
         let process = process(container);

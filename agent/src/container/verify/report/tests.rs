@@ -70,6 +70,7 @@ impl Scene {
         let (means, counters) = (Means::new(Some(1), None, false), Counters::default());
         let (scratch, content_key) = (std::env::temp_dir(), ContentKey::new([7; DIGEST_BYTES]));
         let verifier = Verifier {
+            caches: None,
             library: &self.library,
             means: &means,
             counters: &counters,
@@ -81,10 +82,7 @@ impl Scene {
         let other = Container { id: "00".to_owned(), ..self.container.clone() };
         let odd = Container { id: "-odd".to_owned(), ..self.container.clone() };
         let shared = shared_by(&[self.container.clone(), odd, other]);
-        report(
-            verdict,
-            Reporting { shared: &shared, content_key: &content_key, mode: SweepMode::Full, max_bytes },
-        )
+        report(verdict, Reporting { shared: &shared, content_key: &content_key, max_bytes })
     }
 
     /// The report, held to what the collector holds it to.

@@ -1,0 +1,220 @@
+use std::fs::{FileTimes, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::time::{Duration, Instant};
+
+use congruent_protocol::contract::Contract;
+use congruent_protocol::digest::{ContentKey, DIGEST_BYTES};
+use congruent_protocol::verification::State;
+use jiff::Timestamp;
+use tempfile::TempDir;
+
+use super::super::{Layers, Library};
+use super::*;
+use crate::container::{LayerOnDisk, Runtime};
+use crate::layer::testing::{manifest, put, unpacked};
+use crate::sweep::{Counters, Means};
+
+/// Entries of the layer that are no directories: only of those it is noted that they
+/// are as listed.
+const NOTED: u64 = 4;
+
+/// A container of one layer, with the manifest of its image.
+struct Site {
+    folder: TempDir,
+    layer: TempDir,
+    library: Library,
+    container: Container,
+}
+
+/// What a look at its layer came to: the mode, how many entries were recalled, what was
+/// found, and whether there was trouble with the cache.
+#[derive(Debug, PartialEq, Eq)]
+struct Looked {
+    mode: SweepMode,
+    recalled: u64,
+    findings: Vec<String>,
+    has_trouble: bool,
+}
+
+impl Site {
+    fn new() -> Self {
+        let (folder, layer) = (tempfile::tempdir().unwrap(), unpacked());
+        let (manifest, bytes) = manifest(&Contract::empty());
+        fs::create_dir(folder.path().join("manifests")).unwrap();
+        fs::write(folder.path().join("manifests/web.manifest"), bytes).unwrap();
+        let (library, _) =
+            Library::open(&folder.path().join("manifests"), None, Timestamp::UNIX_EPOCH).unwrap();
+        let image = manifest.predicate().origin.image.as_ref().unwrap();
+        let container = Container {
+            config_digest: Some(image.config_digest),
+            layers: vec![LayerOnDisk {
+                diff_id: Some(image.diff_ids[0]),
+                chain_id: None,
+                directory: layer.path().to_owned(),
+                tar_split: None,
+            }],
+            ..Container::new(Runtime::Docker, "1")
+        };
+        Self { folder, layer, library, container }
+    }
+
+    fn caches(&self, mode: SweepMode) -> LayerCaches {
+        LayerCaches::open(&self.folder.path().join("caches"), mode).unwrap()
+    }
+
+    fn look(&self, mode: SweepMode) -> Looked {
+        let (means, counters, caches) =
+            (Means::new(Some(1), None, false), Counters::default(), self.caches(mode));
+        let content_key = ContentKey::new([0; DIGEST_BYTES]);
+        let verifier = Verifier {
+            library: &self.library,
+            means: &means,
+            counters: &counters,
+            caches: Some(&caches),
+            scratch: self.folder.path(),
+            clock: Timestamp::now,
+            content_key: &content_key,
+        };
+        let mut gaps = Vec::new();
+        let lower = Layers::default().check(&verifier, &self.container, &mut gaps);
+        assert!(gaps.is_empty(), "{gaps:?}");
+        let layer = &lower.layers[0];
+        let findings = layer.findings.as_ref().unwrap().load().unwrap();
+        assert_eq!(layer.state == State::Divergent, !findings.is_empty());
+        Looked {
+            mode: layer.mode,
+            recalled: layer.entries_recalled,
+            findings: findings
+                .iter()
+                .map(|found| format!("{} {}", found.change.name(), found.path))
+                .collect(),
+            has_trouble: layer.cache_trouble.is_some(),
+        }
+    }
+
+    /// Looks until all is so old that its stamps count.
+    fn settle(&self) {
+        let begun = Instant::now();
+        let noted = || {
+            self.look(SweepMode::Full);
+            self.look(SweepMode::Quick).recalled
+        };
+        while noted() < NOTED {
+            assert!(begun.elapsed() < Duration::from_secs(30), "the stamps never settle");
+        }
+    }
+}
+
+#[test]
+fn a_quick_look_recalls_what_did_not_change_and_finds_what_did() {
+    let found = |mode, recalled, findings: &[&str]| Looked {
+        mode,
+        recalled,
+        findings: findings.iter().map(|&line| line.to_owned()).collect(),
+        has_trouble: false,
+    };
+    let check = |what: &str, change: fn(&Path), recalled: u64, findings: &[&str]| {
+        let site = Site::new();
+        site.settle();
+        change(site.layer.path());
+        assert_eq!(site.look(SweepMode::Quick), found(SweepMode::Quick, recalled, findings), "{what}");
+        // Quick looks leave nothing: what is not as listed is found again and again.
+        assert_eq!(site.look(SweepMode::Quick), found(SweepMode::Quick, recalled, findings), "{what}");
+        assert_eq!(site.look(SweepMode::Full), found(SweepMode::Full, 0, findings), "{what}");
+        assert_eq!(site.look(SweepMode::Quick).findings, findings, "{what}");
+    };
+    check("nothing", |_| {}, 4, &[]);
+    check("other content", |at| put(at, "bin/tool", "other"), 3, &["modified /bin/tool"]);
+    check(
+        "content of the same size, the time as it was",
+        |at| {
+            let path = at.join("bin/tool");
+            let modified = fs::metadata(&path).unwrap().modified().unwrap();
+            fs::write(&path, "TOOL").unwrap();
+            let times = FileTimes::new().set_modified(modified);
+            fs::File::options().write(true).open(&path).unwrap().set_times(times).unwrap();
+        },
+        3,
+        &["modified /bin/tool"],
+    );
+    check(
+        "metadata",
+        |at| fs::set_permissions(at.join("bin/tool"), Permissions::from_mode(0o4644)).unwrap(),
+        3,
+        &["modified /bin/tool"],
+    );
+    check(
+        "another link",
+        |at| {
+            fs::remove_file(at.join("bin/link")).unwrap();
+            symlink("motd", at.join("bin/link")).unwrap();
+        },
+        3,
+        &["modified /bin/link"],
+    );
+    check("one more", |at| put(at, "bin/more", ""), 4, &["added /bin/more"]);
+    check("one less", |at| fs::remove_file(at.join("var/x")).unwrap(), 3, &["removed /var/x"]);
+    check(
+        "a directory's mode",
+        |at| fs::set_permissions(at.join("var"), Permissions::from_mode(0o700)).unwrap(),
+        4,
+        &["modified /var"],
+    );
+}
+
+#[test]
+fn without_a_cache_of_use_the_look_is_a_full_one() {
+    let check = |what: &str, change: fn(&mut Site)| {
+        let mut site = Site::new();
+        site.settle();
+        change(&mut site);
+        let full = Looked { mode: SweepMode::Full, recalled: 0, findings: Vec::new(), has_trouble: true };
+        assert_eq!(site.look(SweepMode::Quick), full, "{what}");
+    };
+    check("it is gone", |site| fs::remove_dir_all(site.folder.path().join("caches")).unwrap());
+    check("it is damaged", |site| {
+        let caches = site.folder.path().join("caches");
+        for entry in fs::read_dir(caches).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_none() {
+                let mut bytes = fs::read(&path).unwrap();
+                let middle = bytes.len() / 2;
+                bytes[middle] ^= 1;
+                fs::write(&path, bytes).unwrap();
+            }
+        }
+    });
+    check("the container has another runtime", |site| site.container.runtime = Runtime::Containerd);
+    check("another directory took its place", |site| {
+        let other = unpacked();
+        fs::remove_dir_all(site.layer.path()).unwrap();
+        fs::rename(other.path(), site.layer.path()).unwrap();
+    });
+}
+
+#[test]
+fn a_look_that_was_interrupted_is_not_gone_on_with() {
+    let site = Site::new();
+    site.settle();
+    // As if it had been killed right before its end.
+    let caches = site.folder.path().join("caches");
+    let key = Key::all_of(&site.container).next().unwrap();
+    fs::rename(caches.join(name_of(&key)), caches.join(format!("{}.part", name_of(&key)))).unwrap();
+    assert_eq!(site.look(SweepMode::Full).recalled, 0);
+    assert_eq!(site.look(SweepMode::Quick).recalled, NOTED);
+}
+
+#[test]
+fn what_is_kept_goes_with_the_last_container_on_the_layer() {
+    let site = Site::new();
+    site.settle();
+    let kept = || fs::read_dir(site.folder.path().join("caches")).unwrap().count();
+    let foreign = site.folder.path().join("caches/other");
+    fs::write(&foreign, "").unwrap();
+    assert_eq!(kept(), 3, "the cache, its lock, and a file of somebody's");
+    site.caches(SweepMode::Full).forget_others(std::slice::from_ref(&site.container)).unwrap();
+    assert_eq!((kept(), site.look(SweepMode::Quick).recalled), (3, NOTED));
+    site.caches(SweepMode::Full).forget_others(&[]).unwrap();
+    assert_eq!(kept(), 1);
+    assert!(foreign.exists());
+}
