@@ -8,15 +8,18 @@ use congruent_protocol::drift::Finding;
 use congruent_protocol::report::{Outcome, Report, Sealed, SetChange};
 use congruent_protocol::verification::{State, Verification};
 use congruent_tests::agent;
+use congruent_tests::collector::Collector;
 use congruent_tests::docker::Docker;
 use congruent_tests::program::{Ended, run};
 use congruent_tests::sandbox::Sandbox;
 use congruent_tests::site::{Settings, Site};
+use congruent_tests::wait::{PATIENCE, wait_for};
 use serde_json::Value;
 
 use super::verified::{CONTRACT, Image, Runtime};
 
 const NODE: &str = "host";
+const CONTAINERS: &str = "/v1/nodes/host/containers";
 
 /// A Docker with a container `web` of an image that was baked, on a node that looks at
 /// containers. The host may have others, also of other tests.
@@ -75,6 +78,15 @@ impl Scene {
             report.container.as_ref().is_some_and(|container| container.identity.id == self.id)
         };
         Ok((of_look.into_iter().find(is_web), node))
+    }
+
+    /// One look, all of whose reports are taken, and the container as the collector has it.
+    fn judged(&self, collector: &Collector) -> Result<(Option<Value>, Ended)> {
+        let ended = self.site.sweep(NODE)?;
+        ensure!(ended.code != Some(2), "all is taken: {}", ended.stderr);
+        let page = collector.json(CONTAINERS)?;
+        let all = page["containers"].as_array().context("there is no list")?;
+        Ok((all.iter().find(|one| one["id"] == self.id.as_str()).cloned(), ended))
     }
 
     fn status(&self) -> Result<Ended> {
@@ -157,4 +169,48 @@ fn a_container_without_a_manifest_is_told_with_its_layers() -> Result<()> {
         "it is held to its diff_id: {layer:?}"
     );
     Ok(())
+}
+
+/// The manifest of its image comes from the collector, which takes each report and says
+/// what becomes of the container.
+#[test]
+fn the_collector_judges_each_container() -> Result<()> {
+    let scene = Scene::new()?;
+    let manifest = scene.image.manifests.join("web.manifest");
+    let mut sign = agent::command(&["sign", "--key"])?;
+    sign.arg(&scene.site.keys.secret).arg(&manifest);
+    ensure!(run(&mut sign)?.code == Some(0), "the site's key signs as well");
+    let manifests = vec!["web.manifest".to_owned(), manifest.to_string_lossy().into_owned()];
+    let settings = Settings { manifests, ..Settings::default() };
+    let collector = scene.site.collect(&settings)?;
+    scene.look_at_containers(None)?;
+    let (web, ended) = scene.judged(&collector)?;
+    let web = web.with_context(|| ended.stderr.clone())?;
+    ensure!(web["state"] == "congruent" && web["name"] == "web" && web["runtime"] == "docker", "{web}");
+
+    let merged = scene.directory("MergedDir")?;
+    fs::write(merged.join("usr/bin/web"), "#!/bin/sh\necho mined\n")?;
+    fs::write(scene.directory("LowerDir")?.join("usr/bin/more"), "")?;
+    let (web, ended) = scene.judged(&collector)?;
+    let web = web.context("it runs no more")?;
+    ensure!(ended.code == Some(1) && web["state"] == "divergent", "{web}");
+    ensure!(web["findings_total"] == 2, "one of its own, one of its layer: {web}");
+    let one = collector.json(&format!("{CONTAINERS}/{}", scene.id))?;
+    ensure!(one["findings"][0]["path"] == "/usr/bin/web", "{one}");
+    ensure!(one["layers"][0]["findings"][0]["path"] == "/usr/bin/more", "{one}");
+    ensure!(one["decision"].is_object(), "policy says what becomes of it: {one}");
+    fs::remove_file(scene.directory("LowerDir")?.join("usr/bin/more"))?;
+
+    // What was taken serves while the collector is away.
+    collector.kill();
+    let ended = scene.site.sweep(NODE)?;
+    ensure!(ended.code == Some(2), "{}", ended.stderr);
+    let web = scene.last()?.0.context("there is no report")?;
+    ensure!(verified(&web)?.state == State::Divergent, "{web:?}");
+    scene.site.write_server(&settings)?;
+    let collector = scene.site.start()?;
+    scene.docker.docker(&["rm", "--force", "web"])?;
+    // The list of a look may have gaps, as others' containers come and go.
+    let is_gone = || Ok(scene.judged(&collector)?.0.is_none().then_some(()));
+    wait_for("the container to be gone", PATIENCE, is_gone)
 }
