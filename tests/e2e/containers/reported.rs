@@ -1,7 +1,8 @@
 //! The agent's look at containers: a report for each, and what the node says of them.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::process::Child;
 
 use anyhow::{Context, Result, ensure};
 use congruent_protocol::drift::Finding;
@@ -10,7 +11,7 @@ use congruent_protocol::verification::{State, Verification};
 use congruent_tests::agent;
 use congruent_tests::collector::Collector;
 use congruent_tests::docker::Docker;
-use congruent_tests::program::{Ended, run};
+use congruent_tests::program::{self, Ended, run};
 use congruent_tests::sandbox::Sandbox;
 use congruent_tests::site::{Settings, Site};
 use congruent_tests::wait::{PATIENCE, wait_for};
@@ -80,13 +81,28 @@ impl Scene {
         Ok((of_look.into_iter().find(is_web), node))
     }
 
-    /// One look, all of whose reports are taken, and the container as the collector has it.
-    fn judged(&self, collector: &Collector) -> Result<(Option<Value>, Ended)> {
-        let ended = self.site.sweep(NODE)?;
-        ensure!(ended.code != Some(2), "all is taken: {}", ended.stderr);
+    /// A collector that accepts the image's manifest.
+    fn accepting(&self) -> Result<Settings> {
+        let manifest = self.image.manifests.join("web.manifest");
+        let mut sign = agent::command(&["sign", "--key"])?;
+        let ended = run(sign.arg(&self.site.keys.secret).arg(&manifest))?;
+        ensure!(ended.code == Some(0), "the site's key signs as well: {}", ended.stderr);
+        let manifests = vec!["web.manifest".to_owned(), manifest.to_string_lossy().into_owned()];
+        Ok(Settings { manifests, ..Settings::default() })
+    }
+
+    /// The container as the collector has it; null where it has none.
+    fn of_collector(&self, collector: &Collector) -> Result<Value> {
         let page = collector.json(CONTAINERS)?;
         let all = page["containers"].as_array().context("there is no list")?;
-        Ok((all.iter().find(|one| one["id"] == self.id.as_str()).cloned(), ended))
+        Ok(all.iter().find(|one| one["id"] == self.id.as_str()).cloned().unwrap_or_default())
+    }
+
+    /// One look, all of whose reports are taken, and the container as the collector has it.
+    fn judged(&self, collector: &Collector) -> Result<(Value, Ended)> {
+        let ended = self.site.sweep(NODE)?;
+        ensure!(ended.code != Some(2), "all is taken: {}", ended.stderr);
+        Ok((self.of_collector(collector)?, ended))
     }
 
     fn status(&self) -> Result<Ended> {
@@ -176,23 +192,17 @@ fn a_container_without_a_manifest_is_told_with_its_layers() -> Result<()> {
 #[test]
 fn the_collector_judges_each_container() -> Result<()> {
     let scene = Scene::new()?;
-    let manifest = scene.image.manifests.join("web.manifest");
-    let mut sign = agent::command(&["sign", "--key"])?;
-    sign.arg(&scene.site.keys.secret).arg(&manifest);
-    ensure!(run(&mut sign)?.code == Some(0), "the site's key signs as well");
-    let manifests = vec!["web.manifest".to_owned(), manifest.to_string_lossy().into_owned()];
-    let settings = Settings { manifests, ..Settings::default() };
+    let settings = scene.accepting()?;
     let collector = scene.site.collect(&settings)?;
     scene.look_at_containers(None)?;
     let (web, ended) = scene.judged(&collector)?;
-    let web = web.with_context(|| ended.stderr.clone())?;
-    ensure!(web["state"] == "congruent" && web["name"] == "web" && web["runtime"] == "docker", "{web}");
+    ensure!(web["state"] == "congruent", "{web}: {}", ended.stderr);
+    ensure!(web["name"] == "web" && web["runtime"] == "docker", "{web}");
 
     let merged = scene.directory("MergedDir")?;
     fs::write(merged.join("usr/bin/web"), "#!/bin/sh\necho mined\n")?;
     fs::write(scene.directory("LowerDir")?.join("usr/bin/more"), "")?;
     let (web, ended) = scene.judged(&collector)?;
-    let web = web.context("it runs no more")?;
     ensure!(ended.code == Some(1) && web["state"] == "divergent", "{web}");
     ensure!(web["findings_total"] == 2, "one of its own, one of its layer: {web}");
     let one = collector.json(&format!("{CONTAINERS}/{}", scene.id))?;
@@ -211,6 +221,61 @@ fn the_collector_judges_each_container() -> Result<()> {
     let collector = scene.site.start()?;
     scene.docker.docker(&["rm", "--force", "web"])?;
     // The list of a look may have gaps, as others' containers come and go.
-    let is_gone = || Ok(scene.judged(&collector)?.0.is_none().then_some(()));
+    let is_gone = || Ok(scene.judged(&collector)?.0.is_null().then_some(()));
     wait_for("the container to be gone", PATIENCE, is_gone)
+}
+
+/// Without a collector, the log and the exit code are all that tells.
+#[test]
+fn a_node_without_a_collector_logs_what_it_finds() -> Result<()> {
+    let scene = Scene::new()?;
+    scene.look_at_containers(Some(&scene.image.manifests))?;
+    fs::write(scene.directory("MergedDir")?.join("usr/bin/web"), "#!/bin/sh\necho mined\n")?;
+    let ended = scene.site.sweep(NODE)?;
+    ensure!(ended.code == Some(1), "{}", ended.stderr);
+    for says in ["a container is not congruent", "name=web", "modified     /usr/bin/web"] {
+        ensure!(ended.stderr.contains(says), "{says:?} is not in: {}", ended.stderr);
+    }
+    Ok(())
+}
+
+/// An agent that runs sees what changes, while other containers come and go: none of those
+/// is ever taken for changed, and no look fails for them.
+#[test]
+fn an_agent_that_runs_looks_again_and_again() -> Result<()> {
+    let scene = Scene::new()?;
+    let collector = scene.site.collect(&scene.accepting()?)?;
+    scene.look_at_containers(Some(&scene.image.manifests))?;
+    let config = scene.site.sandbox.path(format!("{NODE}.toml"));
+    let toml = fs::read_to_string(&config)?.replace("interval = \"15m\"", "interval = \"1s\"");
+    fs::write(&config, toml)?;
+    let log = scene.site.sandbox.path("agent.log");
+    let mut agent = scene.site.agent(NODE)?;
+    let agent = Running(agent.stderr(File::create(&log)?).spawn()?);
+    let is = |state: &'static str| {
+        let is_so = || Ok((scene.of_collector(&collector)?["state"] == state).then_some(()));
+        wait_for(state, PATIENCE, is_so).with_context(|| fs::read_to_string(&log).unwrap_or_default())
+    };
+    is("congruent")?;
+    for _ in 0..3 {
+        Runtime::sleeper(&scene.docker, "passing", &["--rm"])?;
+        scene.docker.docker(&["rm", "--force", "passing"])?;
+    }
+    fs::write(scene.directory("MergedDir")?.join("usr/bin/web"), "#!/bin/sh\necho mined\n")?;
+    is("divergent")?;
+    drop(agent);
+    let log = fs::read_to_string(&log)?;
+    ensure!(!log.contains("the look at containers failed") && !log.contains("refused"), "{log}");
+    let is_wrong = |line: &&str| line.contains("name=passing") && line.contains("divergent");
+    ensure!(!log.lines().any(|line| is_wrong(&line)), "{log}");
+    Ok(())
+}
+
+/// An agent, ended with the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        program::end(&mut self.0);
+    }
 }

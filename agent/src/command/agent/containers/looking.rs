@@ -24,7 +24,7 @@ use crate::sweep::Counters;
 
 /// In the state directory: what looks saw of layers.
 const CACHES: &str = "layers";
-/// How long a container that says that it runs is given to have a process, or to end.
+/// How long a container that is starting or stopping is given.
 const SETTLING: Duration = Duration::from_secs(1);
 /// The most gaps that are told of one look, and the longest.
 const MAX_GAPS: usize = 100;
@@ -92,11 +92,11 @@ fn caches(config: &Config, mode: SweepMode, containers: &[Container]) -> Option<
     caches.map_err(|error| warn!("layers are read whole: {:#}", anyhow::Error::new(error))).ok()
 }
 
-/// A container that is starting or stopping says that it runs, and has no process yet or
-/// any more. Only what is so for a time is so.
+/// A container that is starting or stopping may say that it runs and have no process, or
+/// a process that has not its root yet. Only what is so for a time is so.
 fn find_settled(data_roots: &[PathBuf]) -> Result<Found, FindError> {
     let found = find(data_roots)?;
-    if found.containers.iter().any(|container| container.is_running() && container.pid.is_none()) {
+    if found.containers.iter().any(|container| container.is_running() && !container.gaps.is_empty()) {
         thread::sleep(SETTLING);
         return find(data_roots);
     }
