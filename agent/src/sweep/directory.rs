@@ -106,7 +106,7 @@ impl Room {
 
 /// How many files this process may hold open, once it has asked for as many as
 /// it may ask for. Where the kernel refuses, what there is has to do.
-fn open_file_limit() -> usize {
+pub(crate) fn open_file_limit() -> usize {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;

@@ -41,6 +41,7 @@ use congruent_protocol::path::TreePath;
 pub(crate) use bake::bake;
 pub(crate) use cache::Recalled;
 pub(crate) use compare::{VerifyError, empty_coverage, key_content, manifest_id, verify};
+pub(crate) use directory::open_file_limit;
 pub(crate) use idle::stand_back;
 pub(crate) use means::{MAX_THREADS, Means};
 pub(crate) use open::{open_descendant, open_file};

@@ -4,6 +4,7 @@ mod attach;
 mod authorized;
 mod baked;
 mod broken_lines;
+mod library;
 mod platforms;
 
 use std::fs;

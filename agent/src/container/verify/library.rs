@@ -16,9 +16,12 @@ use jiff::Timestamp;
 use crate::container::Container;
 use crate::container::store::chain_of;
 use crate::regular::{self, Positioned};
+use crate::sweep::open_file_limit;
 
 /// The most manifests that are looked at.
 const MAX_MANIFESTS: usize = 10_000;
+/// How many files are open beside them at least.
+const OTHER_FILES: usize = 64;
 
 /// Why manifests could not be looked for.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +34,12 @@ pub(crate) enum LibraryError {
     },
     #[error("the directory of manifests {} has over {MAX_MANIFESTS} entries", .0.display())]
     TooMany(PathBuf),
+    #[error(
+        "the directory of manifests {} has {count}, and this process may have {limit} files open: raise its limit \
+         (`ulimit -Hn`, `LimitNOFILE=`)",
+        .directory.display()
+    )]
+    OpenFiles { directory: PathBuf, count: usize, limit: usize },
 }
 
 /// A manifest that is not used, and why.
@@ -128,6 +137,11 @@ impl Library {
             if paths.len() > MAX_MANIFESTS {
                 return Err(LibraryError::TooMany(directory.to_owned()));
             }
+        }
+        // Each stays open, and more are taken than a process mostly may have open.
+        let (count, limit) = (paths.len(), open_file_limit());
+        if count + OTHER_FILES > limit {
+            return Err(LibraryError::OpenFiles { directory: directory.to_owned(), count, limit });
         }
         paths.sort();
         let (mut library, mut refused) = (Self::default(), Vec::new());
