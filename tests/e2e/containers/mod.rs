@@ -3,6 +3,7 @@
 
 mod containerd;
 mod docker;
+mod ordered;
 mod podman;
 mod reported;
 mod state;

@@ -19,21 +19,21 @@ use serde_json::Value;
 
 use super::verified::{CONTRACT, Image, Runtime};
 
-const NODE: &str = "host";
+pub(super) const NODE: &str = "host";
 const CONTAINERS: &str = "/v1/nodes/host/containers";
 
 /// A Docker with a container `web` of an image that was baked, on a node that looks at
 /// containers. The host may have others, also of other tests.
-struct Scene {
-    site: Site,
-    docker: Docker,
+pub(super) struct Scene {
+    pub(super) site: Site,
+    pub(super) docker: Docker,
     image: Image,
-    id: String,
+    pub(super) id: String,
     _sandbox: Sandbox,
 }
 
 impl Scene {
-    fn new() -> Result<Self> {
+    pub(super) fn new() -> Result<Self> {
         let sandbox = Sandbox::new()?;
         let docker = Docker::start(&sandbox.path("docker"))?;
         let image = Image::of(&docker, CONTRACT)?;
@@ -42,7 +42,7 @@ impl Scene {
     }
 
     /// Has the node look at containers, with the manifests of `folder` where one is given.
-    fn look_at_containers(&self, manifests: Option<&Path>) -> Result<()> {
+    pub(super) fn look_at_containers(&self, manifests: Option<&Path>) -> Result<()> {
         let plain = fs::read_to_string(self.site.write_agent(NODE)?)?;
         let keys = format!("trust = [\"key.pub.pem\", {:?}]", self.image.keys.public);
         let manifests = manifests.map(|folder| format!("manifests = {folder:?}\n")).unwrap_or_default();
@@ -53,7 +53,7 @@ impl Scene {
     }
 
     /// A directory of the container's.
-    fn directory(&self, which: &str) -> Result<PathBuf> {
+    pub(super) fn directory(&self, which: &str) -> Result<PathBuf> {
         let told = self.docker.directory("web", which)?;
         Ok(told.rsplit(':').next().context("there is none")?.into())
     }
@@ -82,7 +82,7 @@ impl Scene {
     }
 
     /// A collector that accepts the image's manifest.
-    fn accepting(&self) -> Result<Settings> {
+    pub(super) fn accepting(&self) -> Result<Settings> {
         let manifest = self.image.manifests.join("web.manifest");
         let mut sign = agent::command(&["sign", "--key"])?;
         let ended = run(sign.arg(&self.site.keys.secret).arg(&manifest))?;
