@@ -51,6 +51,7 @@ pub(crate) use sight::{Inode, MountSeen, Problem, ProblemKind, Seen, SeenEntry, 
 pub(crate) use stamp::Stamp;
 pub(crate) use walk::is_hiding;
 use xattrs::Wanted;
+pub(crate) use xattrs::sees_trusted;
 
 /// What a sweep needs to know of each path before it looks.
 pub(crate) struct Scope<'a> {

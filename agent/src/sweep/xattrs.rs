@@ -122,7 +122,7 @@ fn collect_listed(
 
 /// Whether `trusted.*` is shown to this process: xattr(7) asks for CAP_SYS_ADMIN
 /// in the initial user namespace.
-fn sees_trusted() -> bool {
+pub(crate) fn sees_trusted() -> bool {
     static SEES: LazyLock<bool> = LazyLock::new(|| {
         let capable = rustix::thread::capabilities(None)
             .is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN));

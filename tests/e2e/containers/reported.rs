@@ -2,19 +2,19 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::Child;
+use std::process::{Child, Command};
 
 use anyhow::{Context, Result, ensure};
 use congruent_protocol::drift::Finding;
 use congruent_protocol::report::{Outcome, Report, Sealed, SetChange};
 use congruent_protocol::verification::{State, Verification};
-use congruent_tests::agent;
 use congruent_tests::collector::Collector;
 use congruent_tests::docker::Docker;
 use congruent_tests::program::{self, Ended, run};
 use congruent_tests::sandbox::Sandbox;
 use congruent_tests::site::{Settings, Site};
 use congruent_tests::wait::{PATIENCE, wait_for};
+use congruent_tests::{agent, binaries};
 use serde_json::Value;
 
 use super::verified::{CONTRACT, Image, Runtime};
@@ -278,4 +278,25 @@ impl Drop for Running {
     fn drop(&mut self) {
         program::end(&mut self.0);
     }
+}
+
+/// The agent's unit has few capabilities. Who is not shown what overlay notes says so, and
+/// takes nothing for changed.
+#[test]
+fn what_overlay_notes_must_be_seen() -> Result<()> {
+    let scene = Scene::new()?;
+    let verify = |capabilities: &str| {
+        let mut verify = Command::new("setpriv");
+        verify.args(["--inh-caps=-all", "--bounding-set", capabilities]).arg(binaries::path("congruent")?);
+        verify.args(["containers", "verify", "--data-root"]).arg(Runtime::data_root(&scene.docker));
+        verify.arg("--manifests").arg(&scene.image.manifests).arg("--trust").arg(&scene.image.keys.public);
+        run(verify.arg(&scene.id))
+    };
+    let few = "-all,+dac_read_search,+fowner,+sys_ptrace";
+    let ended = verify(few)?;
+    ensure!(ended.code == Some(3), "{}{}", ended.text(), ended.stderr);
+    ensure!(ended.text().contains("CAP_SYS_ADMIN"), "{}", ended.text());
+    let ended = verify(&format!("{few},+sys_admin"))?;
+    ensure!(ended.code == Some(0), "{}{}", ended.text(), ended.stderr);
+    Ok(())
 }

@@ -49,7 +49,7 @@ pub(super) fn check(
     let root = Root::open(Some(directory))?;
     let ids = ids::maps_for(directory, container).map_err(WritableError::Stat)?.ok_or(WritableError::Ids)?;
     let predicate = known.manifest.predicate();
-    let looking = looking(verifier, container, predicate.root.algorithm(), &ids);
+    let looking = looking(verifier, container, predicate.root.algorithm(), &ids)?;
     let may_be = stubs(&of_image(known)?, predicate.root.algorithm());
     let expected = Expected {
         count: may_be.len() as u64,

@@ -21,7 +21,7 @@ use crate::layer::{
     self, CheckError, CheckedLayer, Expected, IdMaps, IdRange, Looking, Recorded, RecordedError,
 };
 use crate::regular;
-use crate::sweep::{Root, RootError};
+use crate::sweep::{Root, RootError, sees_trusted};
 
 /// By what a layer is verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -82,6 +82,8 @@ enum LayerError {
     #[error("its directory {} is gone: remove the image and get it anew", .0.display())]
     Gone(PathBuf),
     #[error(transparent)]
+    Notes(#[from] NotesUnseen),
+    #[error(transparent)]
     Root(RootError),
     #[error("cannot stat its directory")]
     Stat(#[source] std::io::Error),
@@ -96,6 +98,13 @@ enum LayerError {
     #[error("no manifest has this layer, and the runtime keeps no recording of its archive")]
     NoMeans,
 }
+
+/// Without what overlay notes, neither is known what a layer takes away, nor are attributes.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "what overlay notes in layers is shown only to root with CAP_SYS_ADMIN; systemd's unit gives it by a drop-in"
+)]
+pub(super) struct NotesUnseen;
 
 /// Layers that were looked at already, by all that the look depends on.
 #[derive(Default)]
@@ -242,7 +251,7 @@ fn check(
     let (is_lowest, top_mode) = (key.is_lowest, top_mode_of(container.runtime));
     let ids = ids::maps_for(&layer.directory, container).map_err(LayerError::Stat)?.ok_or(LayerError::Ids)?;
     while let Some(listing) = layer.diff_id.and_then(|diff_id| verifier.library.layer(diff_id)) {
-        let looking = looking(verifier, container, listing.stated().root.algorithm(), &ids);
+        let looking = looking(verifier, container, listing.stated().root.algorithm(), &ids)?;
         let way = Way { is_lowest, top_mode, ids: &ids, notes: looking.notes };
         if let Some(held) = check_listed(verifier, &root, listing, key, way, looking)? {
             return Ok(held);
@@ -253,7 +262,7 @@ fn check(
     };
     let recording = regular::open(recording).map_err(LayerError::Recording)?;
     let recorded = Recorded { recording, diff_id, is_lowest, top_mode };
-    let looking = looking(verifier, container, Algorithm::Blake3, &ids);
+    let looking = looking(verifier, container, Algorithm::Blake3, &ids)?;
     let checked = layer::check_recorded(&root, recorded, looking, || verifier.findings(), verifier.clock)?;
     Ok(Held { method: Method::DiffId, baked_root: None, checked, cache_trouble: None })
 }
@@ -306,7 +315,10 @@ pub(super) fn looking<'a>(
     container: &Container,
     algorithm: Algorithm,
     ids: &'a IdMaps,
-) -> Looking<'a> {
+) -> Result<Looking<'a>, NotesUnseen> {
+    if !sees_trusted() {
+        return Err(NotesUnseen);
+    }
     let (means, counters) = (verifier.means, verifier.counters);
-    Looking { algorithm, means, counters, ids, notes: ids::notes_of(container) }
+    Ok(Looking { algorithm, means, counters, ids, notes: ids::notes_of(container) })
 }

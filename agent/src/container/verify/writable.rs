@@ -12,7 +12,7 @@ use congruent_protocol::path::TreePath;
 use congruent_protocol::verification::{Protected, State};
 
 use super::init::{self, CheckedInit};
-use super::lower::{looking, top_mode_of};
+use super::lower::{NotesUnseen, looking, top_mode_of};
 use super::{Known, Part, PartGap, Verifier, ids, protected};
 use crate::container::Container;
 use crate::findings::Findings;
@@ -44,6 +44,8 @@ pub(super) enum WritableError {
     Stat(#[source] io::Error),
     #[error("its owners are of a user namespace that is not known")]
     Ids,
+    #[error(transparent)]
+    Notes(#[from] NotesUnseen),
     #[error(transparent)]
     Root(#[from] RootError),
     #[error("the manifest cannot be read")]
@@ -106,7 +108,7 @@ fn look(
     let image = Image { manifest: &known.manifest, entries, content_key: verifier.content_key };
     let mounted: Vec<TreePath> = container.mounts.iter().filter_map(|mount| tree_path(&mount.path)).collect();
     let algorithm = known.manifest.predicate().root.algorithm();
-    let looking = looking(verifier, container, algorithm, &ids);
+    let looking = looking(verifier, container, algorithm, &ids)?;
     let made = Made { mounted: &mounted, top_mode: top_mode_of(container.runtime) };
     let mut checked = writable::check(&root, image, made, looking, verifier.findings(), verifier.clock)?;
     let Some(directory) = container.init.as_deref() else { return Ok((checked, Vec::new())) };
