@@ -142,6 +142,8 @@ fn damaged(layer: &Layer, altered: Vec<TreePath>, found: Digest, stated: Digest)
         let observed = entry.map_or(Attributes::of_kind(Kind::File), Attributes::from);
         modified(path, Attributes { content: None, ..observed.clone() }, observed)
     };
+    // An archive may list a path several times.
+    let altered: BTreeSet<TreePath> = altered.into_iter().collect();
     altered.into_iter().map(finding).collect()
 }
 
