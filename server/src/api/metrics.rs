@@ -118,6 +118,10 @@ impl Api {
     fn tell(&self, tally: &Tally) {
         let now = &self.scrapes.told.now;
         tally.nodes.iter().for_each(|(state, count)| set(&now.nodes, "state", state.name(), *count));
+        tally
+            .containers
+            .iter()
+            .for_each(|(state, count)| set(&now.containers, "state", state.name(), *count));
         tally.actions.iter().for_each(|(state, count)| set(&now.actions, "state", state.name(), *count));
         now.reports_unjudged.set(tally.unjudged as i64);
         now.outbox_due.set(tally.due as i64);

@@ -56,6 +56,7 @@ pub(crate) struct Now {
     pub(crate) writes_waiting: Gauge,
     pub(crate) writes_capacity: Gauge,
     pub(crate) nodes: GaugeByWord,
+    pub(crate) containers: GaugeByWord,
     pub(crate) actions: GaugeByWord,
     pub(crate) reports_unjudged: Gauge,
     pub(crate) outbox_due: Gauge,
@@ -104,11 +105,13 @@ impl Now {
         let help = "Writes that may wait before their senders do";
         all.register("store_writes_capacity", help, self.writes_capacity.clone());
         all.register("nodes", "Enrolled nodes, by their state", self.nodes.clone());
+        let help = "Containers on enrolled nodes, by their state";
+        all.register("containers", help, self.containers.clone());
         all.register("actions", "Actions, by where they are in life", self.actions.clone());
         let help = "Reports that are stored and not judged";
         all.register("reports_unjudged", help, self.reports_unjudged.clone());
         all.register("outbox_due", "Orders whose time to be delivered has come", self.outbox_due.clone());
-        let help = "Whether nodes, actions, reports_unjudged and outbox_due could be read";
+        let help = "Whether nodes, containers, actions, reports_unjudged and outbox_due could be read";
         all.register("store_metrics_current", help, self.store_read.clone());
         if has_authority {
             let (name, help) =

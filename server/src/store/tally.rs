@@ -14,6 +14,8 @@ use super::{StoreError, View};
 pub(crate) struct Tally {
     /// Enrolled nodes; every state is there.
     pub(crate) nodes: [(State, u64); 5],
+    /// Containers on enrolled nodes; every state is there.
+    pub(crate) containers: [(State, u64); 5],
     /// Actions that are not over; every such state is there.
     pub(crate) actions: [(ActionState, u64); 3],
     /// Reports that wait to be judged.
@@ -32,6 +34,8 @@ impl View<'_> {
         let nodes = "SELECT state, count(*) FROM subjects \
              JOIN enrolments ON enrolments.node = subjects.node AND enrolments.revoked_at IS NULL \
              WHERE container = '' GROUP BY state";
+        let containers = "SELECT state, count(*) FROM subjects \
+             WHERE container <> '' AND group_name IS NOT NULL GROUP BY state";
         // Those that are over only become more, and would have to be looked through.
         let actions = "SELECT state, count(*) FROM actions \
              WHERE state IN ('held', 'proposed', 'dispatched') GROUP BY state";
@@ -41,6 +45,7 @@ impl View<'_> {
         let due = self.row("count due orders", due, params![Micros(now)], |row| row.get(0))?;
         Ok(Tally {
             nodes: self.by_state("count nodes", nodes, STATES)?,
+            containers: self.by_state("count containers", containers, STATES)?,
             actions: self.by_state("count actions", actions, LIVE)?,
             unjudged: self.row("count reports", unjudged, params![], |row| row.get(0))?.unwrap_or(0),
             due: due.unwrap_or(0),

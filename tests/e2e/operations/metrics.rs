@@ -53,6 +53,7 @@ fn metrics_are_as_prometheus_takes_them_and_name_nobody() -> Result<()> {
         ("congruent_reports_total{outcome=\"duplicate\"}", 0.0),
         ("congruent_nodes{state=\"divergent\"}", 1.0),
         ("congruent_nodes{state=\"silent\"}", 0.0),
+        ("congruent_containers{state=\"divergent\"}", 0.0),
         ("congruent_enrolments_total", 1.0),
         ("congruent_ready{check=\"store-write-milliseconds\"}", 1.0),
         ("congruent_ready{check=\"running\"}", 1.0),
