@@ -1,11 +1,12 @@
 //! What a report says of a container: which one it is, its layers, and what is mounted
 //! in it. What the merged tree came to is the report's outcome, as a node's is.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::drift::Finding;
-use crate::verification::State;
+use crate::verification::{State, SweepMode};
 
 use super::findings_digest;
 
@@ -24,6 +25,9 @@ pub struct ContainerReport {
     /// Which container it is.
     #[serde(flatten)]
     pub identity: ContainerIdentity,
+    /// How and when its layers were looked at; none where they were not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub looked: Option<Looked>,
     /// The image's layers, lowest first.
     pub layers: Vec<LayerReport>,
     /// What lies in the runtime's own layer between image and container and is not what
@@ -38,7 +42,7 @@ pub struct ContainerReport {
 impl ContainerReport {
     /// A report that only says which container it is about.
     pub fn naming(identity: ContainerIdentity) -> Self {
-        Self { identity, layers: Vec::new(), runtime_layer: Vec::new(), mounts: Vec::new() }
+        Self { identity, looked: None, layers: Vec::new(), runtime_layer: Vec::new(), mounts: Vec::new() }
     }
 
     /// Whether anything differs beside the merged tree.
@@ -62,6 +66,17 @@ impl ContainerReport {
     pub fn damaged(&self) -> impl Iterator<Item = &LayerReport> {
         self.layers.iter().filter(|layer| layer.findings_total > 0)
     }
+}
+
+/// How and when a container's layers were looked at, also where no manifest is its image's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Looked {
+    /// How contents were verified.
+    pub mode: SweepMode,
+    /// When the look began.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub finished_at: Timestamp,
 }
 
 /// Which container it is, as the node sees it. A fact, never authority.

@@ -17,7 +17,7 @@ pub use change::{
 };
 pub use container::{
     ContainerIdentity, ContainerReport, ContainersSeen, LAYER_FINDINGS, LayerMethod, LayerPlace, LayerReport,
-    MAX_CONTAINER_ID, MAX_CONTAINER_LAYERS, MAX_CONTAINERS, is_container_id,
+    Looked, MAX_CONTAINER_ID, MAX_CONTAINER_LAYERS, MAX_CONTAINERS, is_container_id,
 };
 pub use heartbeat::{Advice, CLOCK_PATH, HEARTBEAT_PATH, Heartbeat, HeartbeatAnswer, Limits};
 pub use sealed::{REPORT_PAYLOAD, Sealed, SealedError, report_digest, seal};

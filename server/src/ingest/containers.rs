@@ -48,6 +48,9 @@ fn check_container(container: &ContainerReport) -> Result<(), Refused> {
     if container.layers.len() > MAX_CONTAINER_LAYERS {
         return refuse(format!("it has over {MAX_CONTAINER_LAYERS} layers"));
     }
+    if container.looked.is_some_and(|looked| looked.finished_at < looked.started_at) {
+        return refuse("its look ended before it began");
+    }
     container.layers.iter().try_for_each(check_layer)?;
     check_list("the runtime's own layer", &container.runtime_layer)?;
     check_list("the mounts", &container.mounts)?;

@@ -144,6 +144,8 @@ fn row(checked: &Checked, chain: u64, late: bool, now: Timestamp) -> NewReport {
     };
     let coverage = verification.map(|verification| &verification.coverage);
     let container = report.container.as_deref();
+    // Layers are looked at also where nothing says what the merged tree is to be.
+    let looked = container.and_then(|container| container.looked);
     NewReport {
         node: report.node.clone(),
         container: report.container.as_ref().map(|container| container.identity.id.clone()),
@@ -158,8 +160,10 @@ fn row(checked: &Checked, chain: u64, late: bool, now: Timestamp) -> NewReport {
         state: standing.state,
         note: standing.note.clone(),
         late,
-        sweep: coverage.map(|coverage| coverage.mode),
-        swept: coverage.map(|coverage| (coverage.started_at, coverage.finished_at)),
+        sweep: coverage.map(|coverage| coverage.mode).or(looked.map(|looked| looked.mode)),
+        swept: coverage
+            .map(|coverage| (coverage.started_at, coverage.finished_at))
+            .or(looked.map(|looked| (looked.started_at, looked.finished_at))),
         conditional: verification.is_some_and(|verification| verification.conditional),
         manifest: standing.manifest.clone(),
         observed_root: verification.map(|verification| verification.observed_root),

@@ -7,7 +7,7 @@ use congruent_protocol::layer::{LayerHasher, LayerNode};
 use congruent_protocol::manifest::{ImageLayer, ImageOrigin, LayerWriter, Predicate};
 use congruent_protocol::report::{
     ContainerIdentity, ContainerReport, ContainersSeen, LAYER_FINDINGS, LayerMethod, LayerPlace, LayerReport,
-    Outcome, Report, findings_digest,
+    Looked, Outcome, Report, findings_digest,
 };
 use congruent_protocol::verification::State;
 
@@ -85,6 +85,8 @@ pub(crate) fn looked(node: &str, sequence: u64, id: &str, upper: Vec<Finding>, l
     let Outcome::Verified(verification) = &mut report.outcome else { panic!("a sweep verifies") };
     verification.manifest.name = "app".to_owned();
     verification.manifest.version = "1.0.0".to_owned();
+    let coverage = &verification.coverage;
+    let (mode, started_at, finished_at) = (coverage.mode, coverage.started_at, coverage.finished_at);
     if !lower.is_empty() {
         verification.state = State::Divergent;
     }
@@ -96,7 +98,13 @@ pub(crate) fn looked(node: &str, sequence: u64, id: &str, upper: Vec<Finding>, l
         config_digest: Some(config_digest()),
     };
     let layers = vec![layer_report(lower)];
-    let container = ContainerReport { identity, layers, runtime_layer: vec![], mounts: vec![] };
+    let container = ContainerReport {
+        identity,
+        looked: Some(Looked { mode, started_at, finished_at }),
+        layers,
+        runtime_layer: vec![],
+        mounts: vec![],
+    };
     Report { container: Some(Box::new(container)), ..report }
 }
 

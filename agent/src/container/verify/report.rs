@@ -12,12 +12,12 @@ use congruent_protocol::digest::{Algorithm, ContentKey};
 use congruent_protocol::drift::{Change, Finding};
 use congruent_protocol::path::{TreePath, escape};
 use congruent_protocol::report::{
-    ContainerIdentity, ContainerReport, LAYER_FINDINGS, LayerMethod, LayerPlace, LayerReport,
+    ContainerIdentity, ContainerReport, LAYER_FINDINGS, LayerMethod, LayerPlace, LayerReport, Looked,
     MAX_CONTAINER_LAYERS, MAX_CONTAINERS, Outcome, is_container_id,
 };
 use congruent_protocol::verification::{Coverage, Gap, State, VERIFICATION_SCHEMA, Verification};
 
-use super::{CheckedLower, GapPath, Known, Method, PartGap, SharedBy, Verdict};
+use super::{CheckedLower, Coverage as Seen, GapPath, Known, Method, PartGap, SharedBy, Verdict};
 use crate::container::Container;
 use crate::findings::Findings;
 use crate::reportable::reportable;
@@ -165,8 +165,10 @@ fn beside(
         layers.push(layer);
         missing += its_missing;
     }
+    let Seen { mode, started_at, finished_at, .. } = verdict.coverage;
     let report = ContainerReport {
         identity,
+        looked: Some(Looked { mode, started_at, finished_at }),
         layers,
         runtime_layer: verdict.upper.runtime_layer.iter().cloned().map(keyed).collect(),
         mounts: topmost(&verdict.mounts.findings),

@@ -1,6 +1,7 @@
 //! Containers are subjects of their own, under their node.
 
 use congruent_protocol::action::OrderTarget;
+use congruent_protocol::report::Outcome;
 
 use super::*;
 use crate::testing::containers::{accept_image, changed, damaged, listing, looked};
@@ -88,6 +89,17 @@ async fn a_damaged_layer_is_one_cause_and_is_to_be_purged() {
     let input: serde_json::Value = serde_json::from_slice(&input.unwrap()).unwrap();
     assert_eq!((&input["findings_total"], &input["layers"][0]["containers"]), (&1.into(), &2.into()));
     assert_eq!(input["findings"][0]["layer"], input["layers"][0]["directory"]);
+}
+
+/// Nothing says what the merged tree is to be, and the layer is held to its diff_id.
+#[tokio::test]
+async fn damage_without_a_manifest_is_confirmed_like_any_other() {
+    let bench = Bench::with_image(RULES).await;
+    for sequence in [1, 2] {
+        let why = Outcome::NoManifest("no manifest that is accepted here is of its image".to_owned());
+        bench.report(&Report { outcome: why, ..damaged("web-1", sequence, "c1") }).await;
+    }
+    assert_eq!(bench.shown_by_subject().await, ["c1 proposed: confirmed by the full sweeps 1 and 2"]);
 }
 
 #[tokio::test]
