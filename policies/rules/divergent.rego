@@ -94,9 +94,11 @@ reasons contains because[environment.judged_as][action] if {
 	action == "observe"
 }
 
-kind := "container" if is_object(input.subject.container)
+# Not the container itself is asked for, which each has another of: equal findings have
+# one decision.
+kind := "container" if is_array(input.layers)
 
-kind := "machine" if not is_object(input.subject.container)
+kind := "machine" if not is_array(input.layers)
 
 because := {
 	"prod": {"replace": "In prod, a %s that differs from its image is replaced."},

@@ -13,9 +13,11 @@ use super::findings_digest;
 /// The most findings of a layer that a report carries; it says how many there are.
 pub const LAYER_FINDINGS: usize = 100;
 /// The most containers of a node that are reported.
-pub const MAX_CONTAINERS: usize = 10_000;
+pub const MAX_CONTAINERS: usize = 1_000;
 /// The most layers of a container that are reported: overlay takes 500.
 pub const MAX_CONTAINER_LAYERS: usize = 500;
+/// The most findings that a layer counts: far beyond what any has.
+const MAX_LAYER_FINDINGS: u64 = 1 << 32;
 /// The longest id of a container, in bytes.
 pub const MAX_CONTAINER_ID: usize = 128;
 
@@ -128,6 +130,8 @@ impl LayerReport {
         let is_whole = shown == self.findings_total;
         let is_cut = shown == LAYER_FINDINGS as u64 && shown < self.findings_total;
         (self.state == State::Divergent) == (self.findings_total > 0)
+            && self.findings_total <= MAX_LAYER_FINDINGS
+            && self.findings.len() <= LAYER_FINDINGS
             && (is_cut || (is_whole && self.findings_digest == findings_digest(&self.findings)))
             && self.findings.is_sorted_by(|one, other| one.path < other.path)
     }
@@ -185,6 +189,10 @@ mod tests {
     use crate::path::TreePath;
 
     fn layer(count: usize) -> LayerReport {
+        layer_of(count, LAYER_FINDINGS)
+    }
+
+    fn layer_of(count: usize, told: usize) -> LayerReport {
         let finding = |at: usize| {
             let path = TreePath::new(format!("/f{at:04}").as_bytes()).unwrap();
             Finding::added(&path, Class::Immutable, Attributes::of_kind(Kind::File))
@@ -198,7 +206,7 @@ mod tests {
             observed_root: None,
             findings_total: count as u64,
             findings_digest: findings_digest(&findings),
-            findings: findings.into_iter().take(LAYER_FINDINGS).collect(),
+            findings: findings.into_iter().take(told).collect(),
         }
     }
 
@@ -214,6 +222,7 @@ mod tests {
         };
         assert!(!other(|layer| layer.state = State::Congruent));
         assert!(!other(|layer| layer.findings_total = 2));
+        assert!(!layer_of(LAYER_FINDINGS + 1, LAYER_FINDINGS + 1).is_consistent(), "more than are told");
         assert!(!other(|layer| layer.findings_total = 4), "it could be told whole");
         assert!(!other(|layer| layer.findings.swap(0, 1)));
         assert!(!other(|layer| layer.findings_digest = findings_digest(&[])));

@@ -85,7 +85,7 @@ fn push_layers(page: &mut Page, container: &Value) {
         page.line(label, &format!("{} {}, {method}", cell(&layer["diff_id"]), cell(&layer["state"])));
         if layer["state"] == "divergent" {
             let containers = items(&layer["shared_by"]).len();
-            page.line("", &format!("  damaged at {}, beneath {containers} containers: purge it before anything is started anew", cell(&layer["directory"])));
+            page.line("", &format!("  damaged at {}, lies beneath {containers} of the node: purge it before anything is started anew", cell(&layer["directory"])));
             push_list(page, &layer["findings"], "  ");
         }
     }

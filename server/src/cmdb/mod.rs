@@ -111,7 +111,8 @@ fn containers(view: &View<'_>, node: &str) -> Result<Vec<Container>, StoreError>
 
 fn container(view: &View<'_>, id: String, row: SubjectRow) -> Result<Container, StoreError> {
     let verified = row.verified_report_id.map(|id| view.report(id)).transpose()?.flatten();
-    let identity = row.identity.filter(|_| verified.is_some());
+    let body = verified.as_ref().map(|row| view.report_body(row.id)).transpose()?;
+    let identity = body.and_then(|body| body.container).map(|container| container.identity);
     let report = verified.map(|row| row.report);
     let manifest = report.as_ref().and_then(|report| report.manifest.clone());
     Ok(Container {

@@ -174,6 +174,10 @@ impl Verdict {
             Self::Again { why, after } => (why, now.checked_add(*after).unwrap_or(Timestamp::MAX)),
         };
         tx.end_delivery(delivery, now, outcome, next)?;
+        // A container may be gone before its platform says so: what is given up stays so.
+        if tx.action(id)?.is_none_or(|action| action.state != ActionState::Proposed) {
+            return Ok(());
+        }
         match self {
             Self::Dispatched { reason } => tx.move_action(id, ActionState::Dispatched, reason, now),
             Self::Over { reason } => tx.move_action(id, ActionState::Failed, reason, now),

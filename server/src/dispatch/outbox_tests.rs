@@ -151,3 +151,18 @@ async fn what_was_under_way_is_sent_again_under_the_same_id() {
     assert_eq!(*first.driver.got.lock().unwrap(), *second.driver.got.lock().unwrap());
     second.task.abort();
 }
+
+/// A platform may answer when what it was told of is gone already.
+#[tokio::test]
+async fn what_was_given_up_meanwhile_stays_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(&dir.path().join("db")).await;
+    let now = (clock::system())();
+    let recording = store.write("withdraw and record", move |tx| {
+        let delivery = tx.begin_deliveries(now, 1)?.remove(0);
+        tx.move_action("act_1", ActionState::Withdrawn, "it is gone", now)?;
+        Verdict::Dispatched { reason: "200".to_owned() }.record(tx, &delivery, now)?;
+        Ok((tx.action("act_1")?.unwrap().state, tx.deliveries("act_1")?.len()))
+    });
+    assert_eq!(recording.await.unwrap(), (ActionState::Withdrawn, 1), "the try is on record");
+}

@@ -21,6 +21,7 @@ use super::{Authority, EnrolError, Peer};
 use crate::clock::{Clock, after};
 use crate::config::{Config, Node, check_name};
 use crate::ingest::{NEVER_REPORTED, chain_of};
+use crate::judge::retire_containers;
 use crate::store::{EnrolmentRow, Store, StoreError, Tx};
 use crate::subject::SubjectId;
 
@@ -191,7 +192,10 @@ fn place(
     tx.insert_enrolment(&row)?;
     match tx.node(&row.node)? {
         None => tx.insert_subject(&SubjectId::node(&row.node), &row.group, now, NEVER_REPORTED)?,
-        Some(_) => tx.begin_node_anew(&row.node, &row.group, now, NEVER_REPORTED)?,
+        Some(_) => {
+            retire_containers(tx, &row.node, now)?;
+            tx.begin_node_anew(&row.node, &row.group, now, NEVER_REPORTED)?;
+        }
     }
     Ok(Ok(Placed { row, has_reported: false }))
 }

@@ -1,5 +1,7 @@
 //! What reports say of containers: held to its shape, and to the manifest of their image.
 
+use std::collections::HashMap;
+
 use congruent_protocol::digest::{Algorithm, Digest};
 use congruent_protocol::drift::{Change, Finding};
 use congruent_protocol::manifest::ImageLayer;
@@ -13,7 +15,7 @@ use jiff::Timestamp;
 use super::Refused;
 use super::check::{MAX_PATH_BYTES, MAX_WORD_BYTES};
 use crate::config::Accepted;
-use crate::judge::end_container;
+use crate::judge::{OVER, end_container};
 use crate::store::{StoreError, Tx};
 use crate::subject::SubjectId;
 
@@ -21,6 +23,8 @@ use crate::subject::SubjectId;
 const ONLY_LISTED: &str = "its node says that it runs, and nothing else was heard of it";
 /// The most mounts and foreign entries of a container's own that are reported.
 const MAX_BESIDE: usize = 100_000;
+/// The longest directory of a layer, in bytes: four for each that a path may have, escaped.
+const MAX_DIRECTORY_BYTES: usize = 4 * 4096;
 
 fn refuse(why: impl Into<String>) -> Result<(), Refused> {
     Err(Refused::Container(why.into()))
@@ -62,8 +66,8 @@ fn check_container(container: &ContainerReport) -> Result<(), Refused> {
 
 fn check_layer(layer: &LayerReport) -> Result<(), Refused> {
     let LayerReport { place, findings, .. } = layer;
-    if place.directory.len() > MAX_PATH_BYTES {
-        return Err(Refused::TooLong { what: "layer's directory", limit: MAX_PATH_BYTES });
+    if place.directory.len() > MAX_DIRECTORY_BYTES {
+        return Err(Refused::TooLong { what: "layer's directory", limit: MAX_DIRECTORY_BYTES });
     }
     check_ids(&place.shared_by)?;
     check_list("a layer", findings)?;
@@ -78,11 +82,12 @@ fn check_layer(layer: &LayerReport) -> Result<(), Refused> {
 
 fn check_seen(seen: &ContainersSeen) -> Result<(), Refused> {
     check_ids(&seen.running)?;
-    match seen.gaps.len() <= MAX_CONTAINERS && seen.gaps.iter().all(|gap| gap.len() <= MAX_PATH_BYTES) {
-        true => Ok(()),
-        false => {
-            Err(Refused::TooLong { what: "reason why containers may be missing", limit: MAX_PATH_BYTES })
-        }
+    if seen.gaps.len() > MAX_CONTAINERS {
+        return refuse(format!("it has over {MAX_CONTAINERS} reasons why containers may be missing"));
+    }
+    match seen.gaps.iter().any(|gap| gap.len() > MAX_PATH_BYTES) {
+        true => Err(Refused::TooLong { what: "reason why containers may be missing", limit: MAX_PATH_BYTES }),
+        false => Ok(()),
     }
 }
 
@@ -118,7 +123,12 @@ pub(super) fn misfit(report: &Report, accepted: &Accepted) -> Option<String> {
     let Some(config_digest) = accepted.config_digest().filter(|_| !layers.is_empty()) else {
         return Some("the manifest is of no container image".to_owned());
     };
-    let is_other = container.identity.config_digest.is_some_and(|own| own != config_digest)
+    // What says less of itself may be anything.
+    let is_named = match container.identity.config_digest {
+        Some(own) => own == config_digest,
+        None => container.layers.iter().all(|layer| layer.place.diff_id.is_some()),
+    };
+    let is_other = !is_named
         || container.layers.len() != layers.len()
         || container
             .layers
@@ -138,6 +148,9 @@ pub(super) fn hold_layers(
         let is_seen = matches!(layer.state, State::Congruent | State::Divergent);
         if !is_seen && !coverage.has_gaps() {
             return refuse(format!("the layer {} was not verified, and is no gap", baked.diff_id));
+        }
+        if is_seen && layer.method.is_none() {
+            return refuse(format!("the layer {} has a verdict, and was not verified", baked.diff_id));
         }
         hold_roots(layer, baked)?;
     }
@@ -168,25 +181,29 @@ pub(super) fn digest_beside(container: Option<&ContainerReport>) -> Option<Diges
     Some(Algorithm::Blake3.digest(&serde_json::to_vec(&parts).expect("findings always serialise")))
 }
 
-/// Takes in which containers run on a node: one that does no more is not waited for. Gives
-/// whether an action is over with it.
+/// Takes in which containers run on a node: one that does no more is not waited for. Where
+/// some may be missing, one is over once it is silent as well. Gives whether an action is
+/// over with it.
 pub(super) fn take_in(
     tx: &Tx<'_>,
     node: &str,
     group: &str,
-    seen: &ContainersSeen,
+    seen: Option<&ContainersSeen>,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
-    let known = tx.subjects_of(node)?;
-    let known: Vec<_> = known.into_iter().filter(|row| row.id.container.is_some()).collect();
-    let is_known = |id: &String| known.iter().any(|row| row.id.container.as_ref() == Some(id));
-    for id in seen.running.iter().filter(|id| !is_known(id)) {
+    let known = tx.subjects_of(node)?.into_iter();
+    let known: HashMap<String, State> =
+        known.filter_map(|row| Some((row.id.container?, row.state))).collect();
+    let running = seen.map(|seen| seen.running.as_slice()).unwrap_or_default();
+    for id in running.iter().filter(|id| !known.contains_key(*id)) {
         tx.insert_subject(&SubjectId::container(node, id), group, now, ONLY_LISTED)?;
     }
-    let runs = |id: &Option<String>| id.as_ref().is_some_and(|id| seen.running.binary_search(id).is_ok());
+    let is_whole = seen.is_some_and(|seen| seen.gaps.is_empty());
     let mut frees_budget = false;
-    for row in known.iter().filter(|row| seen.gaps.is_empty() && !runs(&row.id.container)) {
-        frees_budget |= end_container(tx, &row.id, now)?;
+    for (id, state) in known {
+        if running.binary_search(&id).is_err() && (is_whole || state == State::Silent) {
+            frees_budget |= end_container(tx, &SubjectId::container(node, &id), OVER, now)?;
+        }
     }
     Ok(frees_budget)
 }

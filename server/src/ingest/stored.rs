@@ -96,12 +96,13 @@ fn store(tx: &Tx<'_>, checked: &Checked, now: Timestamp) -> Result<Stored, Store
     };
     let verifies = *state == State::Congruent && row.sweep == Some(SweepMode::Full);
     tx.advance_subject(&known, id, (*state, note.as_deref()), verifies, now)?;
-    if let Some(container) = &report.container {
+    let container = report.container.as_ref();
+    if let Some(container) = container {
         tx.set_identity(&known, &container.identity)?;
     }
-    let frees_budget = match &report.containers {
-        Some(seen) => containers::take_in(tx, node, &checked.group.0, seen, now)?,
-        None => false,
+    let frees_budget = match container {
+        None => containers::take_in(tx, node, &checked.group.0, report.containers.as_ref(), now)?,
+        Some(_) => false,
     };
     // Only of what is accepted: nothing of another image is ever held to.
     if let Outcome::Verified(verification) = &report.outcome
@@ -167,8 +168,8 @@ fn row(checked: &Checked, chain: u64, late: bool, now: Timestamp) -> NewReport {
         conditional: verification.is_some_and(|verification| verification.conditional),
         manifest: standing.manifest.clone(),
         observed_root: verification.map(|verification| verification.observed_root),
-        findings_total: report.findings().len() as u64
-            + container.map_or(0, ContainerReport::findings_beside),
+        findings_total: (report.findings().len() as u64)
+            .saturating_add(container.map_or(0, ContainerReport::findings_beside)),
         findings_digest: *findings_digest,
         beside: digest_beside(container),
     }

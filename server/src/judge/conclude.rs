@@ -11,6 +11,7 @@ use super::judgement::Judgement;
 use crate::config::{Config, Group, Mode};
 use crate::plan::{Action, FullSweep, Other, Plan, Situation, is_idle, plan};
 use crate::store::{ActionRow, ReportRow, StoreError, SubjectRow, Tx};
+use crate::subject::SubjectId;
 
 /// How many full sweeps confirmation looks at.
 const CONFIRMING_SWEEPS: usize = 2;
@@ -161,7 +162,13 @@ fn make_plan(
     // it was replaced under another id, takes no budget: nobody would ever close
     // its action.
     let is_member = |node: &str| context.config.group_of(node).is_some_and(|other| other.name == group.name);
-    let others = open.into_iter().filter(|other| other.subject != *id && is_member(&other.subject.node));
+    // A node does not wait for containers, which nodes tell of themselves.
+    let takes_budget = |other: &SubjectId| match (&id.container, &other.container) {
+        (None, None) | (Some(_), Some(_)) => is_member(&other.node),
+        (Some(_), None) => other.node == id.node,
+        (None, Some(_)) => false,
+    };
+    let others = open.into_iter().filter(|other| other.subject != *id && takes_budget(&other.subject));
     Ok(plan(&Situation {
         now: context.now,
         subject: id,

@@ -23,7 +23,7 @@ use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, watch};
 use tokio::time::MissedTickBehavior;
-use tracing::{Instrument, Span, error, info, info_span};
+use tracing::{Instrument, Span, debug, error, info, info_span};
 
 use crate::clock::Clock;
 use crate::computing::Computing;
@@ -37,7 +37,7 @@ use crate::silence::{falls_silent, silent_for};
 use crate::store::{ReportRow, Store, StoreError, SubjectRow};
 use crate::subject::SubjectId;
 
-pub(crate) use reconcile::{OVER, end_container, reconcile, reconcile_group, retire};
+pub(crate) use reconcile::{OVER, end_container, reconcile, reconcile_group, retire, retire_containers};
 
 use case::{Case, NextReports};
 use conclude::Context;
@@ -251,10 +251,13 @@ impl Judge {
         let reading = self.store.read("look for silent subjects", move |view| {
             let is_quiet = |row: &SubjectRow| {
                 let node = &row.id.node;
-                // A node that has just enrolled is given time for its first report.
                 let Some(known) = config.nodes.get(node) else { return false };
-                let quiet = silent_for(now, known.heard_at(row.last_seen).max(liveness.last(node)), ready);
-                let stale = silent_for(now, known.heard_at(row.reported_at), ready);
+                // What is new is given time for its first report.
+                let heard_at = |time: Option<Timestamp>| {
+                    known.heard_at(time).max(Some(row.since).filter(|_| time.is_none()))
+                };
+                let quiet = silent_for(now, heard_at(row.last_seen).max(liveness.last(node)), ready);
+                let stale = silent_for(now, heard_at(row.reported_at), ready);
                 falls_silent(row.state, quiet, config.silent_after + lag)
                     || falls_silent(row.state, stale, config.silent_after * REPORTS_MISSED)
             };
@@ -354,8 +357,11 @@ impl Judge {
             act::hold_order(tx, &id, &format!("the {} cannot be judged", id.kind()), now)?;
             Ok(true)
         });
-        if skipping.await? {
-            error!(?why, "cannot judge the {subject}");
+        match skipping.await? {
+            // It ended before what it said was judged.
+            true if why == Reason::Unknown && subject.container.is_some() => debug!("the {subject} is over"),
+            true => error!(?why, "cannot judge the {subject}"),
+            false => {}
         }
         Ok(())
     }

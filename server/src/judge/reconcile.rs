@@ -45,29 +45,46 @@ pub(crate) fn retire(tx: &Tx<'_>, node: &str, now: Timestamp) -> Result<(), Stor
     for ordered in tx.dispatched_actions(node)? {
         tx.move_action(&ordered.id, ActionState::Withdrawn, REASON, now)?;
     }
+    retire_containers(tx, node, now)?;
     Ok(())
 }
 
-/// The note of a container that its node does not list any more.
+/// The note of a container that its node does not list any more. What else ends one begins
+/// alike.
 pub(crate) const OVER: &str = "the container runs no more";
+/// The note of one whose node is another machine now, or none.
+const OVER_WITH_NODE: &str = "the container runs no more: its node's enrolment has ended";
 
 /// Gives up what was to happen to a container that runs no more, and forgets where it
 /// stands. Gives whether an action is over with it. Also an order that the platform has is:
 /// whatever runs in its place is another container.
-pub(crate) fn end_container(tx: &Tx<'_>, container: &SubjectId, now: Timestamp) -> Result<bool, StoreError> {
+pub(crate) fn end_container(
+    tx: &Tx<'_>,
+    container: &SubjectId,
+    note: &str,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
     let newest = tx.newest_action(container)?;
     let is_live = newest.as_ref().is_some_and(|action| action.state.is_open());
     match &newest {
         Some(action) if matches!(action.state, ActionState::Held | ActionState::Proposed) => {
-            withdraw(tx, action, OVER.to_owned(), now)?;
+            withdraw(tx, action, note.to_owned(), now)?;
         }
         Some(action) if action.state == ActionState::Dispatched => {
-            tx.move_action(&action.id, ActionState::Withdrawn, OVER, now)?;
+            tx.move_action(&action.id, ActionState::Withdrawn, note, now)?;
         }
         _ => {}
     }
-    tx.end_container(container, now, OVER)?;
+    tx.end_container(container, now, note)?;
     Ok(is_live)
+}
+
+/// Ends the containers of a node that is gone, or another machine now.
+pub(crate) fn retire_containers(tx: &Tx<'_>, node: &str, now: Timestamp) -> Result<(), StoreError> {
+    for row in tx.subjects_of(node)?.iter().filter(|row| row.id.container.is_some()) {
+        end_container(tx, &row.id, OVER_WITH_NODE, now)?;
+    }
+    Ok(())
 }
 
 /// Holds the nodes of a group to a new version of it. Their orders wait until

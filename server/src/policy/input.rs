@@ -37,7 +37,7 @@ pub(crate) struct PolicyInput {
     report: Option<ReportFacts>,
     silent_for_seconds: Option<u64>,
     summary: Summary,
-    /// The layers of a container; none of nodes.
+    /// The layers of a container that are damaged where they lie; none of nodes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     layers: Option<Vec<JudgedLayer>>,
     findings: Vec<JudgedFinding>,
@@ -106,7 +106,7 @@ pub(crate) struct ReportFacts {
     pub(crate) sweep: Option<SweepMode>,
 }
 
-/// One of a container's layers.
+/// One of a container's layers that is damaged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct JudgedLayer {
@@ -137,9 +137,9 @@ impl From<&LayerReport> for JudgedLayer {
 struct JudgedFinding {
     #[serde(flatten)]
     finding: Finding,
-    /// The directory of the layer that it is in; none in the merged tree.
+    /// Which of `layers` it is in; none in the merged tree.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    layer: Option<String>,
+    layer: Option<usize>,
     bears_on: Vec<Concern>,
 }
 
@@ -162,7 +162,7 @@ impl PolicyInput {
             report: parts.report,
             silent_for_seconds: parts.silent_for_seconds,
             summary: Summary::of(found.findings(), &bears_on, parts.coverage),
-            layers: parts.beside.map(|container| container.layers.iter().map(JudgedLayer::from).collect()),
+            layers: parts.beside.map(|container| container.damaged().map(JudgedLayer::from).collect()),
             findings: select(&found.listed, bears_on),
             findings_total: found.total,
             coverage: parts.coverage.map(cut_coverage),
@@ -207,8 +207,8 @@ impl PolicyInput {
     }
 }
 
-/// A finding, and the directory of the layer that it is in.
-type Listed<'a> = (&'a Finding, Option<&'a str>);
+/// A finding, and which of the damaged layers it is in.
+type Listed<'a> = (&'a Finding, Option<usize>);
 
 /// All that was found of a subject.
 struct Found<'a> {
@@ -226,9 +226,8 @@ impl<'a> Found<'a> {
             listed.extend(container.runtime_layer.iter().map(|finding| (finding, None)));
             listed.extend(container.mounts.iter().map(|finding| (finding, None)));
             listed.sort_by(|(one, _), (other, _)| one.path.cmp(&other.path));
-            for layer in &container.layers {
-                let directory = Some(layer.place.directory.as_str());
-                listed.extend(layer.findings.iter().map(|finding| (finding, directory)));
+            for (at, layer) in container.damaged().enumerate() {
+                listed.extend(layer.findings.iter().map(|finding| (finding, Some(at))));
             }
             total = total.saturating_add(container.findings_beside());
         }
@@ -257,7 +256,7 @@ fn select(findings: &[Listed<'_>], bears_on: Vec<Vec<Concern>>) -> Vec<JudgedFin
         .into_iter()
         .map(|(_, at, bears_on)| {
             let (finding, layer) = findings[at];
-            JudgedFinding { finding: finding.clone(), layer: layer.map(str::to_owned), bears_on }
+            JudgedFinding { finding: finding.clone(), layer, bears_on }
         })
         .collect()
 }

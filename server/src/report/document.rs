@@ -11,8 +11,7 @@ use serde::Serialize;
 use super::Period;
 use super::controls::{ControlEvidence, by_control};
 use super::coverage::NodeCoverage;
-use super::evidence::{Evidence, SubjectEvidence};
-use crate::judge::OVER;
+use super::evidence::{Evidence, SubjectEvidence, is_over};
 use crate::record::{ActionRecord, AuditRecord, DecisionRecord, RefusalRecord, Transition};
 use crate::scope::Scope;
 use crate::store::{RemovalRow, SweepTimes};
@@ -202,8 +201,8 @@ impl<'a> NodeRecord<'a> {
             findings: findings(node, period),
             containers: evidence
                 .containers
-                .iter()
-                .filter(|(subject, _)| subject.node == id)
+                .range(SubjectId::node(id)..)
+                .take_while(|(subject, _)| subject.node == id)
                 .map(|(subject, container)| ContainerRecord::of(subject, container, period, as_of))
                 .collect(),
         }
@@ -215,7 +214,7 @@ impl<'a> ContainerRecord<'a> {
         let first = container.states.first().map_or(period.from, |state| state.at);
         let last = container.states.last();
         // What is over is not waited for.
-        let ended = last.filter(|last| last.note.as_deref() == Some(OVER)).map(|last| last.at);
+        let ended = last.filter(|last| is_over(last)).map(|last| last.at);
         let within = container.states.iter().filter(|state| state.at >= period.from);
         Self {
             id: subject.container.as_deref().unwrap_or_default(),

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::config::Mode;
+use crate::judge::OVER;
 use crate::scope::{ScopeGroup, ScopeManifest, ScopeNode};
 use crate::store::{RecordKind, RemovalRow, StateRow, SweepTimes};
 use crate::subject::SubjectId;

@@ -46,6 +46,11 @@ pub(super) struct SubjectEvidence {
     pub(super) findings: BTreeMap<Found, Vec<Finding>>,
 }
 
+/// Whether a container was over with this.
+pub(super) fn is_over(state: &StateRow) -> bool {
+    state.note.as_deref().is_some_and(|note| note.starts_with(OVER))
+}
+
 /// Reads the evidence of a period.
 pub(super) fn read(view: &View<'_>, period: Period) -> Result<Evidence, StoreError> {
     let Period { from, to } = period;
@@ -68,7 +73,7 @@ pub(super) fn read(view: &View<'_>, period: Period) -> Result<Evidence, StoreErr
     // One that was over before the period is none of it.
     containers.retain(|_, container| {
         let last = container.states.last();
-        last.is_some_and(|last| last.at >= from || last.note.as_deref() != Some(OVER))
+        last.is_some_and(|last| last.at >= from || !is_over(last))
     });
     for (id, container) in &mut containers {
         let SubjectEvidence { sweeps, findings, .. } = read_subject(view, id, period)?;

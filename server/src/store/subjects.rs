@@ -158,7 +158,7 @@ impl Tx<'_> {
     }
 
     /// Has a node that enrolled anew begin as one that was never known: what was said of
-    /// the machine that had its name before is not said of it, nor of what ran on that.
+    /// the machine that had its name before is not said of it. What ran on that is over.
     pub(crate) fn begin_node_anew(
         &self,
         node: &str,
@@ -166,8 +166,6 @@ impl Tx<'_> {
         at: Timestamp,
         note: &str,
     ) -> Result<(), StoreError> {
-        let sql = "DELETE FROM subjects WHERE node = ?1 AND container <> ''";
-        self.execute("forget a node's containers", sql, params![node])?;
         let sql = "UPDATE subjects SET group_name = ?2, generation = generation + 1, state = ?3, note = ?4, \
              since = ?5, last_seen = NULL, reported_at = NULL, report_id = NULL, verified_report_id = NULL, \
              decision_id = NULL, decision_key = NULL, policy_error = NULL, verdict = NULL WHERE node = ?1";

@@ -88,7 +88,7 @@ async fn a_damaged_layer_is_one_cause_and_is_to_be_purged() {
     let input = bench.judge.store.read("read", move |view| view.decision_input(decision.id)).await.unwrap();
     let input: serde_json::Value = serde_json::from_slice(&input.unwrap()).unwrap();
     assert_eq!((&input["findings_total"], &input["layers"][0]["containers"]), (&1.into(), &2.into()));
-    assert_eq!(input["findings"][0]["layer"], input["layers"][0]["directory"]);
+    assert_eq!(input["findings"][0]["layer"], 0);
 }
 
 /// Nothing says what the merged tree is to be, and the layer is held to its diff_id.
@@ -153,5 +153,41 @@ async fn a_node_that_is_revoked_takes_its_containers_along() {
     bench.report(&listing("web-1", 2, &["c1"])).await;
     let now = (bench.clock.clock())();
     bench.judge.store.write("retire", move |tx| retire(tx, "web-1", now)).await.unwrap();
+    assert_eq!(bench.subjects().await, ["node web-1 congruent"]);
     assert_eq!(bench.shown_by_subject().await, ["c1 withdrawn: the node's enrolment was revoked"]);
+}
+
+/// A node tells of its containers itself: one that it makes up must not keep others from
+/// being replaced.
+#[tokio::test]
+async fn a_node_waits_for_no_container_and_a_container_for_its_node() {
+    let bench = Bench::with_image(RULES).await;
+    for sequence in [1, 2] {
+        bench.report(&changed("web-1", sequence, "c1")).await;
+    }
+    for sequence in [3, 4] {
+        bench.sweep("web-1", sequence, tampered()).await;
+        bench.sweep("web-2", sequence, tampered()).await;
+    }
+    let shown = bench.shown_by_subject().await;
+    assert_eq!(shown[0], "c1 proposed: confirmed by the full sweeps 1 and 2");
+    assert_eq!(shown[1], "web-1 proposed: confirmed by the full sweeps 3 and 4");
+    assert!(shown[2].starts_with("web-2 held: action "), "one node at a time: {shown:?}");
+}
+
+#[tokio::test]
+async fn what_is_silent_and_not_listed_is_over_also_where_some_may_be_missing() {
+    let bench = Bench::with_image(RULES).await;
+    bench.report(&looked("web-1", 1, "c1", vec![], &[])).await;
+    let unsure = |sequence| {
+        let mut report = listing("web-1", sequence, &[]);
+        report.containers.as_mut().unwrap().gaps.push("docker's state cannot be read".to_owned());
+        report
+    };
+    bench.report(&unsure(2)).await;
+    assert_eq!(bench.subjects().await.len(), 2, "it may run yet");
+    bench.clock.set("2026-03-01T01:00:21Z");
+    bench.judge.find_silent().await.unwrap();
+    bench.report(&unsure(3)).await;
+    assert_eq!(bench.subjects().await, ["node web-1 incomplete"]);
 }

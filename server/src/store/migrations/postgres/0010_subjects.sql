@@ -10,6 +10,10 @@ ALTER TABLE actions ADD COLUMN container TEXT NOT NULL DEFAULT '';
 -- The newest full sweeps of one subject, among the reports of all on its node.
 CREATE INDEX reports_full ON reports (node, container, chain, sequence) WHERE sweep = 'full';
 
+-- The reports of one subject in a period.
+DROP INDEX reports_received;
+CREATE INDEX reports_received ON reports (node, container, received_at);
+
 -- A subject has at most one action that is not over.
 DROP INDEX actions_live;
 CREATE UNIQUE INDEX actions_live ON actions (node, container) WHERE state IN ('held', 'proposed', 'dispatched');
