@@ -106,10 +106,10 @@ fn item(view: &View<'_>, config: &Config, node: &Node) -> Result<Item, StoreErro
 fn containers(view: &View<'_>, node: &str) -> Result<Vec<Container>, StoreError> {
     let subjects = view.subjects_of(node)?.into_iter();
     let containers = subjects.filter_map(|row| Some((row.id.container.clone()?, row)));
-    containers.map(|(id, row)| container(view, id, row)).collect()
+    containers.map(|(id, row)| container(view, id, &row)).collect()
 }
 
-fn container(view: &View<'_>, id: String, row: SubjectRow) -> Result<Container, StoreError> {
+fn container(view: &View<'_>, id: String, row: &SubjectRow) -> Result<Container, StoreError> {
     let verified = row.verified_report_id.map(|id| view.report(id)).transpose()?.flatten();
     let body = verified.as_ref().map(|row| view.report_body(row.id)).transpose()?;
     let identity = body.and_then(|body| body.container).map(|container| container.identity);
