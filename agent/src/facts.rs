@@ -48,6 +48,8 @@ fn disks() -> Vec<Disk> {
     let mut disks: Vec<Disk> = disks
         .iter()
         .flatten()
+        // Each container has one over the same disk.
+        .filter(|disk| disk.file_system() != "overlay" || disk.mount_point() == Path::new("/"))
         .map(|disk| Disk {
             name: escape(disk.name().as_encoded_bytes()).into_owned(),
             mounted_at: escape(disk.mount_point().as_os_str().as_encoded_bytes()).into_owned(),

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::decision::Decision;
+use crate::decision::{Decision, Target};
 use crate::digest::Digest;
 use crate::drift::Finding;
 use crate::report::{ContainerIdentity, LayerReport};
@@ -66,6 +66,16 @@ pub enum OrderTarget {
     Node,
     /// One container.
     Container,
+}
+
+impl OrderTarget {
+    /// What a decision about a node, or about a container on it, is carried out on.
+    pub fn of(target: Target, is_container: bool) -> Self {
+        match (is_container, target) {
+            (true, Target::Subject) => Self::Container,
+            (false, _) | (true, Target::Node) => Self::Node,
+        }
+    }
 }
 
 /// What a driver needs to know of a container.

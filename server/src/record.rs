@@ -1,6 +1,6 @@
 //! How records stand in JSON, the same in the API and in the auditor's report.
 
-use congruent_protocol::action::ActionState;
+use congruent_protocol::action::{ActionState, OrderTarget};
 use congruent_protocol::decision::{Decision, Verdict};
 use congruent_protocol::digest::Digest;
 use congruent_protocol::verification::{ManifestId, State, SweepMode};
@@ -68,6 +68,8 @@ pub(crate) struct ActionRecord {
     /// The container on it that it is about; null where it is the node itself.
     pub(crate) container: Option<String>,
     pub(crate) group: String,
+    /// To what: to the container, where there is one, or to the whole node.
+    pub(crate) target: OrderTarget,
     /// `replace` or `quarantine`.
     pub(crate) action: Verdict,
     pub(crate) state: ActionState,
@@ -101,7 +103,10 @@ impl ActionRecord {
     pub(crate) fn read(view: &View<'_>, row: ActionRow) -> Result<Self, StoreError> {
         let step = |StepRow { at, state, reason }| Step { at, state, reason };
         let delivery = |DeliveryRow { attempt, at, outcome }| Delivery { attempt, at, outcome };
+        let decision = view.decision(row.decision_id)?.and_then(|row| row.decision.outcome.ok());
+        let target = decision.map(|decision| decision.target).unwrap_or_default();
         Ok(Self {
+            target: OrderTarget::of(target, row.subject.container.is_some()),
             history: view.action_history(&row.id)?.into_iter().map(step).collect(),
             deliveries: view.deliveries(&row.id)?.into_iter().map(delivery).collect(),
             id: row.id,

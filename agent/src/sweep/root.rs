@@ -1,10 +1,11 @@
 //! The root that is looked at, and from whose point of view.
 
+use std::ffi::CStr;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 
 use super::mounts::MountTable;
@@ -27,6 +28,8 @@ pub(crate) enum RootError {
     },
     #[error("the root {} is not a directory; give the directory that holds the image's files", .0.display())]
     NotADirectory(PathBuf),
+    #[error("something is mounted over {}, which a container does not show", .0.display())]
+    Covered(PathBuf),
     #[error(
         "cannot see the root as PID 1 does; run with CAP_SYS_PTRACE, as root mostly does, or name a root directory"
     )]
@@ -41,6 +44,21 @@ impl Root {
             None if shares_view_with_init()? => Self::open_at(Path::new("/"), "/proc/self/mountinfo"),
             None => Self::open_at(Path::new("/proc/1/root"), "/proc/1/mountinfo"),
         }
+    }
+
+    /// Opens a directory of a container's: what is mounted over it is not what the container
+    /// shows.
+    pub(crate) fn open_uncovered(path: &Path) -> Result<Self, RootError> {
+        let root = Self::open(Some(path))?;
+        let failed = |errno: Errno| RootError::Open { path: path.to_owned(), source: errno.into() };
+        let mount = |of: &CStr| {
+            let stat = rustix::fs::statx(&root.directory, of, AtFlags::empty(), StatxFlags::MNT_ID);
+            stat.map(|stat| stat.stx_mnt_id).map_err(failed)
+        };
+        if mount(c".")? != mount(c"..")? {
+            return Err(RootError::Covered(path.to_owned()));
+        }
+        Ok(root)
     }
 
     fn open_at(path: &Path, mountinfo: &str) -> Result<Self, RootError> {

@@ -38,6 +38,7 @@ pub(crate) fn run(args: &ActionArgs) -> anyhow::Result<()> {
                 ("id", "ID"),
                 ("node", "NODE"),
                 ("container", "CONTAINER"),
+                ("target", "TARGET"),
                 ("group", "GROUP"),
                 ("action", "ACTION"),
                 ("state", "STATE"),

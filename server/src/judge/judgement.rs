@@ -2,7 +2,7 @@
 //! it and to act on it. Made outside any transaction, since evaluation takes time.
 
 use congruent_protocol::action::{ORDER_FINDINGS, ORDER_SCHEMA, Order, OrderTarget, OrderedContainer};
-use congruent_protocol::decision::{Decision, Target, Verdict};
+use congruent_protocol::decision::{Decision, Verdict};
 use congruent_protocol::digest::{Algorithm, Digest};
 use congruent_protocol::drift::Finding;
 use congruent_protocol::report::{ContainerReport, findings_digest};
@@ -139,10 +139,7 @@ impl Judgement {
             order_type: format!("congruent.action.{}", decision.action.name()),
             action_id: action_id.to_owned(),
             planned_at: at,
-            target: match (&self.container, decision.target) {
-                (Some(_), Target::Subject) => OrderTarget::Container,
-                (None, _) | (_, Target::Node) => OrderTarget::Node,
-            },
+            target: OrderTarget::of(decision.target, self.container.is_some()),
             container: self.container.clone(),
             node: self.subject.id.node.clone(),
             group: group.name.clone(),

@@ -168,7 +168,8 @@ impl Totals {
             containers: containers.len(),
             containers_by_state,
             sweeps: nodes.iter().map(|node| node.coverage.sweeps).sum(),
-            findings: nodes.iter().map(|node| node.findings.len()).sum(),
+            findings: nodes.iter().map(|node| node.findings.len()).sum::<usize>()
+                + containers.iter().map(|container| container.findings.len()).sum::<usize>(),
             decisions: evidence.decisions.len(),
             actions: evidence.actions.len(),
             refusals: evidence.refusals.len(),

@@ -436,6 +436,31 @@ fn a_layer_that_is_gone_is_told() -> Result<()> {
     Ok(fs::rename(away, layer)?)
 }
 
+/// What the host shows at a layer's place may be another thing than the container does.
+#[test]
+fn what_is_mounted_over_a_layer_is_not_the_layer() -> Result<()> {
+    let sandbox = Sandbox::new()?;
+    let docker = Docker::start(&sandbox.path("docker"))?;
+    let image = Image::of(&docker, CONTRACT)?;
+    let id = Runtime::sleeper(&docker, "web", &[])?;
+    let lowers = docker.directory("web", "LowerDir")?;
+    let layer = PathBuf::from(lowers.rsplit(':').next().context("there are no layers")?);
+    let upper = PathBuf::from(docker.directory("web", "UpperDir")?);
+    for (place, part) in [(layer, "lower"), (upper, "upper")] {
+        let clean = sandbox.path(part);
+        tree::copy(&place, &clean)?;
+        fs::write(place.join("planted"), "")?;
+        succeed("mount", [Path::new("--bind"), &clean, &place])?;
+        let seen = image.verify(&docker, &[&id]);
+        succeed("umount", [&place])?;
+        fs::remove_file(place.join("planted"))?;
+        let (ended, told) = seen?;
+        ensure!(ended.code == Some(3) && told[0][part]["state"] == "incomplete", "{part}: {}", told[0]);
+        ensure!(told[0]["coverage"]["gaps"].to_string().contains("something is mounted over"), "{}", told[0]);
+    }
+    Ok(())
+}
+
 /// What lies in Docker's own layer between image and container shows like any other.
 #[test]
 fn dockers_own_layer_is_held_to_what_docker_makes() -> Result<()> {

@@ -244,7 +244,7 @@ fn check(
     layer: &LayerOnDisk,
     key: &Key,
 ) -> Result<Held, LayerError> {
-    let root = Root::open(Some(&layer.directory)).map_err(|error| match error {
+    let root = Root::open_uncovered(&layer.directory).map_err(|error| match error {
         RootError::Open { path, source } if source.kind() == ErrorKind::NotFound => LayerError::Gone(path),
         other => LayerError::Root(other),
     })?;

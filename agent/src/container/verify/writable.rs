@@ -102,7 +102,7 @@ fn look(
     known: &Known,
 ) -> Result<(CheckedWritable, Vec<Finding>), WritableError> {
     let upper = container.upper.as_deref().ok_or(WritableError::Nowhere)?;
-    let root = Root::open(Some(upper))?;
+    let root = Root::open_uncovered(upper)?;
     let ids = ids::maps_for(upper, container).map_err(WritableError::Stat)?.ok_or(WritableError::Ids)?;
     let entries = known.entries()?;
     let image = Image { manifest: &known.manifest, entries, content_key: verifier.content_key };

@@ -144,6 +144,14 @@ async fn policy_may_have_the_node_replaced_for_its_container() {
     let order = bench.order(bench.actions().await.remove(0).id).await.unwrap();
     assert_eq!(order.target, OrderTarget::Node);
     assert_eq!(order.container.unwrap().identity.id, "c1");
+    // The platform has it, and drains the node before it is gone.
+    let now = (bench.clock.clock())();
+    let id = bench.actions().await.remove(0).id;
+    let telling =
+        bench.judge.store.write("tell", move |tx| tx.move_action(&id, ActionState::Dispatched, "200", now));
+    telling.await.unwrap();
+    bench.report(&listing("web-1", 3, &[])).await;
+    assert_eq!(bench.shown_by_subject().await, ["c1 dispatched: 200"]);
 }
 
 #[tokio::test]
