@@ -38,6 +38,7 @@ mod suggestion;
 mod sweep;
 mod target;
 mod trust;
+mod weight;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

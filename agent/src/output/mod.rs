@@ -18,7 +18,6 @@ pub(crate) mod suggestion;
 pub(crate) mod testing;
 pub(crate) mod text;
 pub(crate) mod verdicts;
-mod weight;
 
 use std::borrow::Cow;
 use std::io::{self, Write};

@@ -12,13 +12,13 @@ use serde::ser::{Error as _, SerializeSeq};
 
 use super::counted;
 use super::text::line;
-use super::weight::gravest;
 use crate::container::verify::{
     CheckedLower, Coverage, Method, PartGap, Roots, SharedBy, Verdict, Writable, damaged_layers,
 };
 use crate::container::{MountKind, MountSurface};
 use crate::findings::Findings;
 use crate::layer::writable::Changes;
+use crate::weight::gravest;
 
 /// The version of the JSON page.
 const SCHEMA: u32 = 1;

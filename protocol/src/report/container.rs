@@ -117,7 +117,7 @@ pub struct LayerReport {
     pub findings_total: u64,
     /// The digest of all of them: see [`findings_digest`].
     pub findings_digest: Digest,
-    /// The first of them, at most [`LAYER_FINDINGS`], in tree order. Paths are the
+    /// The gravest of them, at most [`LAYER_FINDINGS`], in tree order. Paths are the
     /// layer's own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<Finding>,

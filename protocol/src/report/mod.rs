@@ -165,7 +165,7 @@ impl<F> Report<F> {
 }
 
 impl Report {
-    /// The findings, and what a container has beside them: of each layer the first.
+    /// The findings, and what a container has beside them: of each layer the gravest.
     pub fn all_findings(&self) -> Vec<Finding> {
         let beside = self.container.iter().flat_map(|container| container.findings_told());
         self.findings().iter().chain(beside).cloned().collect()

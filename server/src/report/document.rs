@@ -104,7 +104,7 @@ struct ContainerRecord<'a> {
     coverage: NodeCoverage,
     /// Changes of state in the period.
     states: Vec<Transition>,
-    /// Those in layers are the first of each layer, with the paths that they have there.
+    /// Those in layers are the gravest of each layer, with the paths that they have there.
     findings: Vec<FindingRecord<'a>>,
 }
 

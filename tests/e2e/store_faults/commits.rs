@@ -63,7 +63,7 @@ fn transactions_that_meet_those_of_others_are_run_again() -> Result<()> {
                 // What the collector reads and writes, too, as if each were alone.
                 let written = client.batch_execute(
                     "BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT max(id) FROM reports; \
-                     UPDATE nodes SET note = note; COMMIT",
+                     UPDATE subjects SET note = note; COMMIT",
                 );
                 if written.is_err() {
                     refused += 1;

@@ -22,6 +22,7 @@ use crate::container::Container;
 use crate::findings::Findings;
 use crate::reportable::reportable;
 use crate::sweep::{empty_coverage, manifest_id};
+use crate::weight::gravest;
 
 /// What tells all of what a report cannot.
 const TOLD_BY: &str = "congruent containers verify";
@@ -200,7 +201,7 @@ fn shortened(name: &str) -> String {
 fn layer(
     checked: &CheckedLower,
     shared: &SharedBy,
-    keyed: impl Fn(Finding) -> Finding,
+    keyed: impl Fn(Finding) -> Finding + Copy,
 ) -> io::Result<(LayerReport, u64)> {
     let mut told = LayerFindings::default();
     let mut digest = Algorithm::Blake3.hasher();
@@ -212,7 +213,7 @@ fn layer(
             digest.update(b",");
         }
         digest.update(&serde_json::to_vec(&finding).expect("a finding always serialises"));
-        told.take(finding);
+        told.take(&finding);
     }
     digest.update(b"]");
     let directory = checked.directory.as_os_str().as_encoded_bytes();
@@ -231,26 +232,30 @@ fn layer(
         observed_root: checked.roots.map(|(_, observed)| observed),
         findings_total: told.total,
         findings_digest: digest.finish(),
-        findings: told.first,
+        findings: gravest_of(checked, keyed)?,
     };
     Ok((report, told.missing))
+}
+
+/// What is told of a layer's findings one by one: the gravest, in tree order.
+fn gravest_of(checked: &CheckedLower, keyed: impl Fn(Finding) -> Finding) -> io::Result<Vec<Finding>> {
+    let Some(findings) = &checked.findings else { return Ok(Vec::new()) };
+    let mut told = gravest(findings.iter()?, LAYER_FINDINGS)?;
+    told.sort_by(|one, other| one.path.cmp(&other.path));
+    Ok(told.into_iter().map(keyed).collect())
 }
 
 /// A layer's findings, counted.
 #[derive(Default)]
 struct LayerFindings {
-    first: Vec<Finding>,
     total: u64,
     missing: u64,
 }
 
 impl LayerFindings {
-    fn take(&mut self, finding: Finding) {
+    fn take(&mut self, finding: &Finding) {
         self.total += 1;
         self.missing += u64::from(finding.change == Change::Removed);
-        if self.first.len() < LAYER_FINDINGS {
-            self.first.push(finding);
-        }
     }
 }
 

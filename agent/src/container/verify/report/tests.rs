@@ -1,5 +1,6 @@
-use std::fs;
+use std::fs::{self, Permissions};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use congruent_protocol::contract::{Contract, ContractFile};
@@ -273,13 +274,19 @@ fn sensitive_content_is_told_to_nobody() {
 }
 
 #[test]
-fn of_many_findings_in_a_layer_the_first_are_told() {
+fn of_many_findings_in_a_layer_the_gravest_are_told() {
     let scene = Scene::new(CONTRACT, true);
     (0..=LAYER_FINDINGS).for_each(|at| put(scene.layer.path(), &format!("bin/new{at:03}"), ""));
     let (_, container) = scene.report();
     let layer = &container.layers[0];
     assert_eq!((layer.findings.len(), layer.findings_total), (LAYER_FINDINGS, LAYER_FINDINGS as u64 + 1));
     assert_ne!(layer.findings_digest, findings_digest(&layer.findings));
+    let last = scene.layer.path().join("bin/new100");
+    fs::set_permissions(&last, Permissions::from_mode(0o4755)).unwrap();
+    let (_, container) = scene.report();
+    let layer = &container.layers[0];
+    assert!(layer.is_consistent());
+    assert_eq!(layer.findings.last().unwrap().path.as_bytes(), b"/bin/new100", "nothing hides it");
     fs::remove_file(scene.layer.path().join("bin/new100")).unwrap();
     let (_, container) = scene.report();
     assert_eq!(container.layers[0].findings_digest, findings_digest(&container.layers[0].findings));

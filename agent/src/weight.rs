@@ -1,5 +1,5 @@
-//! Which of many findings people are shown: the gravest, since a hundred of little weight
-//! would hide one. Pure.
+//! Which of many findings people and policy get to see: the gravest, since a hundred of
+//! little weight would hide one. Pure.
 
 use std::cmp::Reverse;
 use std::io;
@@ -29,7 +29,7 @@ enum Weight {
 }
 
 /// The gravest of all, at most `count`, the gravest first and otherwise in their order.
-pub(super) fn gravest(
+pub(crate) fn gravest(
     findings: impl Iterator<Item = io::Result<Finding>>,
     count: usize,
 ) -> io::Result<Vec<Finding>> {
