@@ -2,8 +2,8 @@
 //!
 //! Budget before blade. A decision for an action passes the group's mode, the
 //! state's ground, its freshness, confirmation by a second full sweep, and the
-//! group's budget of one open action; the first gate that is closed holds it,
-//! and says so. Nothing here talks to a platform.
+//! group's budget of one open action for a node and one for a container; the first
+//! gate that is closed holds it, and says so. Nothing here talks to a platform.
 
 use congruent_protocol::action::ActionState;
 use congruent_protocol::decision::Verdict;

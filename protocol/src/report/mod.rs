@@ -98,15 +98,25 @@ pub enum Outcome<F = Vec<Finding>> {
     Withheld(String),
 }
 
+impl<F> Outcome<F> {
+    /// The state that the look came to, with what it saw beside a container's merged tree.
+    pub fn state(&self, container: Option<&ContainerReport>) -> State {
+        match self {
+            Self::Verified(verification) => verification.state,
+            Self::NoManifest(_) | Self::Withheld(_)
+                if container.is_some_and(ContainerReport::has_findings) =>
+            {
+                State::Divergent
+            }
+            Self::NoManifest(_) | Self::Withheld(_) => State::Unknown,
+        }
+    }
+}
+
 impl<F> Report<F> {
     /// The state that the agent saw: of a container all of its parts together.
     pub fn state(&self) -> State {
-        let is_damaged = self.container.as_ref().is_some_and(|container| container.has_findings());
-        match &self.outcome {
-            Outcome::Verified(verification) => verification.state,
-            Outcome::NoManifest(_) | Outcome::Withheld(_) if is_damaged => State::Divergent,
-            Outcome::NoManifest(_) | Outcome::Withheld(_) => State::Unknown,
-        }
+        self.outcome.state(self.container.as_deref())
     }
 
     /// The same report with another outcome, and the one that it had.

@@ -85,7 +85,14 @@ fn push_layers(page: &mut Page, container: &Value) {
         page.line(label, &format!("{} {}, {method}", cell(&layer["diff_id"]), cell(&layer["state"])));
         if layer["state"] == "divergent" {
             let containers = items(&layer["shared_by"]).len();
-            page.line("", &format!("  damaged at {}, lies beneath {containers} of the node: purge it before anything is started anew", cell(&layer["directory"])));
+            let directory = cell(&layer["directory"]);
+            page.line(
+                "",
+                &format!(
+                    "  damaged at {directory}, beneath {containers} of the node's containers: purge it before \
+                     anything is started anew"
+                ),
+            );
             push_list(page, &layer["findings"], "  ");
         }
     }
@@ -219,7 +226,7 @@ fn push_history(page: &mut Page, node: &Value) {
 mod tests {
     use serde_json::json;
 
-    use super::node;
+    use super::{container, node};
 
     #[test]
     fn a_node_that_never_reported() {
@@ -246,6 +253,30 @@ key           k
 revoked       2026-03-02T00:00:00Z by alice: a\\x0ab
 ";
         assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn a_damaged_layer_says_what_is_to_be_done() {
+        let shown = container(&json!({
+            "id": "c1", "node": "web-1", "state": "divergent", "since": "t", "findings_total": 1,
+            "layers": [
+                { "diff_id": "sha256:1", "state": "congruent", "method": "manifest" },
+                {
+                    "diff_id": "sha256:2", "state": "divergent", "method": "diff-id", "directory": "/l/2/diff",
+                    "shared_by": ["c1", "c2"], "findings": [{ "change": "added", "path": "/evil", "fields": [] }],
+                },
+            ],
+            "mounts": [{ "change": "mounted-over", "path": "/srv", "fields": [] }],
+        }));
+        for says in [
+            "container     c1\n",
+            "layers        sha256:1 congruent, by manifest\n              sha256:2 divergent, by diff-id\n",
+            "damaged at /l/2/diff, beneath 2 of the node's containers: purge it before anything is started anew\n",
+            "  added /evil\n",
+            "mounted-over /srv\n",
+        ] {
+            assert!(shown.contains(says), "{says:?} in {shown}");
+        }
     }
 
     #[test]

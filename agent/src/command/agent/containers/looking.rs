@@ -51,11 +51,7 @@ pub(super) struct Reported {
 impl Reported {
     /// The container's state, all of its parts together.
     pub(super) fn state(&self) -> State {
-        match &self.outcome {
-            Looked::Verified(verification) => verification.state,
-            Looked::NoManifest(_) | Looked::Withheld(_) if self.container.has_findings() => State::Divergent,
-            Looked::NoManifest(_) | Looked::Withheld(_) => State::Unknown,
-        }
+        self.outcome.state(Some(&self.container))
     }
 }
 
