@@ -21,10 +21,13 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
 
 /// The largest text that people write: a contract, a key, a configuration.
 pub(crate) const MAX_TEXT_BYTES: u64 = 2 << 20;
+/// How much is read at once of what may be short.
+const ROOM_BYTES: usize = 4 << 10;
 
 /// Reads `path` whole, up to `limit` bytes.
 pub(crate) fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
+    // Many are in /proc, which does not tell how long they are.
+    let mut bytes = Vec::with_capacity(ROOM_BYTES);
     // One byte more than is taken, so that a larger one shows.
     open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit {
