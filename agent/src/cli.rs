@@ -128,7 +128,8 @@ pub(crate) struct ImageArgs {
 #[command(next_help_heading = "Pace")]
 pub(crate) struct Pace {
     /// How many files are read at once: 1 to 16. Without it, as many as this
-    /// process has processors, also by its cgroup's quota.
+    /// process has processors, also by its cgroup's quota. With more than one, a
+    /// container's writable layer is read beside its lower ones.
     #[arg(long, value_name = "N", value_parser = parse_threads)]
     pub(crate) threads: Option<usize>,
     /// Read no more than this in a second, such as 50M or 200KiB.
@@ -735,15 +736,14 @@ pub(crate) struct ContainersVerify {
     pub(crate) manifests: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) trust: Trust,
-    /// Where full looks at lower layers leave what quick ones need, for the same
-    /// manifests and boot. What is kept there of layers that no container lies on any
-    /// more is removed. It must not lie in a container.
+    /// Where full looks leave what quick ones need, for the same manifests and boot.
+    /// What is kept there of layers that no container lies on any more is removed. It
+    /// must not lie in a container.
     #[arg(long, value_name = "DIR")]
     pub(crate) cache: Option<PathBuf>,
-    /// Look only at what may have changed in lower layers since the last full look: what
-    /// has another inode, change time or size. Where the cache of a layer is of no use
-    /// now, the look at it is a full one, and says why. Layers that no manifest has, and
-    /// all that the container wrote, are read each time.
+    /// Read only what may have changed since the last full look: what has another inode,
+    /// change time or size. Where the cache of a layer is of no use now, the look at it
+    /// is a full one, and says why. Layers that no manifest has are read each time.
     #[arg(long, requires = "cache")]
     pub(crate) quick: bool,
     #[command(flatten)]

@@ -18,7 +18,7 @@ use jiff::Timestamp;
 
 use super::on_disk::{self, Looking, OnDisk};
 use crate::findings::{Findings, FindingsWriter, SpillError};
-use crate::sweep::cache::Memory;
+use crate::sweep::cache::{Memory, Noted};
 use crate::sweep::{Problem, ProblemKind, Root, Stamp, empty_coverage};
 
 const METACOPY: &[u8] = b"trusted.overlay.metacopy";
@@ -85,10 +85,8 @@ where
         memory,
         unlisted: Vec::new(),
     };
-    let before = looking.counters.bytes();
     on_disk::read(root, looking, reading, recalled, |on_disk| check.take(on_disk))?;
     check.take_missing_before(None)?;
-    check.coverage.bytes_hashed = looking.counters.bytes() - before;
     check.coverage.finished_at = clock();
     let Check { hasher, findings, coverage, .. } = check;
     Ok(CheckedLayer { observed_root: hasher.finish(), findings: findings.finish()?, coverage })
@@ -137,7 +135,7 @@ impl<I: Iterator<Item = Result<LayerEntry, EntriesError>>> Check<'_, I> {
             (Some(expected), Some(node)) => {
                 let is_as_listed = self.take_both(&path, &expected, node)?;
                 if let Some(stamp) = stamp.filter(|_| is_as_listed && problem.is_none()) {
-                    self.memory.note(&path, &stamp);
+                    self.memory.note(&path, &Noted::as_expected(stamp));
                 }
             }
         }
@@ -164,7 +162,7 @@ impl<I: Iterator<Item = Result<LayerEntry, EntriesError>>> Check<'_, I> {
         }
         self.coverage.entries_recalled += 1;
         if let Some(stamp) = stamp {
-            self.memory.note(path, &stamp);
+            self.memory.note(path, &Noted::as_expected(stamp));
         }
         self.contribute(path, expected)
     }

@@ -38,6 +38,8 @@ pub(super) struct OnDisk {
     /// Whether an earlier look saw it with that stamp to be as listed: it was not looked
     /// at again.
     pub(super) is_as_before: bool,
+    /// Whether its content is the one that an earlier look saw: it was not read again.
+    pub(super) is_recalled: bool,
     /// A directory of which not all names are known.
     pub(super) is_unlisted: bool,
     /// A directory in which nothing is left of what lies below.
@@ -104,16 +106,17 @@ pub(super) fn read<E: Send>(
 }
 
 /// Hands out all that is in the directory, in tree order, where it lies over `base`
-/// under its contract.
+/// under its contract. What is recalled is what an earlier look saw in it.
 pub(super) fn read_over<E: Send>(
     root: &Root,
     looking: Looking<'_>,
     contract: &Contract,
     base: &Manifest,
+    recalled: Recalled,
     take: impl FnMut(OnDisk) -> Result<(), E>,
 ) -> Result<(), E> {
     let purpose = Purpose::Layer { base: Some(base) };
-    sweep_layer(root, looking, contract, purpose, Recalled::default(), take)
+    sweep_layer(root, looking, contract, purpose, recalled, take)
 }
 
 fn sweep_layer<E: Send>(
@@ -137,6 +140,7 @@ impl OnDisk {
             problem: None,
             stamp: None,
             is_as_before: false,
+            is_recalled: false,
             is_unlisted: false,
             is_opaque: false,
             is_metadata_only: false,
@@ -149,7 +153,7 @@ impl OnDisk {
         let mut on_disk = Self { node: None, ..Self::mark(path) };
         match sight {
             Sight::Entry(seen) => {
-                let SeenEntry { mut entry, mut problem, is_unlisted, stamp, .. } = *seen;
+                let SeenEntry { mut entry, mut problem, is_unlisted, stamp, is_recalled, .. } = *seen;
                 let overlay = OverlayXattrs::taken_from(&mut entry, looking.notes);
                 on_disk.unmapped = looking.ids.map_back(&mut entry);
                 if !on_disk.unmapped.is_empty() {
@@ -159,6 +163,7 @@ impl OnDisk {
                 on_disk.is_unlisted = is_unlisted;
                 on_disk.problem = problem;
                 on_disk.stamp = stamp;
+                on_disk.is_recalled = is_recalled;
                 on_disk.is_metadata_only = overlay.is_metadata_only;
                 on_disk.redirect = overlay.redirect;
                 on_disk.is_opaque = overlay.is_opaque && entry.node.is_directory();

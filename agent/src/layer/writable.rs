@@ -17,14 +17,15 @@ use congruent_protocol::manifest::{EntriesError, ListedEntry, Manifest};
 use congruent_protocol::normalise::{Sides, normalise};
 use congruent_protocol::path::{TreePath, escape};
 use congruent_protocol::tree::{Contribution, TreeHasher};
-use congruent_protocol::verification::{Coverage, Gap, Protected};
+use congruent_protocol::verification::{Coverage, Gap, Protected, SweepMode};
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::CheckError;
 use super::on_disk::{self, Looking, OnDisk};
 use crate::findings::{Findings, FindingsWriter};
-use crate::sweep::{Problem, ProblemKind, Root, empty_coverage, key_content};
+use crate::sweep::cache::{Memory, Noted};
+use crate::sweep::{Problem, ProblemKind, Root, Stamp, empty_coverage, key_content};
 
 /// Where a link to the container's own list of mounts is, and where it points.
 const MTAB: (&[u8], &[u8]) = (b"/etc/mtab", b"/proc/mounts");
@@ -78,12 +79,14 @@ pub(crate) struct Made<'a> {
     pub(crate) top_mode: Option<u16>,
 }
 
-/// Sweeps the directory of a writable layer.
+/// Sweeps the directory of a writable layer. `memory` must be of the same layer over the
+/// same image; what is read of files is noted in it.
 pub(crate) fn check<I>(
     root: &Root,
     image: Image<'_, I>,
     made: Made<'_>,
     looking: Looking<'_>,
+    memory: &mut Memory,
     findings: FindingsWriter,
     clock: fn() -> Timestamp,
 ) -> Result<CheckedWritable, CheckError>
@@ -92,6 +95,9 @@ where
 {
     let predicate = image.manifest.predicate();
     let contract = &predicate.contract;
+    let mut coverage = empty_coverage(predicate.entries.count, clock());
+    coverage.mode = if memory.is_quick() { SweepMode::Quick } else { SweepMode::Full };
+    let recalled = memory.take_recalled();
     let mut check = Check {
         contract,
         follower: contract.follow(),
@@ -102,13 +108,12 @@ where
         findings,
         changes: Changes::default(),
         protected: Protected { entries: 0, of: 0 },
-        coverage: empty_coverage(predicate.entries.count, clock()),
+        coverage,
+        memory,
         covers: Vec::new(),
     };
-    let before = looking.counters.bytes();
-    on_disk::read_over(root, looking, contract, image.manifest, |on_disk| check.take(on_disk))?;
+    on_disk::read_over(root, looking, contract, image.manifest, recalled, |on_disk| check.take(on_disk))?;
     check.take_untouched_before(None)?;
-    check.coverage.bytes_hashed = looking.counters.bytes() - before;
     check.coverage.finished_at = clock();
     let Check { hasher, findings, changes, protected, coverage, .. } = check;
     let (observed_root, findings) = (hasher.finish(), findings.finish()?);
@@ -133,6 +138,7 @@ struct Check<'a, I: Iterator> {
     changes: Changes,
     protected: Protected,
     coverage: Coverage,
+    memory: &'a mut Memory,
     /// The innermost last.
     covers: Vec<Cover>,
 }
@@ -140,10 +146,26 @@ struct Check<'a, I: Iterator> {
 impl<I: Iterator<Item = Result<ListedEntry, EntriesError>>> Check<'_, I> {
     fn take(&mut self, on_disk: OnDisk) -> Result<(), CheckError> {
         let OnDisk {
-            path, node, problem, is_unlisted, is_opaque, is_metadata_only, redirect, unmapped, ..
+            path,
+            node,
+            problem,
+            stamp,
+            is_recalled,
+            is_unlisted,
+            is_opaque,
+            is_metadata_only,
+            redirect,
+            unmapped,
+            ..
         } = on_disk;
         self.take_untouched_before(Some(&path))?;
         self.coverage.entries_seen += 1;
+        self.coverage.entries_recalled += u64::from(is_recalled);
+        if let (Some(stamp), Some(LayerNode::Entry(entry)), None) = (stamp, &node, &problem)
+            && !is_metadata_only
+        {
+            self.note(&path, stamp, entry);
+        }
         let baked = self.next_baked(|at| *at == path)?.map(|listed| listed.entry);
         let below = if self.is_gone(&path) { None } else { baked.as_ref() };
         let mut is_gone = is_opaque;
@@ -225,7 +247,7 @@ impl<I: Iterator<Item = Result<ListedEntry, EntriesError>>> Check<'_, I> {
         mut seen: Entry,
         is_whole: bool,
     ) -> Result<(), CheckError> {
-        if self.contract.terms_of(path).sensitive {
+        if self.follower.terms_of(path).sensitive {
             key_content(&mut seen, baked, self.content_key);
         }
         let is_read = is_whole && !matches!(seen.node, Node::File { content: None, .. });
@@ -291,6 +313,17 @@ impl<I: Iterator<Item = Result<ListedEntry, EntriesError>>> Check<'_, I> {
         let was_directory = below.is_some_and(|below| below.node.is_directory());
         self.changes.replaced_directories += u64::from(is_opaque && was_directory);
         self.changes.renamed += u64::from(is_redirected && entry.node.is_directory());
+    }
+
+    /// Notes what a file holds, so that it need not be read as long as it does not change.
+    /// What the contract calls sensitive is kept nowhere.
+    fn note(&mut self, path: &TreePath, stamp: Stamp, entry: &Entry) {
+        if let Node::File { content: Some(content), .. } = &entry.node
+            && entry.xattrs.is_empty()
+            && !self.follower.terms_of(path).sensitive
+        {
+            self.memory.note(path, &Noted::holding(stamp, *content));
+        }
     }
 
     fn note_gap(&mut self, path: &TreePath, problem: Problem) {

@@ -135,6 +135,9 @@ impl Merged<'_> {
 
 impl Serialize for Merged<'_> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.0.runtime_layer.is_empty() {
+            return Listed(self.0.findings.as_ref()).serialize(serializer);
+        }
         let mut list = serializer.serialize_seq(Some(self.len()))?;
         for finding in self.iter().map_err(S::Error::custom)? {
             list.serialize_element(&finding.map_err(S::Error::custom)?)?;
@@ -250,14 +253,11 @@ fn container(out: &mut impl Write, verdict: &Verdict<'_>) -> io::Result<()> {
         None => "",
     };
     let layers = counted(verdict.lower.layers.len() as u64, "layer", "layers");
-    let quick = match (verdict.coverage.mode, verdict.coverage.entries_recalled) {
-        (SweepMode::Full, _) => String::new(),
-        (SweepMode::Quick, recalled) => {
-            format!(", quick: {} not read again", counted(recalled, "entry", "entries"))
-        }
-    };
-    writeln!(out, "  lower    {}: {layers}{method}{quick}", verdict.lower.state.name())?;
-    writeln!(out, "  upper    {}{}", verdict.upper.state.name(), changes(&verdict.upper.changes))?;
+    let (lower, upper) = (&verdict.lower, &verdict.upper);
+    let again = not_again(lower.mode(), lower.layers.iter().map(|layer| layer.entries_recalled).sum());
+    writeln!(out, "  lower    {}: {layers}{method}{again}", lower.state.name())?;
+    let again = not_again(upper.mode, upper.entries_recalled);
+    writeln!(out, "  upper    {}{}{again}", upper.state.name(), changes(&upper.changes))?;
     let surface: Vec<_> = container.mounts.iter().filter(|mount| is_surface(mount)).collect();
     let mounts = match surface.len() {
         0 => "no writable surface".to_owned(),
@@ -268,8 +268,8 @@ fn container(out: &mut impl Write, verdict: &Verdict<'_>) -> io::Result<()> {
         let exec = if mount.exec { ", exec" } else { "" };
         writeln!(out, "    {}  {} of {}{exec}", shown(&mount.path), mount.kind.name(), shown(&mount.source))?;
     }
-    let upper = Merged(&verdict.upper);
-    findings(out, upper.iter()?, upper.len())?;
+    let merged = Merged(upper);
+    findings(out, merged.iter()?, merged.len())?;
     verdict.mounts.findings.iter().try_for_each(|finding| writeln!(out, "  {}", line(finding)))?;
     let gaps = &verdict.coverage.gaps;
     gaps.iter().take(SHOWN_GAPS).try_for_each(|gap| writeln!(out, "  gap: {}", gap_line(gap)))?;
@@ -280,6 +280,17 @@ fn gap_line(PartGap { part, layer, path, reason }: &PartGap) -> String {
     let path = path.as_ref().map(ToString::to_string);
     let places = [Some(part.name()), layer.as_deref(), path.as_deref(), Some(reason.as_str())];
     places.into_iter().flatten().collect::<Vec<_>>().join(": ")
+}
+
+/// How much a quick look did not read.
+fn not_again(mode: SweepMode, recalled: u64) -> String {
+    match (mode, recalled) {
+        (SweepMode::Full, _) => String::new(),
+        (SweepMode::Quick, 0) => ", quick".to_owned(),
+        (SweepMode::Quick, recalled) => {
+            format!(", quick: {} not read again", counted(recalled, "entry", "entries"))
+        }
+    }
 }
 
 fn changes(changes: &Changes) -> String {

@@ -22,7 +22,7 @@ use congruent_protocol::verification::{
 };
 use jiff::Timestamp;
 
-use super::cache::{Memory, Recorder};
+use super::cache::{Memory, Noted, Recorder};
 use super::stamp::Stamp;
 use super::walk::is_hiding;
 use super::{
@@ -288,7 +288,7 @@ impl<'a, I: Iterator<Item = Result<ListedEntry, EntriesError>>> Comparison<'a, I
             && problem.is_none()
             && is_as_baked
         {
-            recorder.note(&path, &stamp);
+            recorder.note(&path, &Noted::as_expected(stamp));
         }
         if let Some(problem) = problem {
             self.note_gap(path.clone(), problem);
@@ -314,7 +314,7 @@ impl<'a, I: Iterator<Item = Result<ListedEntry, EntriesError>>> Comparison<'a, I
         }
         self.coverage.entries_recalled += 1;
         if let Some(recorder) = &mut self.recorder {
-            recorder.note(&path, stamp);
+            recorder.note(&path, &Noted::as_expected(*stamp));
         }
         self.contribute_baked(&path, terms, baked)
     }

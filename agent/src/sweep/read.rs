@@ -12,6 +12,7 @@ use congruent_protocol::verification::MountTreatment;
 use rustix::fs::{FileType, Statx};
 use rustix::io::Errno;
 
+use super::cache::Noted;
 use super::content::{ContentHasher, Hashed};
 use super::links::Links;
 use super::open::open_file;
@@ -123,8 +124,8 @@ impl<'w, 'a> Reader<'w, 'a> {
         if unread && !self.may_be_forbidden(look, &stat) {
             return Ok(Sight::Anything);
         }
-        if let Some(stamp) = look.known.filter(|stamp| *stamp == Stamp::of(&stat)) {
-            return Ok(Sight::AsBefore(stamp));
+        if let Some(noted) = look.known.filter(|noted| noted.stamp == Stamp::of(&stat)) {
+            return Ok(self.recalled(&stat, noted));
         }
         if file_type(&stat) == FileType::RegularFile && class != Class::Reserved {
             return match open_file(look.directory.as_fd(), look.name()) {
@@ -270,6 +271,14 @@ impl<'w, 'a> Reader<'w, 'a> {
         read.failed.is_some() || read.xattrs.iter().any(|(name, _)| name == CAPABILITY)
     }
 
+    /// What has not changed since something was noted of it.
+    fn recalled(&self, stat: &Statx, Noted { stamp, content }: Noted) -> Sight {
+        let Some(content) = content else { return Sight::AsBefore(stamp) };
+        self.counters.add_spared(stat.stx_size);
+        let seen = seen_entry(stat, file_node(stat, Some(content)), ReadXattrs::none(), None);
+        Sight::Entry(Box::new(SeenEntry { stamp: Some(stamp), is_recalled: true, ..seen }))
+    }
+
     /// An entry that is not opened: all but regular files, and those we may not open.
     fn unopened(&self, look: &Look<'_>, stat: &Statx, node: Node, problem: Option<Problem>) -> Sight {
         let xattrs = xattrs::read_named(&look.directory, look.name(), self.scope.wanted_xattrs(look.terms));
@@ -323,6 +332,7 @@ pub(super) fn seen_entry(stat: &Statx, node: Node, read: ReadXattrs, problem: Op
         xattrs_answered,
         lints: Vec::new(),
         stamp: None,
+        is_recalled: false,
         past_cache: false,
     }
 }

@@ -53,6 +53,8 @@ pub(crate) struct SeenEntry {
     /// As long as the inode has this stamp, it is as it was seen. None where that
     /// cannot be said.
     pub(crate) stamp: Option<Stamp>,
+    /// Whether its content is the one that an earlier look saw: it was not read again.
+    pub(crate) is_recalled: bool,
     /// Whether the content was read past the page cache.
     pub(super) past_cache: bool,
 }

@@ -16,6 +16,7 @@ use rustix::fs::{FileType, OFlags, Statx};
 use rustix::io::Errno;
 use rustix::mount::OpenTreeFlags;
 
+use super::cache::Noted;
 use super::directory::{Directory, Room};
 use super::levels::Levels;
 use super::listing::Names;
@@ -23,7 +24,6 @@ use super::open::open;
 use super::pool::{Stopped, Window, WindowQueue};
 use super::read::seen_entry;
 use super::sight::{MountSeen, Problem, ProblemKind, Seen, SeenEntry, Sight};
-use super::stamp::Stamp;
 use super::stat::{file_type, stat, stat_at};
 use super::xattrs::{self, ReadXattrs};
 use super::{Recalled, Root, Scope};
@@ -38,8 +38,8 @@ pub(super) struct Look<'a> {
     pub(super) terms: &'a Terms,
     /// Whether the directory said that it is a regular file.
     pub(super) likely_file: bool,
-    /// With which stamp it was as baked, by an earlier look.
-    pub(super) known: Option<Stamp>,
+    /// What an earlier look noted of it.
+    pub(super) known: Option<Noted>,
 }
 
 impl Look<'_> {

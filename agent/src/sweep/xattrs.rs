@@ -28,6 +28,13 @@ pub(super) struct ReadXattrs {
     pub(super) answered: Vec<&'static CStr>,
 }
 
+impl ReadXattrs {
+    /// That there are none.
+    pub(super) fn none() -> Self {
+        Self { xattrs: Xattrs::new(), failed: None, answered: Vec::new() }
+    }
+}
+
 /// Which attributes are read.
 #[derive(Clone, Copy)]
 pub(super) struct Wanted<'a> {
@@ -75,7 +82,7 @@ fn collect(
     let failed = match collect_listed(wanted, list, &get) {
         // Who may not see them is not told that they are there.
         Ok(_) if wanted.asks_for_trusted() && !sees_trusted() => Errno::PERM,
-        Ok(xattrs) => return ReadXattrs { xattrs, failed: None, answered: Vec::new() },
+        Ok(xattrs) => return ReadXattrs { xattrs, ..ReadXattrs::none() },
         Err(errno) => errno,
     };
     let (mut xattrs, mut answered) = (Xattrs::new(), Vec::new());

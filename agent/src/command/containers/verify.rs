@@ -4,7 +4,6 @@ use std::collections::HashSet;
 use std::env;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
-use std::rc::Rc;
 
 use anyhow::{Context, bail};
 use congruent_protocol::path::escape;
@@ -84,9 +83,16 @@ fn caches(directory: &Path, is_quick: bool, containers: &[Container]) -> anyhow:
 /// Once for each layer, however many containers lie on it.
 fn tell_cache_trouble(verdicts: &[Verdict<'_>]) -> io::Result<()> {
     let mut told = HashSet::new();
-    for layer in verdicts.iter().flat_map(|verdict| &verdict.lower.layers) {
-        if let Some(why) = layer.cache_trouble.as_deref().filter(|_| told.insert(Rc::as_ptr(layer))) {
-            let directory = layer.directory.display().to_string();
+    let lower = verdicts.iter().flat_map(|verdict| &verdict.lower.layers);
+    let lower = lower.map(|layer| (Some(layer.directory.as_path()), layer.cache_trouble.as_deref()));
+    let upper = verdicts
+        .iter()
+        .map(|verdict| (verdict.container.upper.as_deref(), verdict.upper.cache_trouble.as_deref()));
+    for (directory, why) in lower.chain(upper) {
+        if let (Some(directory), Some(why)) = (directory, why)
+            && told.insert(directory)
+        {
+            let directory = directory.display().to_string();
             writeln!(
                 io::stderr(),
                 "congruent: the cache of the layer {} is of no use: {}",

@@ -1,15 +1,16 @@
-//! What looks saw of lower layers, kept for quick ones: a cache for each, in one directory.
+//! What looks saw of layers, kept for quick ones: a cache for each, in one directory.
 //!
-//! Each is as [`crate::sweep::cache`] has it, and proves as much. It is found by all
-//! that a look at the layer depends on. The writable layer has none: what is in it is
-//! mostly not as baked, and of that nothing is recalled.
+//! Each is as [`crate::sweep::cache`] has it, and proves as much. That of a lower layer
+//! is found by all that a look at it depends on, that of a writable one by where it lies.
 
+use std::collections::HashSet;
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use congruent_protocol::manifest::ImageLayer;
+use congruent_protocol::digest::Algorithm;
+use congruent_protocol::manifest::{ImageLayer, Manifest};
 use congruent_protocol::verification::SweepMode;
 use serde::Serialize;
 
@@ -21,8 +22,9 @@ use crate::layer::{IdMaps, Notes};
 use crate::sweep::Root;
 use crate::sweep::cache::{self, Cache, CacheError, Memory};
 
-/// What each cache's name begins with; the digest of its key follows.
-const PREFIX: &str = "layer-";
+/// What each cache's name begins with; a digest follows.
+const LOWER: &str = "layer-";
+const WRITABLE: &str = "writable-";
 
 /// The caches of layers, and what looks are to make of them.
 pub(crate) struct LayerCaches {
@@ -71,13 +73,17 @@ impl LayerCaches {
     /// there are, not of those alone that are looked at.
     pub(crate) fn forget_others(&self, containers: &[Container]) -> Result<(), LayerCachesError> {
         let list = |source| LayerCachesError::List { directory: self.directory.clone(), source };
-        let wanted: Vec<String> = containers.iter().flat_map(Key::all_of).map(|key| name_of(&key)).collect();
+        let lower = containers.iter().flat_map(Key::all_of).map(|key| name_of(&key));
+        let writable =
+            containers.iter().filter_map(|container| container.upper.as_deref()).map(name_of_writable);
+        let wanted: HashSet<String> = lower.chain(writable).collect();
         for entry in fs::read_dir(&self.directory).map_err(list)? {
             let name = entry.map_err(list)?.file_name();
             // What stands beside a cache has its name and more.
             let cache = name.to_str().and_then(|name| name.split('.').next());
-            if let Some(cache) = cache.filter(|cache| cache.starts_with(PREFIX))
-                && !wanted.iter().any(|wanted| wanted == cache)
+            let is_ours = |cache: &&str| [LOWER, WRITABLE].iter().any(|prefix| cache.starts_with(prefix));
+            if let Some(cache) = cache.filter(is_ours)
+                && !wanted.contains(cache)
             {
                 cache::remove(&self.directory.join(cache))?;
             }
@@ -85,7 +91,7 @@ impl LayerCaches {
         Ok(())
     }
 
-    /// What is recalled of a layer; and why not what was to be, where that is so.
+    /// What is recalled of a lower layer; and why not what was to be, where that is so.
     pub(super) fn recall(
         &self,
         key: &Key,
@@ -95,9 +101,27 @@ impl LayerCaches {
         verifier: &Verifier<'_>,
     ) -> (Memory, Option<String>) {
         let path = self.directory.join(name_of(key));
-        let recalled = Cache::of_layer(&path, root, stated, &way)
-            .and_then(|cache| cache.recall(self.mode, verifier.means, (verifier.clock)()));
-        match recalled {
+        self.recall_from(Cache::of_layer(&path, root, stated, &way), verifier)
+    }
+
+    /// The same of a writable layer over `image`.
+    pub(super) fn recall_writable(
+        &self,
+        directory: &Path,
+        root: &Root,
+        image: &Manifest,
+        verifier: &Verifier<'_>,
+    ) -> (Memory, Option<String>) {
+        let path = self.directory.join(name_of_writable(directory));
+        self.recall_from(Cache::of_writable(&path, root, image), verifier)
+    }
+
+    fn recall_from(
+        &self,
+        cache: Result<Cache, CacheError>,
+        verifier: &Verifier<'_>,
+    ) -> (Memory, Option<String>) {
+        match cache.and_then(|cache| cache.recall(self.mode, verifier.means, (verifier.clock)())) {
             Ok((memory, unusable)) => (memory, unusable.map(|unusable| chain_of(&unusable))),
             Err(error) => (Memory::default(), Some(chain_of(&error))),
         }
@@ -105,7 +129,12 @@ impl LayerCaches {
 }
 
 fn name_of(key: &Key) -> String {
-    format!("{PREFIX}{}", key.digest().to_hex())
+    format!("{LOWER}{}", key.digest().to_hex())
+}
+
+fn name_of_writable(directory: &Path) -> String {
+    let digest = Algorithm::Blake3.digest(directory.as_os_str().as_encoded_bytes());
+    format!("{WRITABLE}{}", digest.to_hex())
 }
 
 #[cfg(test)]

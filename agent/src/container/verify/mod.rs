@@ -103,10 +103,10 @@ impl Part {
 pub(crate) struct Coverage {
     /// Entries that were there, in all layers.
     pub(crate) entries_seen: u64,
-    /// Quick where what cannot have changed in some of its lower layers was not read.
+    /// Quick where what cannot have changed in some of its layers was not read.
     pub(crate) mode: SweepMode,
-    /// Entries of lower layers that were not looked at again, since they have the stamp
-    /// that an earlier look saw.
+    /// Entries that were not read again, since they have the stamp that an earlier look
+    /// saw.
     pub(crate) entries_recalled: u64,
     /// Bytes of content that were hashed for this container; those of shared layers
     /// count where the layer was read first.
@@ -149,7 +149,7 @@ pub(crate) struct Verifier<'a> {
     pub(crate) library: &'a Library,
     pub(crate) means: &'a Means,
     pub(crate) counters: &'a Counters,
-    /// Where what was seen of lower layers is kept, and how it is used; none where each
+    /// Where what was seen of layers is kept, and how it is used; none where each
     /// look is a full one that leaves nothing.
     pub(crate) caches: Option<&'a LayerCaches>,
     /// Where findings go that memory is not to hold.
@@ -185,13 +185,22 @@ impl<'a> Verifier<'a> {
         let started_at = (self.clock)();
         let before = self.counters.bytes();
         let mut gaps = of_container(container);
-        let (known, lower) = thread::scope(|scope| {
-            // Goes through a manifest while the layers are read.
-            let known = scope.spawn(|| self.library.of(container));
-            let lower = layers.check(self, container, &mut gaps);
-            (known.join().unwrap_or_else(|panicked| resume_unwind(panicked)), lower)
-        });
-        let mut upper = writable::check(self, container, known, &mut gaps);
+        // Goes through a manifest twice.
+        let look_at_upper = || {
+            let (known, mut gaps) = (self.library.of(container), Vec::new());
+            let upper = writable::check(self, container, known, &mut gaps);
+            (known, upper, gaps)
+        };
+        let (lower, (known, mut upper, of_upper)) = if self.means.threads > 1 {
+            thread::scope(|scope| {
+                let upper = scope.spawn(look_at_upper);
+                let lower = layers.check(self, container, &mut gaps);
+                (lower, upper.join().unwrap_or_else(|panicked| resume_unwind(panicked)))
+            })
+        } else {
+            (layers.check(self, container, &mut gaps), look_at_upper())
+        };
+        gaps.extend(of_upper);
         let mounts = surface::check(container, known, &mut gaps);
         let entries_seen =
             lower.layers.iter().map(|layer| layer.entries_seen).sum::<u64>() + upper.entries_seen;
@@ -207,8 +216,9 @@ impl<'a> Verifier<'a> {
             roots,
             coverage: Coverage {
                 entries_seen,
-                mode: lower.mode(),
-                entries_recalled: lower.layers.iter().map(|layer| layer.entries_recalled).sum(),
+                mode: if upper.mode == SweepMode::Quick { upper.mode } else { lower.mode() },
+                entries_recalled: lower.layers.iter().map(|layer| layer.entries_recalled).sum::<u64>()
+                    + upper.entries_recalled,
                 bytes_hashed: self.counters.bytes() - before,
                 gaps,
                 first_seen,

@@ -9,12 +9,13 @@ use congruent_protocol::drift::Finding;
 use congruent_protocol::ledger::FirstValue;
 use congruent_protocol::manifest::EntriesError;
 use congruent_protocol::path::TreePath;
-use congruent_protocol::verification::{Protected, State};
+use congruent_protocol::verification::{Protected, State, SweepMode};
 
 use super::init::{self, CheckedInit};
 use super::lower::{NotesUnseen, looking, top_mode_of};
 use super::{Known, Part, PartGap, Verifier, ids, protected};
 use crate::container::Container;
+use crate::container::store::chain_of;
 use crate::findings::Findings;
 use crate::layer::CheckError;
 use crate::layer::writable::{self, Changes, CheckedWritable, Image, Made};
@@ -31,6 +32,11 @@ pub(crate) struct Writable {
     /// The root of the merged tree.
     pub(crate) observed_root: Option<Digest>,
     pub(crate) entries_seen: u64,
+    /// How it was looked at: quick only where something was there to be recalled.
+    pub(crate) mode: SweepMode,
+    pub(crate) entries_recalled: u64,
+    /// Why nothing was recalled that was to be, or nothing is kept for the next look.
+    pub(crate) cache_trouble: Option<String>,
     pub(crate) first_seen: Vec<FirstValue>,
     /// How much of the image is protected; none where there is no manifest to tell.
     pub(crate) protected: Option<Protected>,
@@ -69,12 +75,15 @@ pub(super) fn check(
         changes: Changes::default(),
         observed_root: None,
         entries_seen: 0,
+        mode: SweepMode::Full,
+        entries_recalled: 0,
+        cache_trouble: None,
         first_seen: Vec::new(),
         protected,
     };
     let Some(known) = known else { return nothing(State::Unknown, None) };
     match look(verifier, container, known) {
-        Ok((checked, runtime_layer)) => {
+        Ok(Looked { checked, runtime_layer, cache_trouble }) => {
             gaps.extend(PartGap::of_sweep(Part::Upper, &checked.coverage));
             let has_findings = !checked.findings.is_empty() || !runtime_layer.is_empty();
             Writable {
@@ -84,6 +93,9 @@ pub(super) fn check(
                 changes: checked.changes,
                 observed_root: Some(checked.observed_root),
                 entries_seen: checked.coverage.entries_seen,
+                mode: checked.coverage.mode,
+                entries_recalled: checked.coverage.entries_recalled,
+                cache_trouble,
                 first_seen: checked.coverage.first_seen,
                 protected: Some(checked.protected),
             }
@@ -95,12 +107,14 @@ pub(super) fn check(
     }
 }
 
-/// The layer, and what was found in the runtime's own.
-fn look(
-    verifier: &Verifier<'_>,
-    container: &Container,
-    known: &Known,
-) -> Result<(CheckedWritable, Vec<Finding>), WritableError> {
+/// What a look came to.
+struct Looked {
+    checked: CheckedWritable,
+    runtime_layer: Vec<Finding>,
+    cache_trouble: Option<String>,
+}
+
+fn look(verifier: &Verifier<'_>, container: &Container, known: &Known) -> Result<Looked, WritableError> {
     let upper = container.upper.as_deref().ok_or(WritableError::Nowhere)?;
     let root = Root::open_uncovered(upper)?;
     let ids = ids::maps_for(upper, container).map_err(WritableError::Stat)?.ok_or(WritableError::Ids)?;
@@ -110,13 +124,22 @@ fn look(
     let algorithm = known.manifest.predicate().root.algorithm();
     let looking = looking(verifier, container, algorithm, &ids)?;
     let made = Made { mounted: &mounted, top_mode: top_mode_of(container.runtime) };
-    let mut checked = writable::check(&root, image, made, looking, verifier.findings(), verifier.clock)?;
-    let Some(directory) = container.init.as_deref() else { return Ok((checked, Vec::new())) };
+    let (mut memory, mut cache_trouble) = verifier.caches.map_or_else(Default::default, |caches| {
+        caches.recall_writable(upper, &root, &known.manifest, verifier)
+    });
+    let findings = verifier.findings();
+    let mut checked = writable::check(&root, image, made, looking, &mut memory, findings, verifier.clock)?;
+    if let Err(error) = memory.keep() {
+        cache_trouble = Some(chain_of(&error));
+    }
+    let Some(directory) = container.init.as_deref() else {
+        return Ok(Looked { checked, runtime_layer: Vec::new(), cache_trouble });
+    };
     let CheckedInit { findings, coverage } = init::check(verifier, container, known, directory)?;
     findings.iter().for_each(|finding| checked.changes.count(finding));
     checked.coverage.unreadable.extend(coverage.unreadable);
     checked.coverage.unstable.extend(coverage.unstable);
-    Ok((checked, findings))
+    Ok(Looked { checked, runtime_layer: findings, cache_trouble })
 }
 
 pub(super) fn tree_path(path: &Path) -> Option<TreePath> {

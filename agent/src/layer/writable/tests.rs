@@ -60,7 +60,9 @@ pub(super) fn look(
     let mounted: Vec<TreePath> = mounted.iter().map(|path| TreePath::new(*path).unwrap()).collect();
     let findings = FindingsWriter::spilling_to(&std::env::temp_dir());
     let made = Made { mounted: &mounted, top_mode: Some(0o555) };
-    let checked = check(&root, image, made, looking, findings, || Timestamp::UNIX_EPOCH).unwrap();
+    let checked =
+        check(&root, image, made, looking, &mut Memory::default(), findings, || Timestamp::UNIX_EPOCH)
+            .unwrap();
     let found = checked.findings.load().unwrap();
     let baked_root = manifest.predicate().root;
     assert_eq!(

@@ -3,7 +3,8 @@
 //!
 //! For every path that is not a directory, and was exactly as its class has it be,
 //! there is the inode's stamp; as long as that is the same, so is the rest. What was
-//! not is looked at each time. The file is bound to what the root was held to, to the
+//! not is looked at each time, but for files of a writable layer, where nearly all is
+//! other than baked: of those there is what they hold as well. The file is bound to what the root was held to, to the
 //! root and to the boot: it is of no use to any other, and is then not used. It is of
 //! the node's own making, so it proves nothing to anybody else, and full sweeps stay
 //! on schedule.
@@ -22,7 +23,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use congruent_protocol::digest::{Algorithm, Digest};
-use congruent_protocol::manifest::ImageLayer;
+use congruent_protocol::manifest::{ImageLayer, Manifest};
 use congruent_protocol::path::TreePath;
 use congruent_protocol::stack::Stack;
 use congruent_protocol::verification::SweepMode;
@@ -33,8 +34,8 @@ use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::recall::{Recalled, Unusable};
+pub(crate) use self::record::Noted;
 pub(crate) use self::recorder::Recorder;
-use super::stamp::Stamp;
 use super::stat::stat;
 use super::{Means, Root};
 
@@ -52,13 +53,13 @@ const BEGUN: &str = ".part.new";
 /// What a cache is good for, and nothing else.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Binding {
-    /// The tree root of the stack, or the root of the layer.
+    /// The tree root of the stack, or of the image; or the root of the layer.
     stack: Digest,
     /// The digests of its entries, the base's first. What a full sweep proved of
     /// them is proven.
     entries: Vec<Digest>,
     /// The digest of its contract and of its reserved places, or of the way in which a
-    /// layer is seen: they say what each path is held to.
+    /// layer is seen: they say what each path is held to, and how it is read.
     contract: Digest,
     /// The root directory's device and inode.
     root: (u32, u32, u64),
@@ -109,11 +110,10 @@ impl Memory {
         std::mem::take(&mut self.recalled)
     }
 
-    /// Notes that `path` is as it is to be as long as it has this stamp. Paths come in
-    /// tree order.
-    pub(crate) fn note(&mut self, path: &TreePath, stamp: &Stamp) {
+    /// Notes what holds of `path` as long as it has its stamp. Paths come in tree order.
+    pub(crate) fn note(&mut self, path: &TreePath, noted: &Noted) {
         if let Some(recorder) = &mut self.recorder {
-            recorder.note(path, stamp);
+            recorder.note(path, noted);
         }
     }
 
@@ -176,7 +176,24 @@ impl Cache {
         stated: &ImageLayer,
         way: &impl Serialize,
     ) -> Result<Self, CacheError> {
-        let cache = Self::bound(path, root, (stated.root, vec![stated.entries.digest]), &("layer", way))?;
+        Self::without_part(path, root, (stated.root, vec![stated.entries.digest]), &("layer", way))
+    }
+
+    /// The cache in the file at `path`, for sweeps of a writable layer's directory over
+    /// `image`. Of one that was interrupted nothing is gone on with either.
+    pub(crate) fn of_writable(path: &Path, root: &Root, image: &Manifest) -> Result<Self, CacheError> {
+        let predicate = image.predicate();
+        Self::without_part(path, root, (predicate.root, Vec::new()), &("writable", &predicate.contract))
+    }
+
+    /// A cache beside which nothing is left of a sweep that was interrupted.
+    fn without_part(
+        path: &Path,
+        root: &Root,
+        subject: (Digest, Vec<Digest>),
+        held_to: &impl Serialize,
+    ) -> Result<Self, CacheError> {
+        let cache = Self::bound(path, root, subject, held_to)?;
         match fs::remove_file(beside(path, PART)) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => {
                 Err(CacheError::Use { path: path.to_owned(), source })

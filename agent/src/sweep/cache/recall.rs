@@ -10,12 +10,11 @@ use congruent_protocol::path::{TreePath, tree_order};
 use jiff::Timestamp;
 
 use super::frames::FrameReader;
-use super::{Header, record};
+use super::{Header, Noted, record};
 use crate::regular;
-use crate::sweep::stamp::Stamp;
 
 /// What every file of this kind begins with.
-pub(super) const MAGIC: &[u8] = b"congruent sweep 1\n";
+pub(super) const MAGIC: &[u8] = b"congruent sweep 2\n";
 /// What a frame holds, as its first byte.
 pub(super) const HEADER: u8 = b'h';
 pub(super) const RECORDS: u8 = b'r';
@@ -46,12 +45,12 @@ pub(crate) enum Unusable {
     ThroughCache,
 }
 
-/// What an earlier look saw to be as baked, in tree order. By default nothing.
+/// What an earlier look noted, in tree order. By default nothing.
 #[derive(Default)]
 pub(crate) struct Recalled {
     source: Option<Source>,
-    /// The stamp at the source's path.
-    next: Option<Stamp>,
+    /// What is noted of the source's path.
+    next: Option<Noted>,
     started_at: Option<Timestamp>,
 }
 
@@ -116,9 +115,8 @@ impl Recalled {
         self.started_at
     }
 
-    /// The stamp with which `path` was as baked. Paths must be asked for in tree
-    /// order.
-    pub(crate) fn take(&mut self, path: &TreePath) -> Option<Stamp> {
+    /// What is noted of `path`. Paths must be asked for in tree order.
+    pub(crate) fn take(&mut self, path: &TreePath) -> Option<Noted> {
         loop {
             let source = self.source.as_ref()?;
             match tree_order(&source.path, path.as_bytes()) {
@@ -127,9 +125,9 @@ impl Recalled {
                 Ordering::Equal => break,
             }
         }
-        let stamp = self.next.take();
+        let noted = self.next.take();
         self.advance();
-        stamp
+        noted
     }
 
     fn advance(&mut self) {
@@ -166,9 +164,9 @@ impl Source {
         false
     }
 
-    /// The stamp at the next path, which is then `self.path`; none at the end, or
+    /// What is noted of the next path, which is then `self.path`; none at the end, or
     /// where what follows is no record.
-    fn next(&mut self) -> Option<Stamp> {
+    fn next(&mut self) -> Option<Noted> {
         if self.taken == self.piece.len() {
             let is_whole = self.frames.read(&mut self.piece).unwrap_or(false);
             if !is_whole {
@@ -177,8 +175,8 @@ impl Source {
             self.taken = usize::from(self.piece.first() == Some(&RECORDS));
         }
         let mut rest = self.piece.get(self.taken..).filter(|_| self.taken > 0)?;
-        let stamp = record::take(&mut rest, &mut self.path)?;
+        let noted = record::take(&mut rest, &mut self.path)?;
         self.taken = self.piece.len() - rest.len();
-        Some(stamp)
+        Some(noted)
     }
 }

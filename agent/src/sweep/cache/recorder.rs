@@ -10,9 +10,8 @@ use congruent_protocol::path::TreePath;
 
 use super::frames::FrameWriter;
 use super::recall::{END, HEADER, MAGIC, RECORDS};
-use super::{BEGUN, CacheError, Header, PART, beside, record};
+use super::{BEGUN, CacheError, Header, Noted, PART, beside, record};
 use crate::atomic::directory_of;
-use crate::sweep::stamp::Stamp;
 
 /// Records are written when they are so many bytes or so old: that is what an
 /// interruption may cost.
@@ -63,13 +62,12 @@ impl Recorder {
         Ok(recorder)
     }
 
-    /// Notes that `path` was as baked, and will be as long as it has this stamp.
-    /// Paths come in tree order.
-    pub(crate) fn note(&mut self, path: &TreePath, stamp: &Stamp) {
+    /// Notes what holds of `path` as long as it has its stamp. Paths come in tree order.
+    pub(crate) fn note(&mut self, path: &TreePath, noted: &Noted) {
         if self.frames.is_none() {
             return;
         }
-        record::put(&mut self.piece, &self.last, path, stamp);
+        record::put(&mut self.piece, &self.last, path, noted);
         self.last.clear();
         self.last.extend_from_slice(path.as_bytes());
         if let Err(error) = self.take_over_from(Some(path)).and_then(|()| self.write_if_due()) {

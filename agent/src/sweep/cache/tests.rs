@@ -31,15 +31,15 @@ fn path(number: u64) -> TreePath {
     TreePath::new(format!("/srv/{number:04}")).unwrap()
 }
 
-fn stamp(number: u64) -> Stamp {
-    Stamp { device: (8, 1), inode: number, ctime: (1, 2), size: number }
+fn noted(number: u64) -> Noted {
+    Noted::as_expected(Stamp { device: (8, 1), inode: number, ctime: (1, 2), size: number })
 }
 
 /// A full sweep that sees these, and is ended or interrupted.
 fn sweep(cache: &Cache, numbers: std::ops::Range<u64>, is_ended: bool) {
     let mut memory = cache.for_full(false, now()).unwrap();
     let recorder = memory.recorder.as_mut().unwrap();
-    numbers.for_each(|number| recorder.note(&path(number), &stamp(number)));
+    numbers.for_each(|number| recorder.note(&path(number), &noted(number)));
     if is_ended {
         memory.keep().unwrap();
     }
@@ -47,7 +47,7 @@ fn sweep(cache: &Cache, numbers: std::ops::Range<u64>, is_ended: bool) {
 
 /// Which of these are recalled.
 fn recalled(memory: &mut Memory, numbers: std::ops::Range<u64>) -> Vec<u64> {
-    numbers.filter(|&number| memory.recalled.take(&path(number)) == Some(stamp(number))).collect()
+    numbers.filter(|&number| memory.recalled.take(&path(number)) == Some(noted(number))).collect()
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn what_cannot_be_written_is_told_at_the_end_and_leaves_the_last_one() {
     sweep(&cache, 0..10, true);
     let mut memory = cache.for_full(false, now()).unwrap();
     fs::remove_file(folder.path().join("cache.part")).unwrap();
-    (0..10).for_each(|number| memory.recorder.as_mut().unwrap().note(&path(number), &stamp(number)));
+    (0..10).for_each(|number| memory.recorder.as_mut().unwrap().note(&path(number), &noted(number)));
     assert!(matches!(memory.keep(), Err(CacheError::Use { .. })));
     assert_eq!(recalled(&mut cache.for_quick().unwrap(), 0..10).len(), 10);
 }
@@ -187,7 +187,7 @@ fn what_was_read_through_the_page_cache_is_not_gone_on_with_past_it() {
         [(false, false, true), (false, true, false), (true, true, true), (true, false, true)]
     {
         let mut memory = cache.for_full(was_direct, now()).unwrap();
-        (0..9000).for_each(|number| memory.recorder.as_mut().unwrap().note(&path(number), &stamp(number)));
+        (0..9000).for_each(|number| memory.recorder.as_mut().unwrap().note(&path(number), &noted(number)));
         drop(memory);
         let memory = cache.for_full(is_direct, now()).unwrap();
         assert_eq!(memory.resumed_from().is_some(), is_resumed, "{was_direct} {is_direct}");

@@ -285,6 +285,7 @@ fn seen<'a>(scene: &Scene, contract: &'a Contract, stack: &Stack) -> Vec<Seen<'a
                 xattrs_answered: None,
                 lints: vec![],
                 stamp: None,
+                is_recalled: false,
                 past_cache: false,
             };
             (None, Sight::Entry(Box::new(entry)))

@@ -56,7 +56,9 @@ impl Target {
     pub(crate) const IDLE_CPU: Self = Self::at_most("idle agent, CPU over a minute", 0.1, Unit::FinePercent);
 
     pub(crate) const DOCKER_DIFF: Self =
-        Self::at_least("docker diff against ours, of the same container", 5.0, Unit::Times);
+        Self::at_least("docker diff against our full look, of the same container", 5.0, Unit::Times);
+    pub(crate) const DOCKER_DIFF_QUICK: Self =
+        Self::at_least("docker diff against our quick look, of the same container", 5.0, Unit::Times);
     pub(crate) const LAYERS_FLOOR: Self =
         Self::times("full check of Docker's layers against the floor probe", 1.3);
     pub(crate) const LAYERS_ONCE: Self = Self::times("bytes hashed for 50 containers against one", 1.01);

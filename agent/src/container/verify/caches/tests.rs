@@ -2,16 +2,18 @@ use std::fs::{FileTimes, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::time::{Duration, Instant};
 
-use congruent_protocol::contract::Contract;
+use congruent_protocol::contract::{Contract, ContractFile};
 use congruent_protocol::digest::{ContentKey, DIGEST_BYTES};
+use congruent_protocol::drift::Finding;
 use congruent_protocol::verification::State;
 use jiff::Timestamp;
+use rustix::fs::XattrFlags;
 use tempfile::TempDir;
 
-use super::super::{Layers, Library};
+use super::super::{Layers, Library, PartGap, writable as upper};
 use super::*;
 use crate::container::{LayerOnDisk, Runtime};
-use crate::layer::testing::{manifest, put, unpacked};
+use crate::layer::testing::{manifest, put, unpacked, writable};
 use crate::sweep::{Counters, Means};
 
 /// Entries of the layer that are no directories: only of those it is noted that they
@@ -22,6 +24,7 @@ const NOTED: u64 = 4;
 struct Site {
     folder: TempDir,
     layer: TempDir,
+    upper: TempDir,
     library: Library,
     container: Container,
 }
@@ -38,8 +41,12 @@ struct Looked {
 
 impl Site {
     fn new() -> Self {
-        let (folder, layer) = (tempfile::tempdir().unwrap(), unpacked());
-        let (manifest, bytes) = manifest(&Contract::empty());
+        Self::under(&Contract::empty())
+    }
+
+    fn under(contract: &Contract) -> Self {
+        let (folder, layer, upper) = (tempfile::tempdir().unwrap(), unpacked(), writable());
+        let (manifest, bytes) = manifest(contract);
         fs::create_dir(folder.path().join("manifests")).unwrap();
         fs::write(folder.path().join("manifests/web.manifest"), bytes).unwrap();
         let (library, _) =
@@ -53,16 +60,17 @@ impl Site {
                 directory: layer.path().to_owned(),
                 tar_split: None,
             }],
+            upper: Some(upper.path().to_owned()),
             ..Container::new(Runtime::Docker, "1")
         };
-        Self { folder, layer, library, container }
+        Self { folder, layer, upper, library, container }
     }
 
     fn caches(&self, mode: SweepMode) -> LayerCaches {
         LayerCaches::open(&self.folder.path().join("caches"), mode).unwrap()
     }
 
-    fn look(&self, mode: SweepMode) -> Looked {
+    fn verify<T>(&self, mode: SweepMode, look: impl FnOnce(&Verifier<'_>, &mut Vec<PartGap>) -> T) -> T {
         let (means, counters, caches) =
             (Means::new(Some(1), None, false), Counters::default(), self.caches(mode));
         let content_key = ContentKey::new([0; DIGEST_BYTES]);
@@ -76,8 +84,15 @@ impl Site {
             content_key: &content_key,
         };
         let mut gaps = Vec::new();
-        let lower = Layers::default().check(&verifier, &self.container, &mut gaps);
+        let looked = look(&verifier, &mut gaps);
         assert!(gaps.is_empty(), "{gaps:?}");
+        looked
+    }
+
+    /// Looks at the lower layer.
+    fn look(&self, mode: SweepMode) -> Looked {
+        let lower =
+            self.verify(mode, |verifier, gaps| Layers::default().check(verifier, &self.container, gaps));
         let layer = &lower.layers[0];
         let findings = layer.findings.as_ref().unwrap().load().unwrap();
         assert_eq!(layer.state == State::Divergent, !findings.is_empty());
@@ -90,6 +105,15 @@ impl Site {
                 .collect(),
             has_trouble: layer.cache_trouble.is_some(),
         }
+    }
+
+    /// Looks at the writable layer: how much was recalled, and what was found.
+    fn look_at_upper(&self, mode: SweepMode) -> (u64, Vec<Finding>) {
+        let upper = self.verify(mode, |verifier, gaps| {
+            upper::check(verifier, &self.container, self.library.of(&self.container), gaps)
+        });
+        assert_eq!((upper.mode, upper.cache_trouble), (mode, None));
+        (upper.entries_recalled, upper.findings.unwrap().load().unwrap())
     }
 
     /// Looks until all is so old that its stamps count.
@@ -217,4 +241,78 @@ fn what_is_kept_goes_with_the_last_container_on_the_layer() {
     site.caches(SweepMode::Full).forget_others(&[]).unwrap();
     assert_eq!(kept(), 1);
     assert!(foreign.exists());
+}
+
+#[test]
+fn a_quick_look_at_a_writable_layer_finds_what_a_full_one_finds_and_reads_only_what_changed() {
+    const WRITTEN: u64 = 3;
+    let check = |what: &str, change: fn(&Path), recalled: u64| {
+        let site = Site::new();
+        let upper = site.upper.path();
+        ["data/new", "data/other", "etc/motd"].iter().for_each(|name| put(upper, name, "new"));
+        let begun = Instant::now();
+        let noted = || {
+            site.look_at_upper(SweepMode::Full);
+            site.look_at_upper(SweepMode::Quick).0
+        };
+        while noted() < WRITTEN {
+            assert!(begun.elapsed() < Duration::from_secs(30), "the stamps never settle");
+        }
+        change(upper);
+        let (quick, full) = (site.look_at_upper(SweepMode::Quick), site.look_at_upper(SweepMode::Full));
+        assert_eq!((quick.0, full.0), (recalled, 0), "{what}");
+        assert_eq!(quick.1, full.1, "{what}");
+        assert!(full.1.iter().any(|found| found.path.as_bytes() == b"/etc/motd"), "{what}: {:?}", full.1);
+    };
+    check("nothing", |_| {}, WRITTEN);
+    check("other content", |at| put(at, "data/new", "NEW"), 2);
+    check(
+        "content of the same size, the time as it was",
+        |at| {
+            let path = at.join("etc/motd");
+            let modified = fs::metadata(&path).unwrap().modified().unwrap();
+            fs::write(&path, "NEW").unwrap();
+            let times = FileTimes::new().set_modified(modified);
+            fs::File::options().write(true).open(&path).unwrap().set_times(times).unwrap();
+        },
+        2,
+    );
+    check(
+        "metadata",
+        |at| fs::set_permissions(at.join("data/new"), Permissions::from_mode(0o4755)).unwrap(),
+        2,
+    );
+    check(
+        "an attribute",
+        |at| rustix::fs::lsetxattr(at.join("etc/motd"), "user.x", b"x", XattrFlags::empty()).unwrap(),
+        2,
+    );
+    check(
+        "one in the other's place",
+        |at| fs::rename(at.join("data/new"), at.join("data/other")).unwrap(),
+        1,
+    );
+    check("one less", |at| fs::remove_file(at.join("data/new")).unwrap(), 2);
+}
+
+#[test]
+fn what_a_contract_calls_sensitive_is_kept_nowhere() {
+    let text = "base = 'none'\n[[rule]]\npath = '/secret/**'\nclass = 'immutable'\nsensitive = true\n";
+    let site = Site::under(&Contract::compose(vec![ContractFile::parse(text).unwrap()]).unwrap());
+    put(site.upper.path(), "secret/key", "the key");
+    put(site.upper.path(), "plain", "plain");
+    let begun = Instant::now();
+    let noted = || {
+        site.look_at_upper(SweepMode::Full);
+        site.look_at_upper(SweepMode::Quick).0
+    };
+    while noted() < 1 {
+        assert!(begun.elapsed() < Duration::from_secs(30), "the stamps never settle");
+    }
+    let digest = Algorithm::Blake3.digest(b"the key");
+    let caches = fs::read_dir(site.folder.path().join("caches")).unwrap();
+    let kept: Vec<u8> = caches.flat_map(|entry| fs::read(entry.unwrap().path()).unwrap()).collect();
+    let holds = |bytes: &[u8]| kept.windows(bytes.len()).any(|window| window == bytes);
+    assert!(holds(Algorithm::Blake3.digest(b"plain").as_bytes()));
+    assert!(!holds(digest.as_bytes()) && !holds(b"/secret/key"));
 }
