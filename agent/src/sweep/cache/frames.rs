@@ -41,10 +41,6 @@ impl<W: Write> FrameWriter<W> {
         self.chain = link(&self.chain, piece);
         self.out.write_all(&[&length.to_le_bytes()[..], &self.chain, piece].concat())
     }
-
-    pub(super) fn get_ref(&self) -> &W {
-        &self.out
-    }
 }
 
 impl<R: Read> FrameReader<R> {

@@ -11,7 +11,6 @@ use congruent_protocol::path::TreePath;
 use super::frames::FrameWriter;
 use super::recall::{END, HEADER, MAGIC, RECORDS};
 use super::{BEGUN, CacheError, Header, Noted, PART, beside, record};
-use crate::atomic::directory_of;
 
 /// Records are written when they are so many bytes or so old: that is what an
 /// interruption may cost.
@@ -103,7 +102,8 @@ impl Recorder {
         Ok(())
     }
 
-    /// Puts the record in the cache's place, whole.
+    /// Puts the record in the cache's place, whole. It does not wait for the disk: after a
+    /// crash of the machine no cache is of use, as it is bound to the boot.
     ///
     /// # Errors
     /// When it, or anything before, could not be written; the cache is then as it
@@ -126,8 +126,6 @@ impl Recorder {
         self.write()?;
         let Some(frames) = &mut self.frames else { return Ok(()) };
         frames.write(&[END])?;
-        frames.get_ref().sync_all()?;
-        fs::rename(&self.part, &self.path)?;
-        File::open(directory_of(&self.path))?.sync_all()
+        fs::rename(&self.part, &self.path)
     }
 }
