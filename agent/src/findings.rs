@@ -42,12 +42,12 @@ pub(crate) struct SpillError {
 pub(crate) struct FindingsWriter {
     directory: PathBuf,
     memory_limit: usize,
+    /// Room for all that it may hold is taken at once, and used as it is filled: to make
+    /// more room bit by bit would copy all that is there each time.
     memory: Vec<u8>,
     spilled: Option<Encoder<'static, File>>,
     count: usize,
     json_bytes: u64,
-    /// The line at hand; kept for its room.
-    line: Vec<u8>,
 }
 
 impl FindingsWriter {
@@ -64,23 +64,26 @@ impl FindingsWriter {
             spilled: None,
             count: 0,
             json_bytes: 0,
-            line: Vec::new(),
         }
     }
 
     /// Adds a finding; its path lies behind those of all before it.
     pub(crate) fn push(&mut self, finding: &Finding) -> Result<(), SpillError> {
-        self.line.clear();
-        serde_json::to_writer(&mut self.line, finding).expect("a finding always serialises");
-        self.line.push(b'\n');
+        if self.memory.capacity() == 0 {
+            self.memory.reserve_exact(self.memory_limit);
+        }
+        let begin = self.memory.len();
+        serde_json::to_writer(&mut self.memory, finding).expect("a finding always serialises");
+        self.json_bytes += (self.memory.len() - begin) as u64;
+        self.memory.push(b'\n');
         self.count += 1;
-        self.json_bytes += self.line.len() as u64 - 1;
         // Once there is a file, all goes there: the order is that of the tree.
-        if self.spilled.is_none() && self.memory.len() + self.line.len() <= self.memory_limit {
-            self.memory.extend_from_slice(&self.line);
+        if self.spilled.is_none() && self.memory.len() <= self.memory_limit {
             return Ok(());
         }
-        self.spill().map_err(|source| SpillError { directory: self.directory.clone(), source })
+        let spilled = self.spill(begin);
+        self.memory.truncate(begin);
+        spilled.map_err(|source| SpillError { directory: self.directory.clone(), source })
     }
 
     /// Adds a finding where there is one.
@@ -88,12 +91,13 @@ impl FindingsWriter {
         finding.map_or(Ok(()), |finding| self.push(finding))
     }
 
-    fn spill(&mut self) -> io::Result<()> {
+    /// Puts aside what memory has from `begin`.
+    fn spill(&mut self, begin: usize) -> io::Result<()> {
         let encoder = match &mut self.spilled {
             Some(encoder) => encoder,
             None => self.spilled.insert(Encoder::new(tempfile::tempfile_in(&self.directory)?, ZSTD_LEVEL)?),
         };
-        encoder.write_all(&self.line)
+        encoder.write_all(&self.memory[begin..])
     }
 
     /// Ends the list.
