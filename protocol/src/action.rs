@@ -76,6 +76,14 @@ impl OrderTarget {
             (false, _) | (true, Target::Node) => Self::Node,
         }
     }
+
+    /// The name, as in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Node => "node",
+            Self::Container => "container",
+        }
+    }
 }
 
 /// What a driver needs to know of a container.

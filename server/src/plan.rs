@@ -5,7 +5,7 @@
 //! group's budget of one open action for a node and one for a container; the first
 //! gate that is closed holds it, and says so. Nothing here talks to a platform.
 
-use congruent_protocol::action::ActionState;
+use congruent_protocol::action::{ActionState, OrderTarget};
 use congruent_protocol::decision::Verdict;
 use congruent_protocol::digest::Digest;
 use congruent_protocol::verification::State;
@@ -29,6 +29,8 @@ pub(crate) struct Situation<'a> {
     pub(crate) state: State,
     /// What policy says; none where it failed.
     pub(crate) verdict: Option<Verdict>,
+    /// On what that is to be carried out.
+    pub(crate) target: OrderTarget,
     /// How old the newest report was when it arrived, by the node's clock.
     pub(crate) age_on_arrival: SignedDuration,
     /// How long ago that was, by the collector's clock.
@@ -66,7 +68,10 @@ pub(crate) struct FullSweep {
 pub(crate) struct Action {
     pub(crate) id: String,
     pub(crate) verdict: Verdict,
+    pub(crate) target: OrderTarget,
     pub(crate) state: ActionState,
+    /// Its order was sent, and no try was confirmed: the platform may have it.
+    pub(crate) is_tried: bool,
     /// A delivery is under way: the platform may already have the order.
     pub(crate) in_flight: bool,
     pub(crate) updated_at: Timestamp,
@@ -90,6 +95,8 @@ pub(crate) enum Plan {
     Order { reason: String },
     /// The action is given up: the platform has not confirmed it.
     Withdraw { reason: String },
+    /// The same, and another action takes its place, with which this is to be done.
+    Supersede { reason: String, next: Box<Plan> },
 }
 
 /// Works out what is to be done about a subject.
@@ -98,6 +105,9 @@ pub(crate) fn plan(situation: &Situation<'_>) -> Plan {
         // The platform has the order, or is being told: it is not taken back,
         // and not given twice.
         Some(Action { state: ActionState::Dispatched, .. } | Action { in_flight: true, .. }) => Plan::Nothing,
+        Some(action) if is_superseded(situation, action) => {
+            Plan::Supersede { reason: other_call(situation, action), next: Box::new(of_call(situation)) }
+        }
         Some(Action { state: ActionState::Proposed, .. }) => of_proposed(situation),
         Some(Action { state: ActionState::Held, .. }) if !calls_for_action(situation) => {
             withdraw(situation).unwrap_or(Plan::Nothing)
@@ -109,9 +119,14 @@ pub(crate) fn plan(situation: &Situation<'_>) -> Plan {
 
 /// Whether nothing is to be done, whatever else is so: nothing is called for, and nothing
 /// waits.
-pub(crate) fn is_idle(verdict: Option<Verdict>, action: Option<&Action>) -> bool {
-    let waits = |action: &Action| matches!(action.state, ActionState::Held | ActionState::Proposed);
+pub(crate) fn is_idle(verdict: Option<Verdict>, action: Option<ActionState>) -> bool {
     !verdict.is_some_and(is_action) && !action.is_some_and(waits)
+}
+
+/// Whether an action in this state waits: it is not over, and the platform has not
+/// confirmed it.
+pub(crate) fn waits(action: ActionState) -> bool {
+    matches!(action, ActionState::Held | ActionState::Proposed)
 }
 
 /// Of an order that waits. It goes out only while it is called for: what it was
@@ -136,6 +151,33 @@ fn withdraw(situation: &Situation<'_>) -> Option<Plan> {
     Some(Plan::Withdraw { reason })
 }
 
+/// Whether policy calls for something else than an order that the platform may have. Its
+/// bytes are fixed under its id, so that what policy calls for now needs another.
+fn is_superseded(situation: &Situation<'_>, action: &Action) -> bool {
+    let is_seen = situation.state == State::Divergent && calls_for_action(situation);
+    waits(action.state) && action.is_tried && is_seen && is_other_call(situation, action)
+}
+
+fn is_other_call(situation: &Situation<'_>, ordered: &Action) -> bool {
+    situation.verdict != Some(ordered.verdict) || situation.target != ordered.target
+}
+
+/// Says what policy calls for, and what the order was to.
+fn other_call(situation: &Situation<'_>, ordered: &Action) -> String {
+    let words = |verdict: Verdict, target: OrderTarget| match situation.target == ordered.target {
+        true => verdict.name().to_owned(),
+        false => format!("{} the {}", verdict.name(), target.name()),
+    };
+    match situation.verdict {
+        None => "policy fails, and nothing is ordered without it".to_owned(),
+        Some(verdict) => format!(
+            "policy says {} now, and the order was to {}",
+            words(verdict, situation.target),
+            words(ordered.verdict, ordered.target)
+        ),
+    }
+}
+
 /// Of a call for an action that was not ordered: the first closed gate holds it.
 fn of_call(situation: &Situation<'_>) -> Plan {
     let gates: [Gate; 6] = [report_only, ground, freshness, cool_down, confirmation, budget];
@@ -156,7 +198,8 @@ fn calls_for_action(situation: &Situation<'_>) -> bool {
     situation.verdict.is_some_and(is_action)
 }
 
-fn is_action(verdict: Verdict) -> bool {
+/// Whether a verdict calls for an action.
+pub(crate) fn is_action(verdict: Verdict) -> bool {
     verdict >= Verdict::Quarantine
 }
 
@@ -172,17 +215,11 @@ fn ground(situation: &Situation<'_>) -> Option<String> {
     })
 }
 
-/// The order's bytes are fixed: what policy says of the node now must be what
-/// they say.
+/// The order's bytes are fixed: what policy calls for now, and on what, must be what they
+/// say.
 fn same_call(situation: &Situation<'_>) -> Option<String> {
-    let ordered = situation.action?.verdict;
-    match situation.verdict {
-        None => Some("policy fails, and nothing is ordered without it".to_owned()),
-        Some(verdict) if verdict != ordered => {
-            Some(format!("policy says {} now, and the order was to {}", verdict.name(), ordered.name()))
-        }
-        Some(_) => None,
-    }
+    let ordered = situation.action?;
+    is_other_call(situation, ordered).then(|| other_call(situation, ordered))
 }
 
 /// A report that waited in a spool, or came before the collector was down for

@@ -11,6 +11,7 @@ struct Case {
     mode: Mode,
     state: State,
     verdict: Option<Verdict>,
+    target: OrderTarget,
     age_minutes: i64,
     arrived_minutes_ago: i64,
     sweeps: Vec<FullSweep>,
@@ -25,6 +26,7 @@ impl Default for Case {
             mode: Mode::Replace,
             state: State::Divergent,
             verdict: Some(Verdict::Replace),
+            target: OrderTarget::Node,
             age_minutes: 0,
             arrived_minutes_ago: 0,
             sweeps: vec![sweep(2, true), sweep(1, true)],
@@ -52,7 +54,8 @@ fn sweep(sequence: u64, called_for_action: bool) -> FullSweep {
 
 fn action(state: ActionState) -> Option<Action> {
     let (id, updated_at) = ("act_1".to_owned(), time("2026-03-01T11:00:00Z"));
-    Some(Action { id, verdict: Verdict::Replace, state, in_flight: false, updated_at })
+    let (verdict, target) = (Verdict::Replace, OrderTarget::Node);
+    Some(Action { id, verdict, target, state, is_tried: false, in_flight: false, updated_at })
 }
 
 fn check(case: &Case) -> Plan {
@@ -63,6 +66,7 @@ fn check(case: &Case) -> Plan {
         mode: case.mode,
         state: case.state,
         verdict: case.verdict,
+        target: case.target,
         age_on_arrival: SignedDuration::from_mins(case.age_minutes),
         since_arrival: SignedDuration::from_mins(case.arrived_minutes_ago),
         fresh_within: SignedDuration::from_mins(15),
@@ -199,6 +203,10 @@ fn an_order_that_waits_is_held_when_its_ground_is_gone() {
             "policy says quarantine now, and the order was to replace",
         ),
         (
+            Case { target: OrderTarget::Container, ..proposed() },
+            "policy says replace the container now, and the order was to replace the node",
+        ),
+        (
             Case { arrived_minutes_ago: 16, ..proposed() },
             "the newest report arrived 16m ago; waiting for a fresh one",
         ),
@@ -208,6 +216,30 @@ fn an_order_that_waits_is_held_when_its_ground_is_gone() {
     }
     // An order that was confirmed once is not confirmed again.
     assert_eq!(check(&Case { sweeps: vec![], ..proposed() }), Plan::Nothing);
+}
+
+/// The bytes of an order that the platform may have stay what they are, and so does its id.
+#[test]
+fn an_order_that_may_be_known_is_superseded_by_what_policy_says_now() {
+    let tried = |state| action(state).map(|action| Action { is_tried: true, ..action });
+    let other = |state| Case { target: OrderTarget::Container, action: tried(state), ..Case::default() };
+    let reason = "policy says replace the container now, and the order was to replace the node".to_owned();
+    let superseded = |next| Plan::Supersede { reason: reason.clone(), next: Box::new(next) };
+    for live in [ActionState::Held, ActionState::Proposed] {
+        assert_eq!(check(&other(live)), superseded(ordered("confirmed by the full sweeps 1 and 2")));
+        let report_only = Case { mode: Mode::ReportOnly, ..other(live) };
+        assert_eq!(check(&report_only), superseded(held("group web is report-only")));
+        // What cannot be seen, or is not said, takes nothing back.
+        let unseen = "the node is silent, and only drift that was seen is acted on";
+        assert_eq!(check(&Case { state: State::Silent, ..other(live) }), held(unseen));
+    }
+    let failing = Case { verdict: None, ..other(ActionState::Proposed) };
+    assert_eq!(check(&failing), held("policy fails, and nothing is ordered without it"));
+    let same = Case { action: tried(ActionState::Proposed), ..Case::default() };
+    assert_eq!(check(&same), Plan::Nothing);
+    for over in [ActionState::Dispatched, ActionState::Failed, ActionState::Withdrawn] {
+        assert!(!matches!(check(&other(over)), Plan::Supersede { .. }), "{over:?}");
+    }
 }
 
 #[test]
@@ -238,7 +270,7 @@ fn of_what_is_idle_nothing_comes_whatever_else_is_so() {
                 [State::Congruent, State::Divergent, State::Incomplete, State::Silent, State::Unknown]
             {
                 let case = Case { state, verdict, action: action.clone(), ..Case::default() };
-                if is_idle(verdict, case.action.as_ref()) {
+                if is_idle(verdict, case.action.as_ref().map(|action| action.state)) {
                     assert_eq!(check(&case), Plan::Nothing, "{state:?} {verdict:?} {action:?}");
                     idle += 1;
                 }

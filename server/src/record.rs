@@ -103,10 +103,8 @@ impl ActionRecord {
     pub(crate) fn read(view: &View<'_>, row: ActionRow) -> Result<Self, StoreError> {
         let step = |StepRow { at, state, reason }| Step { at, state, reason };
         let delivery = |DeliveryRow { attempt, at, outcome }| Delivery { attempt, at, outcome };
-        let decision = view.decision(row.decision_id)?.and_then(|row| row.decision.outcome.ok());
-        let target = decision.map(|decision| decision.target).unwrap_or_default();
         Ok(Self {
-            target: OrderTarget::of(target, row.subject.container.is_some()),
+            target: view.target_of(&row)?,
             history: view.action_history(&row.id)?.into_iter().map(step).collect(),
             deliveries: view.deliveries(&row.id)?.into_iter().map(delivery).collect(),
             id: row.id,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use congruent_protocol::action::ActionState;
+use congruent_protocol::action::{ActionState, OrderTarget};
 use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -16,7 +16,7 @@ use crate::ingest::chain_of;
 use crate::judge::Signals;
 use crate::metrics::{Deliveries, Stopwatch, count};
 use crate::serve::stopped;
-use crate::store::{DueDelivery, Store, StoreError, Tx};
+use crate::store::{ActionRow, DueDelivery, Store, StoreError, Tx};
 
 /// How many deliveries are under way at once.
 const AT_ONCE: u32 = 16;
@@ -25,6 +25,10 @@ const AT_ONCE: u32 = 16;
 const LONGEST_SLEEP: Duration = Duration::from_secs(5);
 /// How long deliveries under way are waited for when the collector stops.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// Why an order is held whose try failed.
+const TURNED: &str =
+    "policy does not call for it as it did before the try; the order waits until it is planned anew";
 
 /// Delivers orders.
 pub(crate) struct Outbox<D> {
@@ -115,11 +119,11 @@ impl<D: Driver> Outbox<D> {
         begun.stop(&self.metrics.took);
         count(&self.metrics.by_outcome, "outcome", verdict.name());
         verdict.log();
-        let (now, is_over) = ((self.clock)(), matches!(verdict, Verdict::Over { .. }));
+        let now = (self.clock)();
         let recording = self.store.write("record a delivery", move |tx| verdict.record(tx, &delivery, now));
         match recording.await {
-            Ok(()) if is_over => self.signals.budget.notify_one(),
-            Ok(()) => {}
+            Ok(true) => self.signals.budget.notify_one(),
+            Ok(false) => {}
             // It stays under way until the next start, and is then sent again.
             Err(failure) => error!("cannot record a delivery: {}", chain_of(&failure)),
         }
@@ -167,7 +171,8 @@ impl Verdict {
         }
     }
 
-    fn record(&self, tx: &Tx<'_>, delivery: &DueDelivery, now: Timestamp) -> Result<(), StoreError> {
+    /// Gives whether the order takes its group's budget no more.
+    fn record(&self, tx: &Tx<'_>, delivery: &DueDelivery, now: Timestamp) -> Result<bool, StoreError> {
         let id = &delivery.action_id;
         let (outcome, next) = match self {
             Self::Dispatched { reason } | Self::Over { reason } => (reason, now),
@@ -175,15 +180,30 @@ impl Verdict {
         };
         tx.end_delivery(delivery, now, outcome, next)?;
         // A container may be gone before its platform says so: what is given up stays so.
-        if tx.action(id)?.is_none_or(|action| action.state != ActionState::Proposed) {
-            return Ok(());
-        }
-        match self {
-            Self::Dispatched { reason } => tx.move_action(id, ActionState::Dispatched, reason, now),
-            Self::Over { reason } => tx.move_action(id, ActionState::Failed, reason, now),
-            Self::Again { .. } => Ok(()),
-        }
+        let Some(action) = tx.action(id)?.filter(|action| action.state == ActionState::Proposed) else {
+            return Ok(false);
+        };
+        let (state, reason) = match self {
+            Self::Dispatched { reason } => (ActionState::Dispatched, reason.as_str()),
+            Self::Over { reason } => (ActionState::Failed, reason.as_str()),
+            // While it was under way, nobody could take it back.
+            Self::Again { .. } if !is_called_for(tx, &action)? => (ActionState::Held, TURNED),
+            Self::Again { .. } => return Ok(false),
+        };
+        tx.move_action(id, state, reason, now)?;
+        Ok(!state.is_open())
     }
+}
+
+/// Whether the decision that stands calls for what an order says.
+fn is_called_for(tx: &Tx<'_>, action: &ActionRow) -> Result<bool, StoreError> {
+    let Some(decision) = tx.subject(&action.subject)?.and_then(|row| row.decision_id) else {
+        return Ok(true);
+    };
+    let decision = tx.decision(decision)?.and_then(|row| row.decision.outcome.ok());
+    let is_container = action.subject.container.is_some();
+    let call = decision.map(|decision| (decision.action, OrderTarget::of(decision.target, is_container)));
+    Ok(call == Some((action.verdict, tx.target_of(action)?)))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 
 use congruent_protocol::action::ActionState;
-use congruent_protocol::decision::Verdict as PolicyVerdict;
+use congruent_protocol::decision::{Decision, Severity, Target, Verdict as PolicyVerdict};
 use congruent_protocol::digest::Algorithm;
 use congruent_protocol::verification::State;
 
@@ -39,23 +39,38 @@ fn accepted() -> Outcome {
     Outcome::Accepted { answer: "the platform answered 200".to_owned() }
 }
 
+/// What policy said of a node, or of a container on it.
+fn decision(
+    node: &str,
+    container: Option<&str>,
+    outcome: Result<(PolicyVerdict, Target), &str>,
+) -> NewDecision {
+    let outcome = outcome.map(|(action, target)| Decision {
+        action,
+        target,
+        severity: Severity::High,
+        reasons: vec![],
+        controls: vec![],
+    });
+    NewDecision {
+        subject: SubjectId { node: node.to_owned(), container: container.map(str::to_owned) },
+        group: "web".to_owned(),
+        at: (clock::system())(),
+        report_id: None,
+        state: State::Divergent,
+        outcome: outcome.map_err(str::to_owned),
+        policy_digest: Algorithm::Blake3.digest(b""),
+        engine: "none".to_owned(),
+        input_digest: Algorithm::Blake3.digest(b""),
+    }
+}
+
 /// A store with one proposed action, whose order is due.
 async fn store(path: &std::path::Path) -> Store {
     let store = Store::open(&Database::Sqlite(path.to_owned())).unwrap();
     let now = (clock::system())();
     let putting = store.write("put in an order", move |tx| {
-        let decision = NewDecision {
-            subject: SubjectId::node("web-1"),
-            group: "web".to_owned(),
-            at: now,
-            report_id: None,
-            state: State::Divergent,
-            outcome: Err("none".to_owned()),
-            policy_digest: Algorithm::Blake3.digest(b""),
-            engine: "none".to_owned(),
-            input_digest: Algorithm::Blake3.digest(b""),
-        };
-        let decision_id = tx.insert_decision(&decision, b"{}")?;
+        let decision_id = tx.insert_decision(&decision("web-1", None, Err("none")), b"{}")?;
         let action = NewAction {
             id: "act_1",
             subject: &SubjectId::node("web-1"),
@@ -165,4 +180,44 @@ async fn what_was_given_up_meanwhile_stays_so() {
         Ok((tx.action("act_1")?.unwrap().state, tx.deliveries("act_1")?.len()))
     });
     assert_eq!(recording.await.unwrap(), (ActionState::Withdrawn, 1), "the try is on record");
+}
+
+/// What becomes of the order for a container, which is to be replaced, when a try fails
+/// while policy came to say this.
+async fn after_a_failed_try(said: Result<(PolicyVerdict, Target), &'static str>) -> (ActionState, bool) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(&Database::Sqlite(dir.path().join("db"))).unwrap();
+    let now = (clock::system())();
+    let trying = store.write("order, try and turn", move |tx| {
+        let subject = SubjectId::container("web-1", "c1");
+        tx.insert_subject(&subject, "web", now, "new")?;
+        let ordered = Ok((PolicyVerdict::Replace, Target::Subject));
+        let decision_id = tx.insert_decision(&decision("web-1", Some("c1"), ordered), b"{}")?;
+        let verdict = PolicyVerdict::Replace;
+        let action = NewAction { id: "act_1", subject: &subject, group: "web", verdict, decision_id };
+        tx.insert_action(&action, ActionState::Proposed, "confirmed", now)?;
+        tx.insert_order("act_1", "platform", b"{}", now)?;
+        let delivery = tx.begin_deliveries(now, 1)?.remove(0);
+        let decision_id = tx.insert_decision(&decision("web-1", Some("c1"), said), b"{}")?;
+        tx.set_decision(&subject, decision_id, "key", said.map(|(verdict, _)| verdict))?;
+        let again = Verdict::Again { why: "500".to_owned(), after: Duration::ZERO };
+        let is_free = again.record(tx, &delivery, now)?;
+        assert_eq!(tx.begin_deliveries(now, 1)?.is_empty(), is_free, "what is held is not tried again");
+        Ok((tx.action("act_1")?.unwrap().state, is_free))
+    });
+    trying.await.unwrap()
+}
+
+#[tokio::test]
+async fn what_policy_came_to_say_meanwhile_holds_an_order_whose_try_failed() {
+    use PolicyVerdict::{None, Quarantine, Replace};
+    assert_eq!(after_a_failed_try(Ok((Replace, Target::Subject))).await, (ActionState::Proposed, false));
+    for turned in [
+        Ok((Replace, Target::Node)),
+        Ok((Quarantine, Target::Subject)),
+        Ok((None, Target::Subject)),
+        Err("policy failed"),
+    ] {
+        assert_eq!(after_a_failed_try(turned).await, (ActionState::Held, true), "{turned:?}");
+    }
 }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::conclude::Context;
 use super::judgement::Judgement;
 use crate::config::Group;
-use crate::plan::Plan;
+use crate::plan::{Plan, is_action, waits};
 use crate::store::{ActionRow, NewAction, StoreError, Tx};
 use crate::subject::SubjectId;
 
@@ -38,13 +38,13 @@ pub(super) struct Actor<'a> {
 
 impl Actor<'_> {
     /// Takes the subject's newest action where the plan says, or begins another.
-    pub(super) fn act(&self, plan: Plan, newest: Option<&ActionRow>) -> Result<Option<Step>, StoreError> {
+    pub(super) fn act(&self, plan: Plan, newest: Option<&ActionRow>) -> Result<Vec<Step>, StoreError> {
         // What is over stays as it is; what comes next is another action.
-        let live = newest.filter(|action| matches!(action.state, ActionState::Held | ActionState::Proposed));
+        let live = newest.filter(|action| waits(action.state));
         match (plan, live) {
             (Plan::Nothing, Some(live)) if live.state == ActionState::Proposed => self.redirect(live),
-            (Plan::Nothing, _) | (Plan::Withdraw { .. }, None) => Ok(None),
-            (Plan::Hold { reason }, None) => self.begin(ActionState::Held, reason).map(Some),
+            (Plan::Nothing, _) | (Plan::Withdraw { .. }, None) => Ok(Vec::new()),
+            (Plan::Hold { reason }, None) => Ok(vec![self.begin(ActionState::Held, reason)?]),
             (Plan::Hold { reason }, Some(live)) => self.hold(live, admit(self.tx, live, reason)?),
             (Plan::Order { reason }, live) => {
                 let step = match live {
@@ -52,13 +52,21 @@ impl Actor<'_> {
                     None => self.begin(ActionState::Proposed, reason)?,
                 };
                 self.put_order(&step.action)?;
-                Ok(Some(step))
+                Ok(vec![step])
             }
-            (Plan::Withdraw { reason }, Some(live)) => {
-                let reason = withdraw(self.tx, live, reason, self.context.now)?;
-                Ok(Some(Step::of(live, ActionState::Withdrawn, reason)))
+            (Plan::Withdraw { reason }, Some(live)) => Ok(vec![self.withdraw(live, reason)?]),
+            (Plan::Supersede { next, .. }, None) => self.act(*next, None),
+            (Plan::Supersede { reason, next }, Some(live)) => {
+                let mut steps = vec![self.withdraw(live, reason)?];
+                steps.extend(self.act(*next, None)?);
+                Ok(steps)
             }
         }
+    }
+
+    fn withdraw(&self, live: &ActionRow, reason: String) -> Result<Step, StoreError> {
+        let reason = withdraw(self.tx, live, reason, self.context.now)?;
+        Ok(Step::of(live, ActionState::Withdrawn, reason))
     }
 
     fn begin(&self, state: ActionState, reason: String) -> Result<Step, StoreError> {
@@ -75,11 +83,11 @@ impl Actor<'_> {
         Ok(Step { action: id, state, reason, was_open: false })
     }
 
-    fn hold(&self, live: &ActionRow, reason: String) -> Result<Option<Step>, StoreError> {
+    fn hold(&self, live: &ActionRow, reason: String) -> Result<Vec<Step>, StoreError> {
         if live.state == ActionState::Held && live.reason == reason {
-            return self.renew(live).map(|()| None);
+            return self.renew(live).map(|()| Vec::new());
         }
-        self.advance(live, ActionState::Held, reason).map(Some)
+        Ok(vec![self.advance(live, ActionState::Held, reason)?])
     }
 
     fn advance(&self, live: &ActionRow, state: ActionState, reason: String) -> Result<Step, StoreError> {
@@ -88,26 +96,30 @@ impl Actor<'_> {
         Ok(Step::of(live, state, reason))
     }
 
-    /// Lets an action that is not over carry out the newest decision. An order
-    /// that no platform can have is taken back; one that may be known keeps its
-    /// bytes, as long as they say what policy says.
+    /// Lets an action that is not over carry out the newest decision that calls for one. An
+    /// order that no platform can have is taken back; one that may be known keeps its bytes,
+    /// and the decision that they carry out. Where policy says something else by now, it is
+    /// superseded.
     fn renew(&self, live: &ActionRow) -> Result<(), StoreError> {
-        let Some(verdict) = self.judgement.verdict() else { return Ok(()) };
-        if verdict != live.verdict || self.tx.deliveries(&live.id)?.is_empty() {
-            self.tx.remove_order(&live.id)?;
+        let Some(verdict) = self.judgement.verdict().filter(|verdict| is_action(*verdict)) else {
+            return Ok(());
+        };
+        if !self.tx.deliveries(&live.id)?.is_empty() {
+            return Ok(());
         }
+        self.tx.remove_order(&live.id)?;
         self.tx.renew_action(&live.id, verdict, self.decision_id)
     }
 
     /// Lets an order that waits follow its group to another webhook.
-    fn redirect(&self, live: &ActionRow) -> Result<Option<Step>, StoreError> {
-        let Some(webhook) = &self.group.webhook else { return Ok(None) };
+    fn redirect(&self, live: &ActionRow) -> Result<Vec<Step>, StoreError> {
+        let Some(webhook) = &self.group.webhook else { return Ok(Vec::new()) };
         if !self.tx.redirect_order(&live.id, webhook)? {
-            return Ok(None);
+            return Ok(Vec::new());
         }
         let reason = format!("the group's webhook is {webhook} now, and takes the order");
         self.tx.move_action(&live.id, ActionState::Proposed, &reason, self.context.now)?;
-        Ok(Some(Step::of(live, ActionState::Proposed, reason)))
+        Ok(vec![Step::of(live, ActionState::Proposed, reason)])
     }
 
     /// Fixes the bytes of the order.

@@ -27,18 +27,18 @@ pub(super) struct Context<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Conclusion {
     decision: Option<(i64, Result<Verdict, String>)>,
-    step: Option<Step>,
+    steps: Vec<Step>,
 }
 
 impl Conclusion {
     /// Whether an order waits to be delivered.
     pub(super) fn has_order(&self) -> bool {
-        self.step.as_ref().is_some_and(|step| step.state == ActionState::Proposed)
+        self.steps.iter().any(|step| step.state == ActionState::Proposed)
     }
 
     /// Whether the group's budget is free again.
     pub(super) fn frees_budget(&self) -> bool {
-        self.step.as_ref().is_some_and(|step| step.was_open && !step.state.is_open())
+        self.steps.iter().any(|step| step.was_open && !step.state.is_open())
     }
 
     /// What the recorded decision calls for, if one was recorded.
@@ -56,7 +56,7 @@ impl Conclusion {
             Some((decision, Err(error))) => warn!(decision, "policy failed: {error}"),
             None => {}
         }
-        if let Some(Step { action, state, reason, .. }) = &self.step {
+        for Step { action, state, reason, .. } in &self.steps {
             info!(action, state = state.name(), "action: {reason}");
         }
     }
@@ -108,11 +108,11 @@ pub(super) fn conclude(
         tx.set_decision(id, decision_id, &judgement.key, outcome)?;
     }
     let outcome = judgement.outcome.as_ref().map(|decision| decision.action).map_err(Clone::clone);
-    let step = match is_current {
+    let steps = match is_current {
         true => Actor { tx, judgement, decision_id, group, context }.act(plan, action.as_ref())?,
-        false => None,
+        false => Vec::new(),
     };
-    Ok(Conclusion { decision: recorded.map(|decision_id| (decision_id, outcome)), step })
+    Ok(Conclusion { decision: recorded.map(|decision_id| (decision_id, outcome)), steps })
 }
 
 /// Whether the decision is another than the last, or stands on other ground. A
@@ -135,7 +135,7 @@ fn is_turn(plan: &Plan, action: Option<&ActionRow>) -> bool {
     match plan {
         Plan::Nothing => false,
         Plan::Hold { .. } => action.is_none_or(|action| action.state != ActionState::Held),
-        Plan::Order { .. } | Plan::Withdraw { .. } => true,
+        Plan::Order { .. } | Plan::Withdraw { .. } | Plan::Supersede { .. } => true,
     }
 }
 
@@ -147,14 +147,16 @@ fn make_plan(
     context: &Context<'_>,
 ) -> Result<Plan, StoreError> {
     let id = &judgement.subject.id;
-    if is_idle(judgement.verdict(), action.map(of_row).as_ref()) {
+    if is_idle(judgement.verdict(), action.map(|row| row.state)) {
         return Ok(Plan::Nothing);
     }
+    let action = action.map(|row| of_row(tx, row)).transpose()?;
     let (sweeps, failed, open) = match group.mode {
         // Nothing is ordered for that reason alone, and no other is looked at.
         Mode::ReportOnly => (Vec::new(), None, Vec::new()),
         Mode::Replace => {
-            (tx.newest_full_sweeps(id, CONFIRMING_SWEEPS)?, tx.newest_failed_action(id)?, tx.open_actions()?)
+            let failed = tx.newest_failed_action(id)?.map(|row| of_row(tx, &row)).transpose()?;
+            (tx.newest_full_sweeps(id, CONFIRMING_SWEEPS)?, failed, tx.open_actions()?)
         }
     };
     // Nodes are in the group that they are configured in, whatever it was called
@@ -176,12 +178,13 @@ fn make_plan(
         mode: group.mode,
         state: judgement.state,
         verdict: judgement.verdict(),
+        target: judgement.target(),
         age_on_arrival: judgement.age_on_arrival(),
         since_arrival: judgement.since_arrival(context.now),
         fresh_within: context.config.silent_after,
         full_sweeps: &sweeps.iter().map(full_sweep).collect::<Vec<_>>(),
-        action: action.map(of_row).as_ref(),
-        failed: failed.as_ref().map(of_row).as_ref(),
+        action: action.as_ref(),
+        failed: failed.as_ref(),
         others: &others.map(|other| Other { id: other.id, subject: other.subject }).collect::<Vec<_>>(),
     }))
 }
@@ -198,7 +201,8 @@ fn full_sweep(row: &ReportRow) -> FullSweep {
     }
 }
 
-fn of_row(row: &ActionRow) -> Action {
+fn of_row(tx: &Tx<'_>, row: &ActionRow) -> Result<Action, StoreError> {
     let ActionRow { verdict, state, in_flight, updated_at, .. } = *row;
-    Action { id: row.id.clone(), verdict, state, in_flight, updated_at }
+    let (target, is_tried) = (tx.target_of(row)?, !tx.deliveries(&row.id)?.is_empty());
+    Ok(Action { id: row.id.clone(), verdict, target, state, is_tried, in_flight, updated_at })
 }

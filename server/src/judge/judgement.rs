@@ -100,6 +100,12 @@ impl Judgement {
         self.outcome.as_ref().ok().map(|decision| decision.action)
     }
 
+    /// On what that is to be carried out.
+    pub(super) fn target(&self) -> OrderTarget {
+        let target = self.outcome.as_ref().map(|decision| decision.target).unwrap_or_default();
+        OrderTarget::of(target, self.subject.id.container.is_some())
+    }
+
     /// How old the report was when it arrived, by the node's clock.
     pub(super) fn age_on_arrival(&self) -> SignedDuration {
         let age = |row: &ReportRow| row.report.received_at.duration_since(row.report.reported_at);
@@ -139,7 +145,7 @@ impl Judgement {
             order_type: format!("congruent.action.{}", decision.action.name()),
             action_id: action_id.to_owned(),
             planned_at: at,
-            target: OrderTarget::of(decision.target, self.container.is_some()),
+            target: self.target(),
             container: self.container.clone(),
             node: self.subject.id.node.clone(),
             group: group.name.clone(),

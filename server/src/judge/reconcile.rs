@@ -1,15 +1,14 @@
 //! At start, and when a group changes: takes their word on which nodes there
 //! are, and on what they may be held to.
 
-use congruent_protocol::action::ActionState;
-use congruent_protocol::decision::Target;
+use congruent_protocol::action::{ActionState, OrderTarget};
 use congruent_protocol::verification::State;
 use jiff::Timestamp;
 
 use super::act::{hold_order, withdraw};
 use crate::config::{Config, Group};
 use crate::ingest::{NEVER_REPORTED, not_accepted};
-use crate::store::{ActionRow, StoreError, Tx};
+use crate::store::{StoreError, Tx};
 use crate::subject::SubjectId;
 
 /// Puts new nodes in, and gives up what was to happen to those that are gone.
@@ -72,18 +71,15 @@ pub(crate) fn end_container(
             withdraw(tx, action, note.to_owned(), now)?;
         }
         // The whole node is to be replaced, whatever runs on it meanwhile.
-        Some(action) if action.state == ActionState::Dispatched && !is_for_node(tx, action)? => {
+        Some(action)
+            if action.state == ActionState::Dispatched && tx.target_of(action)? != OrderTarget::Node =>
+        {
             tx.move_action(&action.id, ActionState::Withdrawn, note, now)?;
         }
         _ => {}
     }
     tx.end_container(container, now, note)?;
     Ok(is_live)
-}
-
-fn is_for_node(tx: &Tx<'_>, action: &ActionRow) -> Result<bool, StoreError> {
-    let decision = tx.decision(action.decision_id)?.and_then(|row| row.decision.outcome.ok());
-    Ok(decision.is_some_and(|decision| decision.target == Target::Node))
 }
 
 /// Ends the containers of a node that is gone, or another machine now.

@@ -1,7 +1,7 @@
 //! Actions and their lives.
 
 use super::sql::{Row, SqlResult, params};
-use congruent_protocol::action::ActionState;
+use congruent_protocol::action::{ActionState, OrderTarget};
 use congruent_protocol::decision::Verdict;
 use jiff::Timestamp;
 
@@ -104,6 +104,17 @@ impl View<'_> {
             params![id],
             ActionRow::from_row,
         )
+    }
+
+    /// What an action is to be carried out on: as the decision says that it carries out.
+    pub(crate) fn target_of(&self, action: &ActionRow) -> Result<OrderTarget, StoreError> {
+        let is_container = action.subject.container.is_some();
+        let decision = match is_container {
+            true => self.decision(action.decision_id)?.and_then(|row| row.decision.outcome.ok()),
+            false => None,
+        };
+        let target = decision.map(|decision| decision.target).unwrap_or_default();
+        Ok(OrderTarget::of(target, is_container))
     }
 
     /// The newest action of a subject that failed.

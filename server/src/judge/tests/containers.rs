@@ -135,10 +135,14 @@ async fn a_container_that_runs_no_more_is_over_and_gives_way() {
     assert_eq!(bench.subjects().await[2], "container c3 on node web-1 silent");
 }
 
+/// Policy that has the node replaced for its container.
+fn for_the_node() -> String {
+    RULES.replace("\"action\": \"replace\",", "\"action\": \"replace\", \"target\": \"node\",")
+}
+
 #[tokio::test]
 async fn policy_may_have_the_node_replaced_for_its_container() {
-    let rules = RULES.replace("\"action\": \"replace\",", "\"action\": \"replace\", \"target\": \"node\",");
-    let bench = Bench::with_image(&rules).await;
+    let bench = Bench::with_image(&for_the_node()).await;
     bench.report(&changed("web-1", 1, "c1")).await;
     bench.report(&changed("web-1", 2, "c1")).await;
     let order = bench.order(bench.actions().await.remove(0).id).await.unwrap();
@@ -152,6 +156,81 @@ async fn policy_may_have_the_node_replaced_for_its_container() {
     telling.await.unwrap();
     bench.report(&listing("web-1", 3, &[])).await;
     assert_eq!(bench.shown_by_subject().await, ["c1 dispatched: 200"]);
+}
+
+impl Bench {
+    /// Starts another collector with other rules, and has it plan anew.
+    async fn restart_with_rules(self, rules: &str) -> Self {
+        let bench = self.restart(|fixture| fixture.write("policy/rules.rego", rules.as_bytes())).await;
+        bench.judge.plan_anew().await.unwrap();
+        bench
+    }
+
+    /// An order for `c1`, which is to be replaced itself.
+    async fn with_container_order() -> Self {
+        let bench = Self::with_image(RULES).await;
+        bench.report(&changed("web-1", 1, "c1")).await;
+        bench.report(&changed("web-1", 2, "c1")).await;
+        assert_eq!(bench.shown_by_subject().await, ["c1 proposed: confirmed by the full sweeps 1 and 2"]);
+        bench
+    }
+
+    /// What goes out next, and on what that is to be carried out.
+    async fn due(&self) -> Vec<(String, OrderTarget)> {
+        let due = self.begin_deliveries().await.into_iter();
+        due.map(|due| (due.action_id, serde_json::from_slice::<Order>(&due.body).unwrap().target)).collect()
+    }
+}
+
+/// Why what was ordered under the other policy does not go out.
+const TURNED: &str = "policy says replace the node now, and the order was to replace the container";
+
+#[tokio::test]
+async fn an_order_that_no_platform_can_have_is_made_anew_for_another_target() {
+    let bench = Bench::with_container_order().await;
+    let id = bench.actions().await.remove(0).id;
+    let bench = bench.restart_with_rules(&for_the_node()).await;
+    assert_eq!(bench.shown_by_subject().await, [format!("c1 held: {TURNED}")]);
+    assert_eq!(bench.due().await, []);
+    bench.judge.judge_held().await.unwrap();
+    let action = bench.actions().await.remove(0);
+    assert_eq!(
+        (action.id.as_str(), action.state, action.target),
+        (&*id, ActionState::Proposed, OrderTarget::Node)
+    );
+    // And back, before it is sent.
+    let bench = bench.restart_with_rules(RULES).await;
+    bench.judge.judge_held().await.unwrap();
+    assert_eq!(bench.due().await, [(id, OrderTarget::Container)]);
+}
+
+#[tokio::test]
+async fn an_order_that_may_be_known_is_given_up_for_one_with_another_target() {
+    let bench = Bench::with_container_order().await;
+    let (first, target) = bench.due().await.remove(0);
+    assert_eq!(target, OrderTarget::Container);
+    let bench = bench.restart_with_rules(&for_the_node()).await;
+    let known = "; the platform may have the order: it had confirmed none of 1 tries";
+    let shown = bench.shown_by_subject().await;
+    assert_eq!(
+        shown,
+        ["c1 proposed: confirmed by the full sweeps 1 and 2", &format!("c1 withdrawn: {TURNED}{known}")]
+    );
+    let [(second, target)] = &bench.due().await[..] else { panic!("one goes out") };
+    assert_eq!(*target, OrderTarget::Node);
+    assert_ne!(*second, first, "its bytes are others");
+}
+
+#[tokio::test]
+async fn an_order_that_the_platform_has_stays_what_it_is() {
+    let bench = Bench::with_container_order().await;
+    let (id, now) = (bench.actions().await.remove(0).id, (bench.clock.clock())());
+    let telling =
+        bench.judge.store.write("tell", move |tx| tx.move_action(&id, ActionState::Dispatched, "200", now));
+    telling.await.unwrap();
+    let bench = bench.restart_with_rules(&for_the_node()).await;
+    assert_eq!(bench.shown_by_subject().await, ["c1 dispatched: 200"]);
+    assert_eq!(bench.actions().await[0].target, OrderTarget::Container);
 }
 
 #[tokio::test]
