@@ -27,6 +27,9 @@ pub(crate) struct Situation<'a> {
     pub(crate) group: &'a str,
     pub(crate) mode: Mode,
     pub(crate) state: State,
+    /// Where nothing says what the subject is to be: whether all was seen again that the
+    /// action was called for, and nothing of it is left.
+    pub(crate) is_mended: bool,
     /// What policy says; none where it failed.
     pub(crate) verdict: Option<Verdict>,
     /// On what that is to be carried out.
@@ -140,12 +143,17 @@ fn of_proposed(situation: &Situation<'_>) -> Plan {
 }
 
 /// An action is given up on evidence alone: that a node went silent, or could
-/// not be seen, does not make it whole; nor does a policy that fails.
+/// not be seen, does not make it whole; nor does a policy that fails. A container without a
+/// manifest is never congruent; what was found of it may be seen to be gone.
 fn withdraw(situation: &Situation<'_>) -> Option<Plan> {
     let verdict = situation.verdict.filter(|verdict| !is_action(*verdict))?;
     let reason = match situation.state {
         State::Congruent => format!("the {} is congruent again", situation.subject.kind()),
         State::Divergent => format!("policy no longer calls for it: it says {}", verdict.name()),
+        State::Unknown if situation.is_mended => {
+            let kind = situation.subject.kind();
+            format!("nothing that was found of the {kind} is left: policy says {}", verdict.name())
+        }
         State::Incomplete | State::Silent | State::Unknown => return None,
     };
     Some(Plan::Withdraw { reason })

@@ -10,6 +10,7 @@ const NOW: &str = "2026-03-01T12:00:00Z";
 struct Case {
     mode: Mode,
     state: State,
+    is_mended: bool,
     verdict: Option<Verdict>,
     target: OrderTarget,
     age_minutes: i64,
@@ -25,6 +26,7 @@ impl Default for Case {
         Self {
             mode: Mode::Replace,
             state: State::Divergent,
+            is_mended: false,
             verdict: Some(Verdict::Replace),
             target: OrderTarget::Node,
             age_minutes: 0,
@@ -65,6 +67,7 @@ fn check(case: &Case) -> Plan {
         group: "web",
         mode: case.mode,
         state: case.state,
+        is_mended: case.is_mended,
         verdict: case.verdict,
         target: case.target,
         age_on_arrival: SignedDuration::from_mins(case.age_minutes),
@@ -177,6 +180,22 @@ fn an_action_that_is_not_called_for_is_given_up_on_evidence() {
             let ground = format!("the node is {}, and only drift that was seen is acted on", state.name());
             let expected = if live == ActionState::Held { Plan::Nothing } else { held(&ground) };
             assert_eq!(check(&none(state, live)), expected, "{state:?}");
+        }
+    }
+    for live in [ActionState::Held, ActionState::Proposed] {
+        let mended = |state, verdict| Case { is_mended: true, verdict, ..none(state, live) };
+        let gone = withdrawn("nothing that was found of the node is left: policy says none");
+        assert_eq!(check(&mended(State::Unknown, Some(Verdict::None))), gone);
+        for (state, verdict) in [
+            (State::Unknown, None),
+            (State::Unknown, Some(Verdict::Replace)),
+            (State::Silent, Some(Verdict::None)),
+            (State::Incomplete, Some(Verdict::None)),
+        ] {
+            assert!(
+                !matches!(check(&mended(state, verdict)), Plan::Withdraw { .. }),
+                "{state:?} {verdict:?}"
+            );
         }
     }
     for over in [ActionState::Dispatched, ActionState::Failed, ActionState::Withdrawn] {

@@ -9,8 +9,10 @@ use congruent_protocol::verification::{Coverage, ManifestId, State};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
+use super::mended::is_mended;
 use crate::config::{Config, Group};
 use crate::ingest::{Fresh, not_accepted};
+use crate::plan::waits;
 use crate::policy::{InputParts, Policy, PolicyInput, ReportFacts, Subject};
 use crate::store::{ReportRow, StoreError, SubjectRow, View};
 use crate::subject::SubjectId;
@@ -27,6 +29,9 @@ pub(super) struct Case {
     pub(super) report: Option<(ReportRow, Report)>,
     /// Whether the case is about that report, not about the subject as it stands.
     pub(super) is_about_report: bool,
+    /// The decision that the subject's waiting action carries out, where nothing is left of
+    /// what was found when that was made.
+    pub(super) mended: Option<i64>,
 }
 
 /// The first reports that were not judged, of each subject its first.
@@ -56,8 +61,10 @@ impl NextReports {
                 Some(subject) => match fresh.take(row.id).map_or_else(|| view.report_body(row.id), Ok) {
                     Err(error) if error.is_of_body() => next.unread.push((row, error)),
                     body => {
-                        let report = Some((row, body?));
-                        next.cases.push(Case { subject, report, is_about_report: true });
+                        let body = body?;
+                        let mended = mended(view, &subject.id, &body)?;
+                        let report = Some((row, body));
+                        next.cases.push(Case { subject, report, is_about_report: true, mended });
                     }
                 },
                 None => {
@@ -82,7 +89,7 @@ impl Case {
             return Ok(None);
         };
         let row = subject.report_id.map(|id| view.report(id)).transpose()?.flatten();
-        let pending = view.newest_action(id)?.is_some_and(|action| !is_settled(action.state));
+        let pending = view.newest_action(id)?.is_some_and(|action| waits(action.state));
         let key = Key { state: subject.state, note: subject.note.as_deref(), report: row.as_ref() };
         let ground = key.to_text(&group, policy);
         let is_decided = subject.decision_key.as_ref().is_some_and(|key| key.starts_with(&ground));
@@ -90,7 +97,11 @@ impl Case {
             return Ok(None);
         }
         let report = row.map(|row| view.report_body(row.id).map(|body| (row, body))).transpose()?;
-        Ok(Some(Self { subject, report, is_about_report: false }))
+        let mended = match &report {
+            Some((_, body)) => mended(view, id, body)?,
+            None => None,
+        };
+        Ok(Some(Self { subject, report, is_about_report: false, mended }))
     }
 
     /// The number of the report in the case; for logs.
@@ -190,11 +201,20 @@ fn was_held(row: &ReportRow, state: State) -> bool {
     looked(row.report.state) && (looked(state) || state == State::Silent)
 }
 
-fn is_settled(state: congruent_protocol::action::ActionState) -> bool {
-    use congruent_protocol::action::ActionState::{Dispatched, Failed, Held, Proposed, Withdrawn};
-    match state {
-        Held | Proposed => false,
-        Dispatched | Failed | Withdrawn => true,
+/// The decision that the subject's waiting action carries out, where this report says that
+/// nothing is left of what was found then.
+fn mended(view: &View<'_>, id: &SubjectId, report: &Report) -> Result<Option<i64>, StoreError> {
+    // Of most reports that is all that is asked.
+    if id.container.is_none() || !matches!(report.outcome, Outcome::NoManifest(_)) {
+        return Ok(None);
+    }
+    let Some(action) = view.newest_action(id)?.filter(|action| waits(action.state)) else { return Ok(None) };
+    let decision = view.decision(action.decision_id)?;
+    let Some(then) = decision.and_then(|row| row.decision.report_id) else { return Ok(None) };
+    match view.report_body(then) {
+        // Then nobody can tell.
+        Err(error) if error.is_of_body() => Ok(None),
+        then => Ok(is_mended(&then?, report).then_some(action.decision_id)),
     }
 }
 

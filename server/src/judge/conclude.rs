@@ -150,6 +150,7 @@ fn make_plan(
     if is_idle(judgement.verdict(), action.map(|row| row.state)) {
         return Ok(Plan::Nothing);
     }
+    let is_mended = action.is_some_and(|row| judgement.mended == Some(row.decision_id));
     let action = action.map(|row| of_row(tx, row)).transpose()?;
     let (sweeps, failed, open) = match group.mode {
         // Nothing is ordered for that reason alone, and no other is looked at.
@@ -177,6 +178,7 @@ fn make_plan(
         group: &group.name,
         mode: group.mode,
         state: judgement.state,
+        is_mended,
         verdict: judgement.verdict(),
         target: judgement.target(),
         age_on_arrival: judgement.age_on_arrival(),

@@ -22,6 +22,8 @@ pub(super) struct Judgement {
     pub(super) report: Option<ReportRow>,
     /// Whether the case is about that report, not about the subject as it stands.
     pub(super) is_about_report: bool,
+    /// The decision of an action that waits, where nothing is left of what was found then.
+    pub(super) mended: Option<i64>,
     /// The group that it was judged in, and that group's version.
     group: (String, Option<u64>),
     pub(super) state: State,
@@ -73,6 +75,7 @@ impl Judgement {
             policy_digest: policy.digest(),
             engine: policy.engine(),
             is_about_report: case.is_about_report,
+            mended: case.mended,
             group: (group.name.clone(), group.version),
             report: case.report.map(|(row, _)| row),
             subject: case.subject,

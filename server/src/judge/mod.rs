@@ -10,6 +10,7 @@ mod act;
 mod case;
 mod conclude;
 mod judgement;
+mod mended;
 mod reconcile;
 #[cfg(test)]
 mod tests;

@@ -73,3 +73,32 @@ fn a_damaged_layer_is_one_order_that_names_all_on_it() -> Result<()> {
     ensure!(receiver.deliveries().len() == 1, "one cause, one order");
     Ok(())
 }
+
+/// Without a manifest the container is never congruent, and its layer is held to its
+/// diff_id.
+#[test]
+fn what_waits_for_a_layer_that_was_mended_is_given_up() -> Result<()> {
+    let scene = Scene::new()?;
+    let collector = scene.site.collect(&Settings::default())?;
+    scene.look_at_containers(None)?;
+    let planted = scene.directory("LowerDir")?.join("usr/bin/planted");
+    let looked = || -> Result<(String, String)> {
+        let ended = scene.site.sweep(NODE)?;
+        ensure!(ended.code != Some(2), "{}", ended.stderr);
+        settle(&scene.site)?;
+        let live = actions(&collector)?;
+        let of_scene = live.iter().find(|action| action["container"] == scene.id.as_str());
+        let text = |key: &str| of_scene.and_then(|action| action[key].as_str()).unwrap_or("none").to_owned();
+        Ok((text("state"), text("reason")))
+    };
+    ensure!(looked()?.0 == "none", "nothing is wrong with it");
+    fs::write(&planted, "#!/bin/sh\n")?;
+    let (state, reason) = looked()?;
+    ensure!(state == "held", "{state}: {reason}");
+    fs::remove_file(&planted)?;
+    let (state, reason) = looked()?;
+    ensure!(state == "withdrawn" && reason.starts_with("nothing that was found"), "{state}: {reason}");
+    let container = collector.json(&format!("/v1/nodes/{NODE}/containers/{}", scene.id))?;
+    ensure!(container["state"] == "unknown", "{container}");
+    Ok(())
+}

@@ -102,6 +102,47 @@ async fn damage_without_a_manifest_is_confirmed_like_any_other() {
     assert_eq!(bench.shown_by_subject().await, ["c1 proposed: confirmed by the full sweeps 1 and 2"]);
 }
 
+/// No look at it ever comes to `congruent`.
+#[tokio::test]
+async fn damage_without_a_manifest_that_is_mended_is_not_acted_upon() {
+    let without = |report: Report| {
+        let why = Outcome::NoManifest("no manifest that is accepted here is of its image".to_owned());
+        Report { outcome: why, ..report }
+    };
+    let bench = Bench::with_image(RULES).await;
+    for id in ["c1", "c2"] {
+        let first = if id == "c1" { 1 } else { 3 };
+        bench.report(&without(damaged("web-1", first, id))).await;
+        bench.report(&without(damaged("web-1", first + 1, id))).await;
+    }
+    let first = bench.actions().await.pop().unwrap().id;
+    let held = format!("c2 held: action {first} of container c1 on node web-1 is open in group web");
+    let proposed = "c1 proposed: confirmed by the full sweeps 1 and 2";
+    assert_eq!(bench.shown_by_subject().await, [proposed, &held]);
+    // A look that did not see the layer takes nothing back for good.
+    let mut unseen = without(looked("web-1", 5, "c2", vec![], &[]));
+    let layer = &mut unseen.container.as_mut().unwrap().layers[0];
+    (layer.state, layer.method) = (State::Incomplete, None);
+    bench.report(&unseen).await;
+    assert_eq!(bench.shown_by_subject().await, [proposed, &held]);
+    let gone = "withdrawn: nothing that was found of the container is left: policy says observe";
+    bench.report(&without(looked("web-1", 6, "c2", vec![], &[]))).await;
+    assert_eq!(bench.shown_by_subject().await, [proposed.to_owned(), format!("c2 {gone}")]);
+    bench.report(&without(looked("web-1", 7, "c1", vec![], &[]))).await;
+    assert_eq!(bench.shown_by_subject().await, [format!("c1 {gone}"), format!("c2 {gone}")]);
+    assert_eq!(bench.begin_deliveries().await, []);
+}
+
+/// What the writable layer was found to have is not seen without a manifest.
+#[tokio::test]
+async fn a_manifest_that_is_gone_mends_nothing() {
+    let bench = Bench::with_image(RULES).await;
+    bench.report(&changed("web-1", 1, "c1")).await;
+    let why = Outcome::NoManifest("no manifest that is accepted here is of its image".to_owned());
+    bench.report(&Report { outcome: why, ..looked("web-1", 2, "c1", vec![], &[]) }).await;
+    assert_eq!(bench.shown_by_subject().await, ["c1 held: waiting for a second full sweep"]);
+}
+
 #[tokio::test]
 async fn a_container_that_runs_no_more_is_over_and_gives_way() {
     let bench = Bench::with_image(RULES).await;
