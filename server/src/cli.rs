@@ -96,8 +96,8 @@ struct ServeArgs {
 
 /// Writes the auditor's report about a period.
 ///
-/// It has scope and coverage, every node with its state, findings with what was
-/// baked and what was there, decisions, actions, refusals, what operators changed,
+/// It has scope and coverage, every node and every container with its state, findings with
+/// what was baked and what was there, decisions, actions, refusals, what operators changed,
 /// and what bears on each control. It reads the database alone, also while the collector runs. Times are
 /// RFC 3339; dates are whole days in UTC, the last one included.
 #[derive(Debug, Args)]

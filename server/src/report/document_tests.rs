@@ -1,5 +1,6 @@
 use congruent_protocol::decision::{Decision, Severity, Target, Verdict};
 use congruent_protocol::digest::Algorithm;
+use congruent_protocol::report::ContainerIdentity;
 use congruent_protocol::verification::{ManifestId, Protected};
 use serde_json::Value;
 
@@ -54,6 +55,7 @@ fn evidence() -> Evidence {
     let (one, two) = (tampered(), vec![added("/bin/new"), tampered().remove(0)]);
     let digest = |findings: &[Finding]| congruent_protocol::report::findings_digest(findings);
     let web_1 = SubjectEvidence {
+        identity: None,
         states: vec![
             state("2026-02-01T00:00:00Z", State::Unknown),
             state("2026-02-01T00:01:00Z", State::Congruent),
@@ -96,12 +98,24 @@ fn evidence() -> Evidence {
         ..state("2026-03-09T00:00:00Z", State::Unknown)
     };
     let c1 = SubjectEvidence {
+        identity: Some(ContainerIdentity {
+            id: "c1".to_owned(),
+            name: Some("shop".to_owned()),
+            runtime: "docker".to_owned(),
+            image: Some("app:1".to_owned()),
+            config_digest: None,
+        }),
         states: vec![state("2026-03-08T00:00:00Z", State::Congruent), over],
         sweeps: vec![sweep(6, "2026-03-08T00:00:00Z", &[])],
         findings: BTreeMap::new(),
     };
+    let running = SubjectId::container("web-1", "c2");
+    let c2 = SubjectEvidence {
+        states: vec![state("2026-03-08T00:00:00Z", State::Unknown)],
+        ..SubjectEvidence::default()
+    };
     Evidence {
-        containers: [(subject, c1)].into(),
+        containers: [(subject, c1), (running, c2)].into(),
         scopes: vec![(time("2026-02-01T00:00:00Z"), scope())],
         nodes: [("web-1".to_owned(), web_1), ("web-2".to_owned(), SubjectEvidence::default())].into(),
         decisions: vec![decision],
@@ -143,8 +157,15 @@ fn every_node_is_shown_with_state_coverage_and_findings() {
     assert_eq!(report["totals"]["nodes_by_state"], serde_json::json!({"divergent": 1, "unknown": 1}));
     let container = &one["containers"][0];
     assert_eq!((&container["id"], &container["note"]), (&"c1".into(), &OVER.into()));
+    assert_eq!((&container["name"], &container["image"]), (&"shop".into(), &"app:1".into()));
+    assert_eq!((&container["state"], &container["since"]), (&"over".into(), &"2026-03-09T00:00:00Z".into()));
+    let states: Vec<_> = container["states"].as_array().unwrap().iter().map(|row| &row["state"]).collect();
+    assert_eq!(states, ["congruent", "over"]);
     assert_eq!(container["coverage"]["largest_gap_seconds"], 86400, "what is over is not waited for");
-    assert_eq!((&report["totals"]["containers"], &two["containers"]), (&1.into(), &serde_json::json!([])));
+    let running = &one["containers"][1];
+    assert_eq!((&running["state"], &running["name"]), (&"unknown".into(), &Value::Null));
+    assert_eq!((&report["totals"]["containers"], &two["containers"]), (&2.into(), &serde_json::json!([])));
+    assert_eq!(report["totals"]["containers_by_state"], serde_json::json!({"over": 1, "unknown": 1}));
     assert_eq!(
         (&report["totals"]["nodes_without_sweep"], &report["totals"]["findings"]),
         (&1.into(), &2.into())

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use congruent_protocol::drift::Finding;
+use congruent_protocol::report::ContainerIdentity;
 use congruent_protocol::verification::State;
 use jiff::Timestamp;
 
@@ -38,6 +39,8 @@ pub(super) struct Evidence {
 /// What is so of a node, or of a container on it.
 #[derive(Debug, Default)]
 pub(super) struct SubjectEvidence {
+    /// Which container it is, as its node said last; none of nodes.
+    pub(super) identity: Option<ContainerIdentity>,
     /// Every state until the period's end, in order.
     pub(super) states: Vec<StateRow>,
     /// The last sweep before the period and all in it, in order.
@@ -78,6 +81,7 @@ pub(super) fn read(view: &View<'_>, period: Period) -> Result<Evidence, StoreErr
     for (id, container) in &mut containers {
         let SubjectEvidence { sweeps, findings, .. } = read_subject(view, id, period)?;
         (container.sweeps, container.findings) = (sweeps, findings);
+        container.identity = view.identity_until(id, to)?;
     }
     let filter = ActionFilter { between: Some((from, to)), ..ActionFilter::default() };
     let mut actions = view.actions(&filter, ALL)?;
@@ -126,7 +130,7 @@ fn read_subject(view: &View<'_>, id: &SubjectId, period: Period) -> Result<Subje
             findings.insert(sweep.found(), read_findings(view, sweep)?);
         }
     }
-    Ok(SubjectEvidence { states: Vec::new(), sweeps, findings })
+    Ok(SubjectEvidence { sweeps, findings, ..SubjectEvidence::default() })
 }
 
 /// The findings of a sweep. The report's own bytes, which may lie as a blob, are not

@@ -3,9 +3,10 @@
 use super::sql::{Row, SqlResult, params};
 use congruent_protocol::decision::Verdict;
 use congruent_protocol::digest::Digest;
-use congruent_protocol::report::{Report, Sealed, SetChange};
+use congruent_protocol::report::{ContainerIdentity, Report, Sealed, SetChange};
 use congruent_protocol::verification::{ManifestId, State, SweepMode};
 use jiff::Timestamp;
+use serde::Deserialize;
 
 use super::bodies::Body;
 use super::columns::{Json, Micros, Word};
@@ -199,6 +200,33 @@ impl View<'_> {
             0 => Ok(Vec::new()),
             _ => self.finding_set(&change.digest)?.ok_or(StoreError::NoSet(change.digest)),
         })
+    }
+}
+
+impl View<'_> {
+    /// Which container a subject is, as its node said last before `until`. Reports whose
+    /// bytes lie as blobs are not asked; none where no other is there.
+    pub(crate) fn identity_until(
+        &self,
+        subject: &SubjectId,
+        until: Timestamp,
+    ) -> Result<Option<ContainerIdentity>, StoreError> {
+        #[derive(Deserialize)]
+        struct Told {
+            container: Option<ContainerIdentity>,
+        }
+        let sql = "SELECT id FROM reports JOIN report_bodies ON report_id = id \
+             WHERE node = ?1 AND container = ?2 AND received_at < ?3 ORDER BY received_at DESC, id DESC LIMIT 1";
+        let values = params![subject.node, subject.container_column(), Micros(until)];
+        let Some(id) = self.row("look for a container's report", sql, values, |row| row.get(0))? else {
+            return Ok(None);
+        };
+        // What was kept before reports were sealed was of nodes.
+        let body = self.sealed_report(id)?;
+        let Ok(sealed) = Sealed::parse(&body) else { return Ok(None) };
+        let told: Told = serde_json::from_slice(sealed.payload())
+            .map_err(|source| StoreError::Stored { what: "a report", source })?;
+        Ok(told.container)
     }
 }
 

@@ -222,7 +222,18 @@ fn the_collector_judges_each_container() -> Result<()> {
     scene.docker.docker(&["rm", "--force", "web"])?;
     // The list of a look may have gaps, as others' containers come and go.
     let is_gone = || Ok(scene.judged(&collector)?.0.is_null().then_some(()));
-    wait_for("the container to be gone", PATIENCE, is_gone)
+    wait_for("the container to be gone", PATIENCE, is_gone)?;
+
+    // Auditors are told of it all the same.
+    let mut report = Command::new(binaries::path("congruent-server")?);
+    report.args(["report", "--from", "2026-01-01", "--to", "2126-01-01", "--config"]);
+    let ended = run(report.arg(scene.site.sandbox.path("server.toml")))?;
+    ensure!(ended.code == Some(0), "{}", ended.stderr);
+    let document: Value = serde_json::from_slice(&ended.stdout)?;
+    let told = document["nodes"][0]["containers"].as_array().context("it tells of no containers")?;
+    let web = told.iter().find(|one| one["id"] == scene.id.as_str()).context("it does not tell of it")?;
+    ensure!(web["name"] == "web" && web["image"].is_string() && web["state"] == "over", "{web}");
+    Ok(())
 }
 
 /// Without a collector, the log and the exit code are all that tells.

@@ -3,6 +3,7 @@
 use congruent_protocol::report::ContainerReport;
 
 use super::*;
+use crate::subject::SubjectId;
 use crate::testing::containers::{accept_image, damaged, listing, looked};
 
 fn bench() -> Bench {
@@ -40,6 +41,28 @@ async fn an_honest_look_gives_the_container_its_state() {
         assert_eq!(answer.state, state, "{sequence}");
     }
     assert_eq!(bench.node().await, None, "nothing was said of the node itself");
+}
+
+/// The auditor's report tells of containers that are no subject any more.
+#[tokio::test]
+async fn reports_tell_which_container_it_was() {
+    let bench = bench();
+    for (sequence, name) in [(1, "before"), (2, "after")] {
+        let mut report = looked("web-1", sequence, "c1", vec![], &[]);
+        report.container.as_mut().unwrap().identity.name = Some(name.to_owned());
+        bench.send(&report).await.unwrap();
+    }
+    bench.send(&listing("web-1", 3, &[])).await.unwrap();
+    let of = |until: Timestamp, id: &'static str| {
+        bench.ingest.store.read("read", move |view| {
+            assert_eq!(view.subjects_of("web-1")?.len(), 1, "it is over");
+            view.identity_until(&SubjectId::container("web-1", id), until)
+        })
+    };
+    let identity = of(Timestamp::MAX, "c1").await.unwrap().unwrap();
+    assert_eq!((identity.name.as_deref(), identity.image.as_deref()), (Some("after"), Some("app:1")));
+    assert_eq!(of(Timestamp::MIN, "c1").await.unwrap(), None);
+    assert_eq!(of(Timestamp::MAX, "c2").await.unwrap(), None);
 }
 
 #[tokio::test]
