@@ -90,7 +90,8 @@ fn store(tx: &Tx<'_>, checked: &Checked, now: Timestamp) -> Result<Stored, Store
     let known = match tx.subject(&subject)? {
         Some(known) => known,
         None => {
-            tx.insert_subject(&subject, &checked.group.0, now, NEVER_REPORTED)?;
+            let standing = (*state, note.as_deref());
+            tx.begin_subject(&subject, &checked.group.0, standing, now, Some(id))?;
             tx.subject(&subject)?.expect("it was put in a moment ago")
         }
     };

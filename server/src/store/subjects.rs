@@ -141,7 +141,7 @@ impl View<'_> {
 }
 
 impl Tx<'_> {
-    /// Puts a subject in that was not known, as `unknown`.
+    /// Puts a subject in that was not known and has not reported, as `unknown`.
     pub(crate) fn insert_subject(
         &self,
         subject: &SubjectId,
@@ -149,12 +149,25 @@ impl Tx<'_> {
         at: Timestamp,
         note: &str,
     ) -> Result<(), StoreError> {
+        self.begin_subject(subject, group, (State::Unknown, Some(note)), at, None)
+    }
+
+    /// Puts a subject in that was not known, with the state that its history begins with,
+    /// and the report that brought it.
+    pub(crate) fn begin_subject(
+        &self,
+        subject: &SubjectId,
+        group: &str,
+        (state, note): (State, Option<&str>),
+        at: Timestamp,
+        report_id: Option<i64>,
+    ) -> Result<(), StoreError> {
         let sql = "INSERT INTO subjects (node, container, group_name, generation, state, note, since) \
              VALUES (?1, ?2, ?3, 0, ?4, ?5, ?6)";
         let (node, container) = (&subject.node, subject.container_column());
-        let values = params![node, container, group, Word(State::Unknown), note, Micros(at)];
+        let values = params![node, container, group, Word(state), note, Micros(at)];
         self.execute("put in a subject", sql, values)?;
-        self.insert_state(subject, State::Unknown, Some(note), at, None)
+        self.insert_state(subject, state, note, at, report_id)
     }
 
     /// Has a node that enrolled anew begin as one that was never known: what was said of

@@ -3,6 +3,7 @@
 use congruent_protocol::report::ContainerReport;
 
 use super::*;
+use crate::store::StateRow;
 use crate::subject::SubjectId;
 use crate::testing::containers::{accept_image, damaged, listing, looked};
 
@@ -41,6 +42,34 @@ async fn an_honest_look_gives_the_container_its_state() {
         assert_eq!(answer.state, state, "{sequence}");
     }
     assert_eq!(bench.node().await, None, "nothing was said of the node itself");
+}
+
+#[tokio::test]
+async fn a_container_begins_with_its_first_state() {
+    let bench = bench();
+    let without = Outcome::NoManifest("none is of its image".to_owned());
+    bench.send(&damaged("web-1", 1, "c1")).await.unwrap();
+    bench.send(&looked("web-1", 2, "c1", vec![], &[])).await.unwrap();
+    bench.send(&Report { outcome: without, ..looked("web-1", 3, "c2", vec![], &[]) }).await.unwrap();
+    bench.send(&listing("web-1", 4, &["c1", "c2", "c3"])).await.unwrap();
+    bench.send(&looked("web-1", 5, "c3", vec![], &[])).await.unwrap();
+    let states = async |id: &'static str| {
+        let subject = SubjectId::container("web-1", id);
+        let read = bench.ingest.store.read("read", move |view| view.states_of(&subject, 9)).await.unwrap();
+        let show = |row: &StateRow| (row.state, row.report_id, row.note.clone().unwrap_or_default());
+        read.iter().rev().map(show).collect::<Vec<_>>()
+    };
+    let nothing = String::new;
+    assert_eq!(
+        states("c1").await,
+        [(State::Divergent, Some(1), nothing()), (State::Congruent, Some(2), nothing())]
+    );
+    let [(state, report, note)] = &states("c2").await[..] else { panic!("it has one state") };
+    assert_eq!((*state, *report), (State::Unknown, Some(3)));
+    assert!(note.contains("none is of its image"), "{note}");
+    // One that its node told of first was not known.
+    let c3 = states("c3").await;
+    assert_eq!((c3[0].0, c3[0].1, c3[1].0), (State::Unknown, None, State::Congruent));
 }
 
 /// The auditor's report tells of containers that are no subject any more.
