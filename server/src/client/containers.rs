@@ -1,8 +1,12 @@
 //! `congruent-server container`.
 
 use clap::{Args, Subcommand};
+use serde_json::json;
 
+use super::connection::Connection;
 use super::node_list::{State, Verdict, word};
+use super::output::Columns;
+use super::pages::{List, Listed, PageArgs};
 use super::{ConnectionArgs, Format, node_text, output, with_connection};
 
 /// Shows the containers that run on nodes, each with a state of its own.
@@ -32,6 +36,17 @@ enum ContainerCommand {
     },
 }
 
+const COLUMNS: &Columns<'_> = &[
+    ("node", "NODE"),
+    ("id", "ID"),
+    ("name", "NAME"),
+    ("image", "IMAGE"),
+    ("state", "STATE"),
+    ("since", "SINCE"),
+    ("findings_total", "FINDINGS"),
+    ("verdict", "VERDICT"),
+];
+
 /// Lists containers by node: all of them, or those to which every flag applies.
 #[derive(Debug, Args)]
 struct ListArgs {
@@ -47,52 +62,46 @@ struct ListArgs {
     /// Only containers of which policy says this.
     #[arg(long, value_name = "VERDICT", value_enum)]
     verdict: Option<Verdict>,
-    /// Only what follows this one: `next` of the page before.
-    #[arg(long, value_name = "NODE/ID")]
-    after: Option<String>,
-    /// How many at most, to 1000.
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    limit: u32,
+    #[command(flatten)]
+    pages: PageArgs,
 }
 
 impl ListArgs {
-    fn query(&self) -> Vec<(&'static str, String)> {
-        let mut query = vec![("limit", self.limit.to_string())];
-        for (key, value) in [
-            ("after", self.after.clone()),
+    fn filter(&self) -> Vec<(&'static str, String)> {
+        let filter = [
             ("group", self.group.clone()),
             ("state", self.state.as_ref().and_then(word)),
             ("verdict", self.verdict.as_ref().and_then(word)),
-        ] {
-            query.extend(value.map(|value| (key, value)));
-        }
-        query
+        ];
+        filter.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
+    }
+}
+
+/// Lists containers, a page at a time.
+async fn list(connection: &Connection, args: &ListArgs) -> anyhow::Result<()> {
+    let path = match &args.node {
+        Some(node) => vec!["nodes", node, "containers"],
+        None => vec!["containers"],
+    };
+    let list = List { path, key: "containers", columns: COLUMNS, filter: args.filter(), pages: &args.pages };
+    let end = |listed: &Listed| json!({ "next": listed.next, "schema_version": 1, "truncated": listed.next.is_some() });
+    list.write(connection, end, summary).await
+}
+
+/// What stands under the table.
+fn summary(listed: &Listed) -> String {
+    match listed.count {
+        0 => "no container is like that; nodes tell of theirs where their agent's configuration has \
+             `[containers]` with `enabled = true`\n"
+            .to_owned(),
+        count => format!("{count} containers{}\n", listed.rest()),
     }
 }
 
 /// Runs the command that was asked for.
 pub(crate) fn run(args: &ContainerArgs) -> anyhow::Result<()> {
     with_connection(&args.connection, async |connection| match &args.command {
-        ContainerCommand::List(args) => {
-            let path = match &args.node {
-                Some(node) => vec!["nodes", node, "containers"],
-                None => vec!["containers"],
-            };
-            let answer = connection.get(&path, &args.query()).await?;
-            let columns = [
-                ("node", "NODE"),
-                ("id", "ID"),
-                ("name", "NAME"),
-                ("image", "IMAGE"),
-                ("state", "STATE"),
-                ("since", "SINCE"),
-                ("findings_total", "FINDINGS"),
-                ("verdict", "VERDICT"),
-            ];
-            let empty = "no container is like that; nodes tell of theirs where their agent's configuration has \
-                         `[containers]` with `enabled = true`";
-            output::list(connection.format, &answer, "containers", &columns, empty)
-        }
+        ContainerCommand::List(args) => list(&connection, args).await,
         ContainerCommand::Show { node, id } => {
             let answer = connection.get(&["nodes", node, "containers", id], &[]).await?;
             match connection.format {
@@ -101,4 +110,19 @@ pub(crate) fn run(args: &ContainerArgs) -> anyhow::Result<()> {
             }
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_that_was_cut_says_how_to_go_on() {
+        let listed =
+            |count, next: Option<&str>| Listed { count, next: next.map(str::to_owned), ..Listed::default() };
+        assert!(summary(&listed(0, None)).starts_with("no container is like that"));
+        assert_eq!(summary(&listed(2, None)), "2 containers\n");
+        let cut = "1 containers; there are more: give --after web-1/c1, or a higher --limit\n";
+        assert_eq!(summary(&listed(1, Some("web-1/c1"))), cut);
+    }
 }

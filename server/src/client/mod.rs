@@ -15,6 +15,7 @@ mod node_text;
 mod nodes;
 mod operators;
 mod output;
+mod pages;
 mod tokens;
 
 use std::path::PathBuf;

@@ -5,6 +5,8 @@ use std::fs;
 
 use anyhow::{Context, Result, ensure};
 use congruent_protocol::action::OrderTarget;
+use congruent_tests::collector::Collector;
+use congruent_tests::operator::Operator;
 use congruent_tests::receiver::{Answer, WebhookReceiver};
 use congruent_tests::site::Settings;
 use congruent_tests::wait::{PATIENCE, wait_for};
@@ -12,6 +14,29 @@ use congruent_tests::wait::{PATIENCE, wait_for};
 use super::reported::{NODE, Scene};
 use super::verified::Runtime;
 use crate::watch::{actions, settle};
+
+/// The ids of the node's containers, a container at a time, as each list says how to go on.
+fn listed_by_one(scene: &Scene, collector: &Collector) -> Result<Vec<String>> {
+    let operator = Operator {
+        url: collector.url().to_owned(),
+        token_file: scene.site.sandbox.path("operator.token"),
+        authority: collector.authority().to_owned(),
+    };
+    let (mut listed, mut after) = (Vec::new(), None::<String>);
+    loop {
+        let mut list = vec!["container", "list", "--node", NODE, "--limit", "1"];
+        list.extend(after.as_deref().into_iter().flat_map(|after| ["--after", after]));
+        let page = operator.answer(&list)?;
+        listed.extend(page["containers"][0]["id"].as_str().map(str::to_owned));
+        let table = operator.run(&list)?.text();
+        let next = table.split_once("give --after ").and_then(|(_, rest)| rest.split(',').next());
+        ensure!(next == page["next"].as_str(), "{table} {page}");
+        match next {
+            Some(next) => after = Some(next.to_owned()),
+            None => return Ok(listed),
+        }
+    }
+}
 
 #[test]
 fn a_damaged_layer_is_one_order_that_names_all_on_it() -> Result<()> {
@@ -35,6 +60,8 @@ fn a_damaged_layer_is_one_order_that_names_all_on_it() -> Result<()> {
 
     let mut both = vec![scene.id.clone(), other];
     both.sort();
+    let listed = listed_by_one(&scene, &collector)?;
+    ensure!(both.iter().all(|id| listed.contains(id)), "{listed:?}");
     let order = receiver.wait_for(1, PATIENCE)?.remove(0).order()?;
     ensure!(order.target == OrderTarget::Container && order.order_type == "congruent.action.replace");
     ensure!(order.node == NODE && order.findings_total == 0, "the container itself is as it was: {order:?}");

@@ -173,7 +173,12 @@ fn thousands_are_listed_page_by_page() -> Result<()> {
     let table = scene.text(&["node", "list", "--limit", "1001"])?;
     assert_eq!(table.lines().count(), 1001 + 2, "heading and summary");
     let last = table.lines().last().unwrap_or_default();
-    assert!(last.starts_with("1001 of 2501 nodes;") && last.ends_with("give a higher --limit"), "{last}");
+    let rest = "there are more: give --after db-01000, or a higher --limit";
+    assert!(last.starts_with("1001 of 2501 nodes;") && last.ends_with(rest), "{last}");
+    assert_eq!(scene.ids(&["--prefix", "db-", "--after", "db-01000"])?, expected[1001..]);
+    let table = scene.text(&["node", "list", "--prefix", "db-", "--after", "db-02490", "--limit", "8"])?;
+    let last = table.lines().last().unwrap_or_default();
+    assert_eq!(last, "8 nodes; there are more: give --after db-02498, or a higher --limit");
     let document = scene.admin().run(&["node", "list", "--format", "json", "--limit", "1"])?.text();
     let parsed: Value = serde_json::from_str(&document)?;
     assert_eq!(document, format!("{parsed:#}\n"), "sorted, as all documents");
