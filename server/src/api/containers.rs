@@ -23,7 +23,7 @@ use super::node::unknown;
 use super::refusals::{BadRequest, NotFound};
 use super::segment::Segment;
 use crate::record::{ActionRecord, DecisionRecord, ReportRecord, Transition};
-use crate::store::{ActionFilter, ContainerFilter, ListedContainer, StoreError, View};
+use crate::store::{ActionFilter, ContainerFilter, ListedSubject, StoreError, View};
 use crate::subject::SubjectId;
 
 /// How many of each kind of record a container is shown with; the lists have more.
@@ -224,9 +224,9 @@ fn detail(view: &View<'_>, subject: &SubjectId) -> Result<Option<OneContainer>, 
     }))
 }
 
-impl From<ListedContainer> for ContainerSummary {
-    fn from(listed: ListedContainer) -> Self {
-        let ListedContainer { subject, manifest, observed_root, findings_total, verified_at, decision } =
+impl From<ListedSubject> for ContainerSummary {
+    fn from(listed: ListedSubject) -> Self {
+        let ListedSubject { subject, manifest, observed_root, findings_total, verified_at, decision } =
             listed;
         let (name, runtime, image, config_digest) = subject
             .identity

@@ -105,7 +105,7 @@ fn detail(
     id: &str,
 ) -> Result<Option<OneNode>, StoreError> {
     let Some(listed) = view.listed_node(id)? else { return Ok(None) };
-    let report = listed.node.report_id.map(|id| view.report(id)).transpose()?.flatten();
+    let report = listed.subject.report_id.map(|id| view.report(id)).transpose()?.flatten();
     let body = report.as_ref().map(|row| view.report_body(row.id)).transpose()?;
     let first_values = body.as_ref().map(|body| first_values(view, body)).transpose()?.flatten();
     let (facts, outcome) = body.map(|body| (body.facts, body.outcome)).unzip();
@@ -114,9 +114,9 @@ fn detail(
         Some(Outcome::NoManifest(_) | Outcome::Withheld(_)) | None => (None, Vec::new()),
     };
     let findings_truncated = cut(&mut findings, FINDINGS_SHOWN);
-    let decision = listed.node.decision_id.map(|id| view.decision(id)).transpose()?.flatten();
+    let decision = listed.subject.decision_id.map(|id| view.decision(id)).transpose()?.flatten();
     let decision_record = decision.map(DecisionRecord::from);
-    let listed_id = listed.node.id.clone();
+    let listed_id = listed.subject.id.clone();
     let filter = ActionFilter { subject: Some(&listed_id), ..ActionFilter::default() };
     let actions = view.actions(&filter, RECENT)?.into_iter().map(|row| ActionRecord::read(view, row));
     Ok(Some(OneNode {

@@ -17,7 +17,7 @@ use super::list::{DEFAULT_LIMIT, check_limit, check_query, cut, refuse};
 use super::refusals::BadRequest;
 use crate::config::{Accepted, Config, Group, Mode};
 use crate::liveness::Liveness;
-use crate::store::{ListedNode, NamePattern, NodeFilter, StoreError, View};
+use crate::store::{ListedSubject, NamePattern, NodeFilter, StoreError, View};
 
 /// The longest name, part of one or pattern that is looked for, in bytes.
 const MAX_TEXT_BYTES: usize = 800;
@@ -121,7 +121,7 @@ pub(super) async fn list(
         let totals = after.is_none().then(|| Totals::of(view, &filter)).transpose()?;
         let mut listed = view.list_nodes(&filter, after.as_deref(), limit + 1)?;
         let truncated = cut(&mut listed, limit);
-        let next = listed.last().filter(|_| truncated).map(|last| last.node.id.node.clone());
+        let next = listed.last().filter(|_| truncated).map(|last| last.subject.id.node.clone());
         let nodes = listed.into_iter().map(|row| NodeSummary::of(view, &config, &liveness, row));
         let mut nodes: Vec<_> = nodes.collect::<Result<_, _>>()?;
         // The store is told of signs of life later.
@@ -182,9 +182,9 @@ impl NodeSummary {
         view: &View<'_>,
         config: &Config,
         liveness: &Liveness,
-        listed: ListedNode,
+        listed: ListedSubject,
     ) -> Result<Self, StoreError> {
-        let ListedNode { node, manifest, findings_total, verified_at, decision } = listed;
+        let ListedSubject { subject: node, manifest, findings_total, verified_at, decision, .. } = listed;
         let enrolled = node.group.is_some();
         let name = match node.group {
             Some(name) => name,

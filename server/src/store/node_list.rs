@@ -4,13 +4,13 @@
 //! and go between two pages leave none out and bring none twice. Which nodes are
 //! meant is found in an index alone; rows are read only of those that are listed.
 
-use congruent_protocol::decision::{Decision, Verdict};
-use congruent_protocol::verification::{ManifestId, State};
+use congruent_protocol::decision::Verdict;
+use congruent_protocol::verification::State;
 use jiff::Timestamp;
 
-use super::columns::{Json, Micros, Word};
-use super::sql::{Param, Row, SqlResult, Value, params};
-use super::subjects::SubjectRow;
+use super::columns::Word;
+use super::listed::{ListedSubject, SELECT};
+use super::sql::{Param, Row, Value, params};
 use super::{StoreError, View};
 
 /// Which nodes are meant. Whoever is enrolled, unless said otherwise.
@@ -54,37 +54,6 @@ impl NamePattern {
     }
 }
 
-/// A node in a list, with what else of it is listed.
-#[derive(Debug, Clone)]
-pub(crate) struct ListedNode {
-    pub(crate) node: SubjectRow,
-    /// Of its newest report.
-    pub(crate) manifest: Option<ManifestId>,
-    pub(crate) findings_total: u64,
-    /// When the last full sweep arrived that found it congruent.
-    pub(crate) verified_at: Option<Timestamp>,
-    /// The decision that stands; none where there is none, or policy failed.
-    pub(crate) decision: Option<Decision>,
-}
-
-const SELECT: &str = "SELECT subjects.*, reports.manifest, reports.findings_total, \
-     verified.received_at AS verified_at, decisions.decision FROM subjects \
-     LEFT JOIN reports ON reports.id = subjects.report_id \
-     LEFT JOIN reports AS verified ON verified.id = subjects.verified_report_id \
-     LEFT JOIN decisions ON decisions.id = subjects.decision_id";
-
-impl ListedNode {
-    fn from_row(row: &Row<'_>) -> SqlResult<Self> {
-        Ok(Self {
-            node: SubjectRow::from_row(row)?,
-            manifest: row.get::<_, Option<Json<_>>>("manifest")?.map(|json| json.0),
-            findings_total: row.get::<_, Option<u64>>("findings_total")?.unwrap_or_default(),
-            verified_at: row.get::<_, Option<Micros>>("verified_at")?.map(|time| time.0),
-            decision: row.get::<_, Option<Json<_>>>("decision")?.map(|json| json.0),
-        })
-    }
-}
-
 impl View<'_> {
     /// The first `limit` nodes that are meant and whose names follow `after`.
     pub(crate) fn list_nodes(
@@ -92,7 +61,7 @@ impl View<'_> {
         filter: &NodeFilter,
         after: Option<&str>,
         limit: usize,
-    ) -> Result<Vec<ListedNode>, StoreError> {
+    ) -> Result<Vec<ListedSubject>, StoreError> {
         let mut meant = Conditions::of(filter);
         meant.all(filter);
         // What the index does not have is looked for in the rows as they lie: to go to
@@ -108,14 +77,14 @@ impl View<'_> {
             meant.sql,
             meant.values.len()
         );
-        self.rows("list the nodes", &sql, &meant.values(), ListedNode::from_row)
+        self.rows("list the nodes", &sql, &meant.values(), ListedSubject::from_row)
     }
 
     /// A node as it would be listed, enrolled or revoked; none where it never enrolled, or
     /// was forgotten.
-    pub(crate) fn listed_node(&self, node: &str) -> Result<Option<ListedNode>, StoreError> {
+    pub(crate) fn listed_node(&self, node: &str) -> Result<Option<ListedSubject>, StoreError> {
         let sql = format!("{SELECT} WHERE subjects.node = ?1 AND subjects.container = ''");
-        self.row("read a node", &sql, params![node], ListedNode::from_row)
+        self.row("read a node", &sql, params![node], ListedSubject::from_row)
     }
 
     /// How many nodes there are in each state, of the group that is asked for or of all.

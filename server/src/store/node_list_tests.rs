@@ -27,7 +27,7 @@ impl TestStore {
         let (filter, after) = (filter.clone(), after.map(str::to_owned));
         let listing =
             self.store.read("list", move |view| view.list_nodes(&filter, after.as_deref(), limit)).await;
-        listing.unwrap().into_iter().map(|listed| listed.node.id.node).collect()
+        listing.unwrap().into_iter().map(|listed| listed.subject.id.node).collect()
     }
 
     async fn all(&self, filter: &NodeFilter) -> Vec<String> {
@@ -228,8 +228,8 @@ fn a_database_from_before_is_listed_as_it_stood() {
     });
     let (enrolled, revoked) = listed.unwrap();
     let told: Vec<_> =
-        enrolled.iter().map(|listed| (&*listed.node.id.node, listed.node.group.as_deref())).collect();
+        enrolled.iter().map(|listed| (&*listed.subject.id.node, listed.subject.group.as_deref())).collect();
     assert_eq!(told, [("web-1", Some("web"))]);
     assert_eq!(enrolled[0].decision.as_ref().map(|decision| decision.action), Some(Verdict::Replace));
-    assert_eq!((revoked.len(), &*revoked[0].node.id.node), (1, "web-2"));
+    assert_eq!((revoked.len(), &*revoked[0].subject.id.node), (1, "web-2"));
 }
