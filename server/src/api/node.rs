@@ -23,7 +23,7 @@ use super::segment::Segment;
 use crate::config::Config;
 use crate::liveness::Liveness;
 use crate::record::{ActionRecord, ChainNote, DecisionRecord, RefusalRecord, ReportRecord, Transition};
-use crate::store::{ActionFilter, EnrolmentRow, StoreError, View};
+use crate::store::{EnrolmentRow, StoreError, View};
 
 /// How many of each kind of record a node is shown with; the lists have more.
 const RECENT: usize = 20;
@@ -52,8 +52,10 @@ pub(super) struct OneNode {
     /// What policy says of it now.
     decision: Option<Decision>,
     decision_record: Option<DecisionRecord>,
-    /// The newest of each, the newest first.
+    /// The newest actions on it, the newest first: its own, and those for which a container
+    /// on it gave cause, which name that.
     actions: Vec<ActionRecord>,
+    /// The newest of each, the newest first.
     refusals: Vec<RefusalRecord>,
     chain: Vec<ChainNote>,
     states: Vec<Transition>,
@@ -117,8 +119,7 @@ fn detail(
     let decision = listed.subject.decision_id.map(|id| view.decision(id)).transpose()?.flatten();
     let decision_record = decision.map(DecisionRecord::from);
     let listed_id = listed.subject.id.clone();
-    let filter = ActionFilter { subject: Some(&listed_id), ..ActionFilter::default() };
-    let actions = view.actions(&filter, RECENT)?.into_iter().map(|row| ActionRecord::read(view, row));
+    let actions = view.actions_on_node(id, RECENT)?.into_iter().map(|row| ActionRecord::read(view, row));
     Ok(Some(OneNode {
         schema_version: API_SCHEMA,
         summary: NodeSummary::of(view, config, liveness, listed)?,

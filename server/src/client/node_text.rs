@@ -22,7 +22,10 @@ pub(super) fn node(node: &Value) -> String {
     push_containers(&mut page, node);
     push_findings(&mut page, node);
     push_decision(&mut page, node);
-    push_action(&mut page, node);
+    push_actions(&mut page, node, |action| {
+        let container = &action["container"];
+        (!container.is_null()).then(|| format!("for its container {}", cell(container)))
+    });
     push_enrolment(&mut page, &node["enrolment"]);
     push_history(&mut page, node);
     page.0
@@ -41,7 +44,9 @@ pub(super) fn container(container: &Value) -> String {
     push_layers(&mut page, container);
     push_findings(&mut page, container);
     push_decision(&mut page, container);
-    push_action(&mut page, container);
+    push_actions(&mut page, container, |action| {
+        (action["target"] == "node").then(|| "of the whole node".to_owned())
+    });
     push_history(&mut page, container);
     page.0
 }
@@ -179,16 +184,19 @@ fn push_decision(page: &mut Page, node: &Value) {
     }
 }
 
-fn push_action(page: &mut Page, node: &Value) {
+/// What is to happen to a subject; `beside` says of an action what else it is about.
+fn push_actions(page: &mut Page, subject: &Value, beside: impl Fn(&Value) -> Option<String>) {
     let is_open = |action: &&Value| OPEN.iter().any(|state| action["state"] == *state);
-    match items(&node["actions"]).iter().find(is_open) {
-        None => page.line("open action", "none"),
-        Some(action) => {
-            let (what, id) = (cell(&action["action"]), cell(&action["id"]));
-            let (state, since) = (cell(&action["state"]), cell(&action["updated_at"]));
-            page.line("open action", &format!("{what}, {state} since {since}, {id}"));
-            page.line("", &cell(&action["reason"]));
-        }
+    let mut open = items(&subject["actions"]).iter().filter(is_open).peekable();
+    if open.peek().is_none() {
+        page.line("open action", "none");
+    }
+    for action in open {
+        let (what, id) = (cell(&action["action"]), cell(&action["id"]));
+        let (state, since) = (cell(&action["state"]), cell(&action["updated_at"]));
+        let beside = beside(action).map(|beside| format!(", {beside}")).unwrap_or_default();
+        page.line("open action", &format!("{what}, {state} since {since}, {id}{beside}"));
+        page.line("", &cell(&action["reason"]));
     }
 }
 
@@ -267,6 +275,10 @@ revoked       2026-03-02T00:00:00Z by alice: a\\x0ab
                 },
             ],
             "mounts": [{ "change": "mounted-over", "path": "/srv", "fields": [] }],
+            "actions": [{
+                "id": "act_1", "state": "held", "action": "replace", "reason": "why", "updated_at": "t",
+                "container": "c1", "target": "node",
+            }],
         }));
         for says in [
             "container     c1\n",
@@ -274,6 +286,7 @@ revoked       2026-03-02T00:00:00Z by alice: a\\x0ab
             "damaged at /l/2/diff, beneath 2 of the node's containers: purge it before anything is started anew\n",
             "  added /evil\n",
             "mounted-over /srv\n",
+            "open action   replace, held since t, act_1, of the whole node\n              why\n",
         ] {
             assert!(shown.contains(says), "{says:?} in {shown}");
         }
@@ -292,6 +305,10 @@ revoked       2026-03-02T00:00:00Z by alice: a\\x0ab
             "decision": { "action": "replace", "severity": "high", "reasons": ["why"], "controls": ["C-1"] },
             "decision_record": { "at": "t" },
             "actions": [
+                {
+                    "id": "act_3", "state": "proposed", "action": "replace", "reason": "it", "updated_at": "t",
+                    "container": "c1", "target": "node",
+                },
                 { "id": "act_2", "state": "held", "action": "replace", "reason": "budget", "updated_at": "t" },
                 { "id": "act_1", "state": "verified" },
             ],
@@ -304,6 +321,7 @@ revoked       2026-03-02T00:00:00Z by alice: a\\x0ab
             "a full sweep saw 17 entries, where 16 were baked; 1 unreadable, 0 unstable, 3 hidden",
             "modified /bin/tool (content)",
             "decision      replace, severity high, t\n              why\n",
+            "open action   replace, proposed since t, act_3, for its container c1\n              it\n",
             "open action   replace, held since t, act_2\n              budget\n",
             "chain         t, report 2: a gap",
             "refused       3 × malformed, last t: m",

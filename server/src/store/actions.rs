@@ -1,11 +1,13 @@
 //! Actions and their lives.
 
+use std::cmp::Reverse;
+
 use super::sql::{Row, SqlResult, params};
 use congruent_protocol::action::{ActionState, OrderTarget};
-use congruent_protocol::decision::Verdict;
+use congruent_protocol::decision::{Decision, Target, Verdict};
 use jiff::Timestamp;
 
-use super::columns::{Micros, Word};
+use super::columns::{Json, Micros, Word};
 use super::{StoreError, Tx, View};
 use crate::subject::SubjectId;
 
@@ -43,6 +45,9 @@ pub(crate) struct StepRow {
     pub(crate) state: ActionState,
     pub(crate) reason: String,
 }
+
+/// How many actions of a node's containers are looked through for those on the node.
+const LOOKED_THROUGH: usize = 1000;
 
 /// Which actions are meant.
 #[derive(Debug, Clone, Default)]
@@ -172,6 +177,30 @@ impl View<'_> {
         let container = filter.subject.map(SubjectId::container_column);
         let values = params![node, filter.group, from, until, container, limit];
         self.rows("read the actions", &sql, values, ActionRow::from_row)
+    }
+
+    /// The newest actions on a node as a whole, the newest first: its own, and those for which
+    /// a container on it gave cause, of as many as are looked through.
+    pub(crate) fn actions_on_node(&self, node: &str, limit: usize) -> Result<Vec<ActionRow>, StoreError> {
+        let itself = SubjectId::node(node);
+        let mut actions =
+            self.actions(&ActionFilter { subject: Some(&itself), ..ActionFilter::default() }, limit)?;
+        let sql = "SELECT actions.*, coalesce(outbox.in_flight, FALSE) AS in_flight, decisions.decision \
+             FROM actions LEFT JOIN outbox ON outbox.action_id = actions.id \
+             JOIN decisions ON decisions.id = actions.decision_id \
+             WHERE actions.node = ?1 AND actions.container <> '' \
+             ORDER BY actions.created_at DESC, actions.decision_id DESC LIMIT ?2";
+        let of_containers =
+            self.rows("read its containers' actions", sql, params![node, LOOKED_THROUGH], |row| {
+                let decision = row.get::<_, Option<Json<Decision>>>("decision")?;
+                Ok((ActionRow::from_row(row)?, decision.map(|json| json.0.target)))
+            })?;
+        let of_containers = of_containers.into_iter();
+        actions
+            .extend(of_containers.filter_map(|(row, target)| (target == Some(Target::Node)).then_some(row)));
+        actions.sort_by_key(|row| Reverse((row.created_at, row.decision_id)));
+        actions.truncate(limit);
+        Ok(actions)
     }
 
     /// An action's life, from its beginning.

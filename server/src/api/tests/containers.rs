@@ -97,6 +97,46 @@ async fn a_container_is_shown_with_all_that_is_known() {
 }
 
 #[tokio::test]
+async fn a_node_shows_what_is_to_happen_to_it_for_its_container() {
+    let fixture = Fixture::new("report-only");
+    accept_image(&fixture, "report-only");
+    std::fs::create_dir(fixture.path("policy")).unwrap();
+    fixture.write("policy/rules.rego", FOR_THE_NODE.as_bytes());
+    let toml = std::fs::read_to_string(fixture.path("server.toml")).unwrap();
+    fixture.write("server.toml", format!("policy = \"policy\"\n{toml}").as_bytes());
+    with_collector_of(fixture, clock::system(), async |bench| {
+        // Of one container the node is to be replaced, and the other is.
+        bench.report(&changed("web-1", 1, "c1")).await;
+        bench.report(&damaged("web-1", 2, "c2")).await;
+        bench.report(&listing("web-1", 3, &["c1", "c2"])).await;
+        let are_noted = || async {
+            let actions = bench.get("/v1/actions?node=web-1").await;
+            (actions["actions"].as_array().unwrap().len() == 2).then_some(())
+        };
+        wait_for("both actions", are_noted).await;
+        let node = bench.get("/v1/nodes/web-1").await;
+        let [action] = &node["actions"].as_array().unwrap()[..] else { panic!("{node}") };
+        assert_eq!((&action["container"], &action["target"]), (&json!("c1"), &json!("node")));
+        assert_eq!(bench.get("/v1/nodes/web-2").await["actions"], json!([]));
+    })
+    .await;
+}
+
+const FOR_THE_NODE: &str = r#"
+package congruent
+
+default decision := {"action": "observe", "severity": "low", "reasons": [], "controls": []}
+
+decision := {"action": "replace", "target": target, "severity": "high", "reasons": [], "controls": []} if {
+    input.state == "divergent"
+}
+
+target := "node" if input.subject.container.id == "c1"
+
+target := "subject" if input.subject.container.id != "c1"
+"#;
+
+#[tokio::test]
 async fn a_node_learns_which_manifests_an_image_may_be_held_to() {
     let fixture = Fixture::new("report-only");
     accept_image(&fixture, "report-only");
