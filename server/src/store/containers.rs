@@ -4,7 +4,7 @@ use congruent_protocol::decision::Verdict;
 use congruent_protocol::verification::State;
 
 use super::columns::Word;
-use super::listed::{ListedSubject, SELECT};
+use super::listed::{ListedSubject, select};
 use super::sql::params;
 use super::{StoreError, View};
 use crate::subject::SubjectId;
@@ -28,13 +28,14 @@ impl View<'_> {
         limit: usize,
     ) -> Result<Vec<ListedSubject>, StoreError> {
         let sql = format!(
-            "{SELECT} WHERE subjects.container <> '' \
+            "{} WHERE subjects.container <> '' \
              AND (CAST(?1 AS TEXT) IS NULL OR subjects.node = ?1) \
              AND (CAST(?2 AS TEXT) IS NULL OR subjects.group_name = ?2) \
              AND (CAST(?3 AS TEXT) IS NULL OR subjects.state = ?3) \
              AND (CAST(?4 AS TEXT) IS NULL OR subjects.verdict = ?4) \
              AND (subjects.node, subjects.container) > (CAST(?5 AS TEXT), CAST(?6 AS TEXT)) \
-             ORDER BY subjects.node, subjects.container LIMIT ?7"
+             ORDER BY subjects.node, subjects.container LIMIT ?7",
+            select()
         );
         let (node, container) = after.map_or(("", ""), |after| (&after.node, after.container_column()));
         let (state, verdict) = (filter.state.map(Word), filter.verdict.map(Word));
@@ -45,7 +46,8 @@ impl View<'_> {
     /// A container as it would be listed; none where none of this id is known.
     pub(crate) fn listed_container(&self, subject: &SubjectId) -> Result<Option<ListedSubject>, StoreError> {
         let sql = format!(
-            "{SELECT} WHERE subjects.node = ?1 AND subjects.container = ?2 AND subjects.container <> ''"
+            "{} WHERE subjects.node = ?1 AND subjects.container = ?2 AND subjects.container <> ''",
+            select()
         );
         let values = params![subject.node, subject.container_column()];
         self.row("read a container", &sql, values, ListedSubject::from_row)

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::columns::{Json, Micros, Word};
 use super::sql::{Row, SqlResult};
-use super::subjects::SubjectRow;
+use super::subjects::{SubjectRow, columns};
 
 /// A node or a container in a list.
 #[derive(Debug, Clone)]
@@ -24,11 +24,16 @@ pub(crate) struct ListedSubject {
 }
 
 /// Reads them; conditions and order follow.
-pub(super) const SELECT: &str = "SELECT subjects.*, reports.manifest, reports.observed_root, \
-     reports.findings_total, verified.received_at AS verified_at, decisions.decision FROM subjects \
-     LEFT JOIN reports ON reports.id = subjects.report_id \
-     LEFT JOIN reports AS verified ON verified.id = subjects.verified_report_id \
-     LEFT JOIN decisions ON decisions.id = subjects.decision_id";
+pub(super) fn select() -> String {
+    format!(
+        "SELECT {}, reports.manifest, reports.observed_root, reports.findings_total, \
+         verified.received_at AS verified_at, decisions.decision FROM subjects \
+         LEFT JOIN reports ON reports.id = subjects.report_id \
+         LEFT JOIN reports AS verified ON verified.id = subjects.verified_report_id \
+         LEFT JOIN decisions ON decisions.id = subjects.decision_id",
+        columns()
+    )
+}
 
 impl ListedSubject {
     pub(super) fn from_row(row: &Row<'_>) -> SqlResult<Self> {

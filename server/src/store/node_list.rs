@@ -9,7 +9,7 @@ use congruent_protocol::verification::State;
 use jiff::Timestamp;
 
 use super::columns::Word;
-use super::listed::{ListedSubject, SELECT};
+use super::listed::{ListedSubject, select};
 use super::sql::{Param, Row, Value, params};
 use super::{StoreError, View};
 
@@ -72,8 +72,9 @@ impl View<'_> {
         }
         meant.values.push(Value::Integer(i64::try_from(limit).unwrap_or(i64::MAX)));
         let sql = format!(
-            "{SELECT} JOIN (SELECT node AS listed FROM subjects WHERE {} ORDER BY {name} LIMIT ?{}) AS page \
+            "{} JOIN (SELECT node AS listed FROM subjects WHERE {} ORDER BY {name} LIMIT ?{}) AS page \
              ON page.listed = subjects.node WHERE subjects.container = '' ORDER BY subjects.node",
+            select(),
             meant.sql,
             meant.values.len()
         );
@@ -83,7 +84,7 @@ impl View<'_> {
     /// A node as it would be listed, enrolled or revoked; none where it never enrolled, or
     /// was forgotten.
     pub(crate) fn listed_node(&self, node: &str) -> Result<Option<ListedSubject>, StoreError> {
-        let sql = format!("{SELECT} WHERE subjects.node = ?1 AND subjects.container = ''");
+        let sql = format!("{} WHERE subjects.node = ?1 AND subjects.container = ''", select());
         self.row("read a node", &sql, params![node], ListedSubject::from_row)
     }
 

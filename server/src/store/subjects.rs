@@ -23,6 +23,7 @@ pub(crate) struct SubjectRow {
     pub(crate) state: State,
     pub(crate) note: Option<String>,
     pub(crate) since: Timestamp,
+    /// When it was heard of last. Of a container its node's signs of life tell, too.
     pub(crate) last_seen: Option<Timestamp>,
     /// When its newest report came.
     pub(crate) reported_at: Option<Timestamp>,
@@ -59,8 +60,19 @@ impl SubjectId {
     }
 }
 
+/// When a subject's node was heard of last: what runs on a node is heard of with it.
+const NODE_SEEN: &str =
+    "(SELECT last_seen FROM subjects AS nodes WHERE nodes.node = subjects.node AND nodes.container = '')";
+
+/// The columns of a subject.
+pub(super) fn columns() -> String {
+    format!("subjects.*, {NODE_SEEN} AS node_seen")
+}
+
 impl SubjectRow {
+    /// Of a row that has [`columns`].
     pub(super) fn from_row(row: &Row<'_>) -> SqlResult<Self> {
+        let seen = |column| Ok(row.get::<_, Option<Micros>>(column)?.map(|time| time.0));
         Ok(Self {
             id: SubjectId::from_row(row)?,
             identity: row.get::<_, Option<Json<_>>>("identity")?.map(|json| json.0),
@@ -69,8 +81,8 @@ impl SubjectRow {
             state: row.get::<_, Word<_>>("state")?.0,
             note: row.get("note")?,
             since: row.get::<_, Micros>("since")?.0,
-            last_seen: row.get::<_, Option<Micros>>("last_seen")?.map(|time| time.0),
-            reported_at: row.get::<_, Option<Micros>>("reported_at")?.map(|time| time.0),
+            last_seen: seen("last_seen")?.max(seen("node_seen")?),
+            reported_at: seen("reported_at")?,
             report_id: row.get("report_id")?,
             verified_report_id: row.get("verified_report_id")?,
             decision_id: row.get("decision_id")?,
@@ -95,9 +107,9 @@ impl StateRow {
 impl View<'_> {
     /// Where a subject stands; none where it never enrolled or was reported, or was forgotten.
     pub(crate) fn subject(&self, subject: &SubjectId) -> Result<Option<SubjectRow>, StoreError> {
-        let sql = "SELECT * FROM subjects WHERE node = ?1 AND container = ?2";
+        let sql = format!("SELECT {} FROM subjects WHERE node = ?1 AND container = ?2", columns());
         let values = params![subject.node, subject.container_column()];
-        self.row("read a subject", sql, values, SubjectRow::from_row)
+        self.row("read a subject", &sql, values, SubjectRow::from_row)
     }
 
     /// Where a node itself stands.
@@ -107,15 +119,15 @@ impl View<'_> {
 
     /// The node, where it is known, and the containers on it, by id.
     pub(crate) fn subjects_of(&self, node: &str) -> Result<Vec<SubjectRow>, StoreError> {
-        let sql = "SELECT * FROM subjects WHERE node = ?1 ORDER BY container";
-        self.rows("read a node's subjects", sql, params![node], SubjectRow::from_row)
+        let sql = format!("SELECT {} FROM subjects WHERE node = ?1 ORDER BY container", columns());
+        self.rows("read a node's subjects", &sql, params![node], SubjectRow::from_row)
     }
 
     /// Where every node stands, by id.
     #[cfg(test)]
     pub(crate) fn nodes(&self) -> Result<Vec<SubjectRow>, StoreError> {
-        let sql = "SELECT * FROM subjects WHERE container = '' ORDER BY node";
-        self.rows("read the nodes", sql, params![], SubjectRow::from_row)
+        let sql = format!("SELECT {} FROM subjects WHERE container = '' ORDER BY node", columns());
+        self.rows("read the nodes", &sql, params![], SubjectRow::from_row)
     }
 
     /// The subjects that are not silent, and of which nothing was seen since a time, or of
@@ -125,11 +137,15 @@ impl View<'_> {
         seen: Timestamp,
         reported: Timestamp,
     ) -> Result<Vec<SubjectRow>, StoreError> {
-        let sql = "SELECT * FROM subjects WHERE state <> 'silent' \
-             AND (last_seen IS NULL OR last_seen < ?1 OR reported_at IS NULL OR reported_at < ?2) \
-             ORDER BY node, container";
+        // A node's own row is looked up only for a container that did not report for as long.
+        let sql = format!(
+            "SELECT {} FROM subjects WHERE state <> 'silent' \
+             AND ((coalesce(last_seen, 0) < ?1 AND coalesce({NODE_SEEN}, 0) < ?1) \
+              OR reported_at IS NULL OR reported_at < ?2) ORDER BY node, container",
+            columns()
+        );
         let values = params![Micros(seen), Micros(reported)];
-        self.rows("look for silent subjects", sql, values, SubjectRow::from_row)
+        self.rows("look for silent subjects", &sql, values, SubjectRow::from_row)
     }
 
     /// The newest changes of a subject's state, the newest first.
@@ -254,10 +270,11 @@ impl Tx<'_> {
         self.insert_state(&subject.id, state, note, at, Some(report_id))
     }
 
-    /// Notes when these nodes were heard of, which changes no state. What runs on them is
-    /// heard of with them.
+    /// Notes when these nodes were heard of, which changes no state. The rows of what runs on
+    /// them are left alone: see [`SubjectRow::last_seen`].
     pub(crate) fn note_heard(&self, heard: &[(String, Timestamp)]) -> Result<(), StoreError> {
-        let sql = "UPDATE subjects SET last_seen = ?2 WHERE node = ?1 AND coalesce(last_seen, 0) < ?2";
+        let sql = "UPDATE subjects SET last_seen = ?2 \
+             WHERE node = ?1 AND container = '' AND coalesce(last_seen, 0) < ?2";
         for (node, at) in heard {
             self.execute("note a sign of life", sql, params![node, Micros(*at)])?;
         }

@@ -50,6 +50,30 @@ async fn a_new_database_is_made_and_opened_again() {
 }
 
 #[tokio::test]
+async fn a_sign_of_life_is_one_row_and_is_heard_of_all_on_its_node() {
+    let (_dir, path) = database();
+    let store = open(&path).unwrap();
+    let (at, later) = (time("2026-03-01T00:00:00Z"), time("2026-03-01T00:01:00Z"));
+    let subjects =
+        || [SubjectId::node("web-1"), SubjectId::container("web-1", "c1"), SubjectId::node("web-2")];
+    let putting = store.write("put them in", move |tx| {
+        for subject in subjects() {
+            tx.insert_subject(&subject, "web", at, "new")?;
+        }
+        tx.note_heard(&[("web-1".to_owned(), later)])
+    });
+    putting.await.unwrap();
+    let heard = store.read("read", move |view| {
+        let written = "SELECT count(*) FROM subjects WHERE last_seen IS NOT NULL";
+        let written: Option<u64> = view.row("count", written, params![], |row| row.get(0))?;
+        let [node, container, other] =
+            subjects().map(|id| view.subject(&id).map(|row| row.unwrap().last_seen));
+        Ok((written, [node?, container?, other?]))
+    });
+    assert_eq!(heard.await.unwrap(), (Some(1), [Some(later), Some(later), None]));
+}
+
+#[tokio::test]
 async fn what_is_acknowledged_is_synced() {
     let (_dir, path) = database();
     let store = open(&path).unwrap();

@@ -304,6 +304,42 @@ async fn a_node_waits_for_no_container_and_a_container_for_its_node() {
 }
 
 #[tokio::test]
+async fn a_container_is_heard_of_with_its_node() {
+    let bench = Bench::with_image(RULES).await;
+    bench.report(&looked("web-1", 1, "c1", vec![], &[])).await;
+    bench.report(&listing("web-1", 2, &["c1"])).await;
+    let states = async || {
+        let rows = bench.judge.store.read("read", |view| view.subjects_of("web-1")).await.unwrap();
+        rows.iter().map(|row| row.state).collect::<Vec<_>>()
+    };
+    // A sign of life that the store was told of, and one that it was not.
+    bench.clock.set("2026-03-01T00:20:00Z");
+    let at = (bench.clock.clock())();
+    let noting = bench.judge.store.write("note", move |tx| tx.note_heard(&[("web-1".to_owned(), at)]));
+    noting.await.unwrap();
+    bench.judge.find_silent().await.unwrap();
+    assert_eq!(states().await, [State::Congruent; 2]);
+    bench.clock.set("2026-03-01T00:40:00Z");
+    bench.judge.liveness.hear("web-1", "boot", (bench.clock.clock())());
+    bench.judge.find_silent().await.unwrap();
+    assert_eq!(states().await, [State::Congruent; 2]);
+    // No word of the node, and then the node's alone: its container reports no more.
+    bench.clock.set("2026-03-01T00:55:01Z");
+    bench.judge.find_silent().await.unwrap();
+    assert_eq!(states().await, [State::Silent; 2]);
+    bench.report(&listing("web-1", 3, &["c1"])).await;
+    bench.report(&looked("web-1", 4, "c1", vec![], &[])).await;
+    assert_eq!(states().await, [State::Congruent; 2]);
+    for (minute, sequence) in [(10, 5), (20, 6), (30, 7), (40, 8), (50, 9), (59, 10)] {
+        bench.clock.set(&format!("2026-03-01T01:{minute}:00Z"));
+        let report = listing("web-1", sequence, &["c1"]);
+        bench.report(&report).await;
+        bench.judge.find_silent().await.unwrap();
+    }
+    assert_eq!(states().await, [State::Congruent, State::Silent], "four times as long without a report");
+}
+
+#[tokio::test]
 async fn what_is_silent_and_not_listed_is_over_also_where_some_may_be_missing() {
     let bench = Bench::with_image(RULES).await;
     bench.report(&looked("web-1", 1, "c1", vec![], &[])).await;
