@@ -6,6 +6,7 @@ use std::fs;
 use anyhow::{Context, Result, ensure};
 use congruent_protocol::action::OrderTarget;
 use congruent_tests::collector::Collector;
+use congruent_tests::docker::Docker;
 use congruent_tests::operator::Operator;
 use congruent_tests::receiver::{Answer, WebhookReceiver};
 use congruent_tests::site::Settings;
@@ -16,7 +17,7 @@ use super::verified::Runtime;
 use crate::watch::{actions, settle};
 
 /// The ids of the node's containers, a container at a time, as each list says how to go on.
-fn listed_by_one(scene: &Scene, collector: &Collector) -> Result<Vec<String>> {
+fn listed_by_one(scene: &Scene<Docker>, collector: &Collector) -> Result<Vec<String>> {
     let operator = Operator {
         url: collector.url().to_owned(),
         token_file: scene.site.sandbox.path("operator.token"),
@@ -40,14 +41,14 @@ fn listed_by_one(scene: &Scene, collector: &Collector) -> Result<Vec<String>> {
 
 #[test]
 fn a_damaged_layer_is_one_order_that_names_all_on_it() -> Result<()> {
-    let scene = Scene::new()?;
-    let other = Runtime::sleeper(&scene.docker, "other", &[])?;
+    let scene = Scene::on(Docker::start)?;
+    let other = Runtime::sleeper(&scene.web.runtime, "other", &[])?;
     let receiver = WebhookReceiver::start(scene.site.secret.clone(), Answer::Status(204))?;
     let settings =
         Settings { manifests: scene.accepting()?.manifests, ..Settings::replacing(receiver.url()) };
     let collector = scene.site.collect(&settings)?;
     scene.look_at_containers(None)?;
-    let planted = scene.directory("LowerDir")?.join("usr/bin/planted");
+    let planted = scene.web.directory("LowerDir")?.join("usr/bin/planted");
     fs::write(&planted, "#!/bin/sh\n")?;
     let look = || -> Result<()> {
         let ended = scene.site.sweep(NODE)?;
@@ -58,7 +59,7 @@ fn a_damaged_layer_is_one_order_that_names_all_on_it() -> Result<()> {
     ensure!(receiver.deliveries().is_empty(), "ordered without confirmation");
     look()?;
 
-    let mut both = vec![scene.id.clone(), other];
+    let mut both = vec![scene.web.id.clone(), other];
     both.sort();
     let listed = listed_by_one(&scene, &collector)?;
     ensure!(both.iter().all(|id| listed.contains(id)), "{listed:?}");
@@ -85,8 +86,8 @@ fn a_damaged_layer_is_one_order_that_names_all_on_it() -> Result<()> {
 
     // The layer is made good, and a fresh container stands in for each.
     fs::remove_file(&planted)?;
-    scene.docker.docker(&["rm", "--force", "web", "other"])?;
-    let successor = Runtime::sleeper(&scene.docker, "web", &[])?;
+    scene.web.runtime.docker(&["rm", "--force", "web", "other"])?;
+    let successor = Runtime::sleeper(&scene.web.runtime, "web", &[])?;
     let is_over = || {
         scene.site.sweep(NODE)?;
         settle(&scene.site)?;
@@ -105,16 +106,16 @@ fn a_damaged_layer_is_one_order_that_names_all_on_it() -> Result<()> {
 /// diff_id.
 #[test]
 fn what_waits_for_a_layer_that_was_mended_is_given_up() -> Result<()> {
-    let scene = Scene::new()?;
+    let scene = Scene::on(Docker::start)?;
     let collector = scene.site.collect(&Settings::default())?;
     scene.look_at_containers(None)?;
-    let planted = scene.directory("LowerDir")?.join("usr/bin/planted");
+    let planted = scene.web.directory("LowerDir")?.join("usr/bin/planted");
     let looked = || -> Result<(String, String)> {
         let ended = scene.site.sweep(NODE)?;
         ensure!(ended.code != Some(2), "{}", ended.stderr);
         settle(&scene.site)?;
         let live = actions(&collector)?;
-        let of_scene = live.iter().find(|action| action["container"] == scene.id.as_str());
+        let of_scene = live.iter().find(|action| action["container"] == scene.web.id.as_str());
         let text = |key: &str| of_scene.and_then(|action| action[key].as_str()).unwrap_or("none").to_owned();
         Ok((text("state"), text("reason")))
     };
@@ -125,7 +126,7 @@ fn what_waits_for_a_layer_that_was_mended_is_given_up() -> Result<()> {
     fs::remove_file(&planted)?;
     let (state, reason) = looked()?;
     ensure!(state == "withdrawn" && reason.starts_with("nothing that was found"), "{state}: {reason}");
-    let container = collector.json(&format!("/v1/nodes/{NODE}/containers/{}", scene.id))?;
+    let container = collector.json(&format!("/v1/nodes/{NODE}/containers/{}", scene.web.id))?;
     ensure!(container["state"] == "unknown", "{container}");
     Ok(())
 }

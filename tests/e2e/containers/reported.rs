@@ -11,51 +11,37 @@ use congruent_protocol::verification::{State, Verification};
 use congruent_tests::collector::Collector;
 use congruent_tests::docker::Docker;
 use congruent_tests::program::{self, Ended, run};
-use congruent_tests::sandbox::Sandbox;
 use congruent_tests::site::{Settings, Site};
 use congruent_tests::wait::{PATIENCE, wait_for};
 use congruent_tests::{agent, binaries};
 use serde_json::Value;
 
-use super::verified::{CONTRACT, Image, Runtime};
+use super::verified::{Runtime, Web};
 
 pub(super) const NODE: &str = "host";
 const CONTAINERS: &str = "/v1/nodes/host/containers";
 
-/// A Docker with a container `web` of an image that was baked, on a node that looks at
-/// containers. The host may have others, also of other tests.
-pub(super) struct Scene {
+/// A container of an image that was baked, on a node that looks at containers. The host may have others, also of other tests.
+pub(super) struct Scene<R> {
     pub(super) site: Site,
-    pub(super) docker: Docker,
-    image: Image,
-    pub(super) id: String,
-    _sandbox: Sandbox,
+    pub(super) web: Web<R>,
 }
 
-impl Scene {
-    pub(super) fn new() -> Result<Self> {
-        let sandbox = Sandbox::new()?;
-        let docker = Docker::start(&sandbox.path("docker"))?;
-        let image = Image::of(&docker, CONTRACT)?;
-        let id = Runtime::sleeper(&docker, "web", &[])?;
-        Ok(Self { site: Site::small(&[NODE])?, docker, image, id, _sandbox: sandbox })
+impl<R: Runtime> Scene<R> {
+    pub(super) fn on(start: impl FnOnce(&Path) -> Result<R>) -> Result<Self> {
+        let web = Web::on(start)?;
+        Ok(Self { site: Site::small(&[NODE])?, web })
     }
 
     /// Has the node look at containers, with the manifests of `folder` where one is given.
     pub(super) fn look_at_containers(&self, manifests: Option<&Path>) -> Result<()> {
         let plain = fs::read_to_string(self.site.write_agent(NODE)?)?;
-        let keys = format!("trust = [\"key.pub.pem\", {:?}]", self.image.keys.public);
+        let keys = format!("trust = [\"key.pub.pem\", {:?}]", self.web.image.keys.public);
         let manifests = manifests.map(|folder| format!("manifests = {folder:?}\n")).unwrap_or_default();
-        let data_root = Runtime::data_root(&self.docker);
+        let data_root = Runtime::data_root(&self.web.runtime);
         let toml = plain.replace("trust = [\"key.pub.pem\"]", &keys);
         let more = format!("[containers]\nenabled = true\n{manifests}data-roots = [{data_root:?}]\n");
         self.site.sandbox.write(format!("{NODE}.toml"), format!("{toml}{more}")).map(drop)
-    }
-
-    /// A directory of the container's.
-    pub(super) fn directory(&self, which: &str) -> Result<PathBuf> {
-        let told = self.docker.directory("web", which)?;
-        Ok(told.rsplit(':').next().context("there is none")?.into())
     }
 
     /// The reports that wait, oldest first.
@@ -76,14 +62,14 @@ impl Scene {
         ensure!(node.container.is_none(), "the node's own is the last");
         let of_look = spooled.into_iter().rev().take_while(|report| report.container.is_some());
         let is_web = |report: &Report<SetChange>| {
-            report.container.as_ref().is_some_and(|container| container.identity.id == self.id)
+            report.container.as_ref().is_some_and(|container| container.identity.id == self.web.id)
         };
         Ok((of_look.into_iter().find(is_web), node))
     }
 
     /// A collector that accepts the image's manifest.
     pub(super) fn accepting(&self) -> Result<Settings> {
-        let manifest = self.image.manifests.join("web.manifest");
+        let manifest = self.web.image.manifests.join("web.manifest");
         let mut sign = agent::command(&["sign", "--key"])?;
         let ended = run(sign.arg(&self.site.keys.secret).arg(&manifest))?;
         ensure!(ended.code == Some(0), "the site's key signs as well: {}", ended.stderr);
@@ -95,7 +81,7 @@ impl Scene {
     fn of_collector(&self, collector: &Collector) -> Result<Value> {
         let page = collector.json(CONTAINERS)?;
         let all = page["containers"].as_array().context("there is no list")?;
-        Ok(all.iter().find(|one| one["id"] == self.id.as_str()).cloned().unwrap_or_default())
+        Ok(all.iter().find(|one| one["id"] == self.web.id.as_str()).cloned().unwrap_or_default())
     }
 
     /// One look, all of whose reports are taken, and the container as the collector has it.
@@ -103,6 +89,33 @@ impl Scene {
         let ended = self.site.sweep(NODE)?;
         ensure!(ended.code != Some(2), "all is taken: {}", ended.stderr);
         Ok((self.of_collector(collector)?, ended))
+    }
+
+    /// The container is congruent, and then differs as its layer does.
+    fn is_judged(&self, collector: &Collector, runtime: &str) -> Result<()> {
+        let (web, ended) = self.judged(collector)?;
+        ensure!(web["state"] == "congruent", "{web}: {}", ended.stderr);
+        ensure!(web["runtime"] == runtime, "{web}");
+
+        let (merged, layer) = (self.web.directory("MergedDir")?, self.web.directory("LowerDir")?);
+        fs::write(merged.join("usr/bin/web"), "#!/bin/sh\necho mined\n")?;
+        fs::write(layer.join("usr/bin/more"), "")?;
+        let (web, ended) = self.judged(collector)?;
+        ensure!(ended.code == Some(1) && web["state"] == "divergent", "{web}");
+        ensure!(web["findings_total"] == 2, "one of its own, one of its layer: {web}");
+        let one = collector.json(&format!("{CONTAINERS}/{}", self.web.id))?;
+        ensure!(one["findings"][0]["path"] == "/usr/bin/web", "{one}");
+        ensure!(one["layers"][0]["findings"][0]["path"] == "/usr/bin/more", "{one}");
+        ensure!(one["decision"].is_object(), "policy says what becomes of it: {one}");
+        Ok(fs::remove_file(layer.join("usr/bin/more"))?)
+    }
+
+    /// Without the container, the collector has it no more.
+    fn is_over(&self, collector: &Collector) -> Result<()> {
+        self.web.runtime.call(&["rm", "--force", "web"])?;
+        // The list of a look may have gaps, as others' containers come and go.
+        let is_gone = || Ok(self.judged(collector)?.0.is_null().then_some(()));
+        wait_for("the container to be gone", PATIENCE, is_gone)
     }
 
     fn status(&self) -> Result<Ended> {
@@ -125,9 +138,9 @@ fn paths(findings: &[Finding]) -> Vec<String> {
 /// While no collector answers, what was seen of containers waits like all else.
 #[test]
 fn each_container_has_a_report_of_its_own_before_the_nodes() -> Result<()> {
-    let scene = Scene::new()?;
+    let scene = Scene::on(Docker::start)?;
     drop(scene.site.collect(&Settings::default())?);
-    scene.look_at_containers(Some(&scene.image.manifests))?;
+    scene.look_at_containers(Some(&scene.web.image.manifests))?;
     let look = || -> Result<_> {
         let ended = scene.site.sweep(NODE)?;
         ensure!(ended.code == Some(2), "nobody takes reports: {}", ended.stderr);
@@ -136,15 +149,15 @@ fn each_container_has_a_report_of_its_own_before_the_nodes() -> Result<()> {
     };
     let (web, seen, log) = look()?;
     let web = web.with_context(|| log.clone())?;
-    ensure!(seen.running.contains(&scene.id), "{seen:?}");
+    ensure!(seen.running.contains(&scene.web.id), "{seen:?}");
     let (verification, container) = (verified(&web)?, web.container.as_ref().context("no container")?);
     ensure!(verification.state == State::Congruent, "{web:?}");
-    ensure!(verification.manifest.root == scene.image.baked.manifest.predicate().root);
+    ensure!(verification.manifest.root == scene.web.image.baked.manifest.predicate().root);
     ensure!(container.identity.name.as_deref() == Some("web"), "{:?}", container.identity);
     ensure!(container.layers.len() == 1 && container.layers[0].is_consistent(), "{:?}", container.layers);
-    ensure!(container.layers[0].place.shared_by == [scene.id.clone()], "{:?}", container.layers);
+    ensure!(container.layers[0].place.shared_by == [scene.web.id.clone()], "{:?}", container.layers);
 
-    let merged = scene.directory("MergedDir")?;
+    let merged = scene.web.directory("MergedDir")?;
     fs::write(merged.join("usr/bin/web"), "#!/bin/sh\necho mined\n")?;
     let (web, _, log) = look()?;
     let web = web.context("there is no report")?;
@@ -155,15 +168,15 @@ fn each_container_has_a_report_of_its_own_before_the_nodes() -> Result<()> {
     ensure!(status["containers"]["divergent"].as_u64() >= Some(1), "{status}");
     ensure!(scene.status()?.code == Some(1), "what differs anywhere differs");
 
-    fs::write(scene.directory("LowerDir")?.join("usr/bin/more"), "")?;
+    fs::write(scene.web.directory("LowerDir")?.join("usr/bin/more"), "")?;
     let web = look()?.0.context("there is no report")?;
     let layer = &web.container.as_ref().context("no container")?.layers[0];
     ensure!(layer.state == State::Divergent && paths(&layer.findings) == ["/usr/bin/more"], "{layer:?}");
     ensure!(verified(&web)?.findings.count == 1, "the layer's are not the container's own");
 
-    scene.docker.docker(&["rm", "--force", "web"])?;
+    scene.web.runtime.docker(&["rm", "--force", "web"])?;
     let (web, seen, _) = look()?;
-    ensure!(web.is_none() && !seen.running.contains(&scene.id), "it is gone");
+    ensure!(web.is_none() && !seen.running.contains(&scene.web.id), "it is gone");
     let sequences: Vec<u64> = scene.spooled()?.iter().map(|report| report.sequence).collect();
     ensure!(sequences.iter().copied().eq(1..=sequences.len() as u64), "{sequences:?}");
     Ok(())
@@ -172,7 +185,7 @@ fn each_container_has_a_report_of_its_own_before_the_nodes() -> Result<()> {
 /// A container whose image has no manifest is still one.
 #[test]
 fn a_container_without_a_manifest_is_told_with_its_layers() -> Result<()> {
-    let scene = Scene::new()?;
+    let scene = Scene::on(Docker::start)?;
     drop(scene.site.collect(&Settings::default())?);
     scene.look_at_containers(None)?;
     let ended = scene.site.sweep(NODE)?;
@@ -191,25 +204,11 @@ fn a_container_without_a_manifest_is_told_with_its_layers() -> Result<()> {
 /// what becomes of the container.
 #[test]
 fn the_collector_judges_each_container() -> Result<()> {
-    let scene = Scene::new()?;
+    let scene = Scene::on(Docker::start)?;
     let settings = scene.accepting()?;
     let collector = scene.site.collect(&settings)?;
     scene.look_at_containers(None)?;
-    let (web, ended) = scene.judged(&collector)?;
-    ensure!(web["state"] == "congruent", "{web}: {}", ended.stderr);
-    ensure!(web["name"] == "web" && web["runtime"] == "docker", "{web}");
-
-    let merged = scene.directory("MergedDir")?;
-    fs::write(merged.join("usr/bin/web"), "#!/bin/sh\necho mined\n")?;
-    fs::write(scene.directory("LowerDir")?.join("usr/bin/more"), "")?;
-    let (web, ended) = scene.judged(&collector)?;
-    ensure!(ended.code == Some(1) && web["state"] == "divergent", "{web}");
-    ensure!(web["findings_total"] == 2, "one of its own, one of its layer: {web}");
-    let one = collector.json(&format!("{CONTAINERS}/{}", scene.id))?;
-    ensure!(one["findings"][0]["path"] == "/usr/bin/web", "{one}");
-    ensure!(one["layers"][0]["findings"][0]["path"] == "/usr/bin/more", "{one}");
-    ensure!(one["decision"].is_object(), "policy says what becomes of it: {one}");
-    fs::remove_file(scene.directory("LowerDir")?.join("usr/bin/more"))?;
+    scene.is_judged(&collector, "docker")?;
 
     // What was taken serves while the collector is away.
     collector.kill();
@@ -219,10 +218,7 @@ fn the_collector_judges_each_container() -> Result<()> {
     ensure!(verified(&web)?.state == State::Divergent, "{web:?}");
     scene.site.write_server(&settings)?;
     let collector = scene.site.start()?;
-    scene.docker.docker(&["rm", "--force", "web"])?;
-    // The list of a look may have gaps, as others' containers come and go.
-    let is_gone = || Ok(scene.judged(&collector)?.0.is_null().then_some(()));
-    wait_for("the container to be gone", PATIENCE, is_gone)?;
+    scene.is_over(&collector)?;
 
     // Auditors are told of it all the same.
     let mut report = Command::new(binaries::path("congruent-server")?);
@@ -231,7 +227,7 @@ fn the_collector_judges_each_container() -> Result<()> {
     ensure!(ended.code == Some(0), "{}", ended.stderr);
     let document: Value = serde_json::from_slice(&ended.stdout)?;
     let told = document["nodes"][0]["containers"].as_array().context("it tells of no containers")?;
-    let web = told.iter().find(|one| one["id"] == scene.id.as_str()).context("it does not tell of it")?;
+    let web = told.iter().find(|one| one["id"] == scene.web.id.as_str()).context("it does not tell of it")?;
     ensure!(web["name"] == "web" && web["image"].is_string() && web["state"] == "over", "{web}");
     Ok(())
 }
@@ -239,9 +235,9 @@ fn the_collector_judges_each_container() -> Result<()> {
 /// Without a collector, the log and the exit code are all that tells.
 #[test]
 fn a_node_without_a_collector_logs_what_it_finds() -> Result<()> {
-    let scene = Scene::new()?;
-    scene.look_at_containers(Some(&scene.image.manifests))?;
-    fs::write(scene.directory("MergedDir")?.join("usr/bin/web"), "#!/bin/sh\necho mined\n")?;
+    let scene = Scene::on(Docker::start)?;
+    scene.look_at_containers(Some(&scene.web.image.manifests))?;
+    fs::write(scene.web.directory("MergedDir")?.join("usr/bin/web"), "#!/bin/sh\necho mined\n")?;
     let ended = scene.site.sweep(NODE)?;
     ensure!(ended.code == Some(1), "{}", ended.stderr);
     for says in ["a container is not congruent", "name=web", "modified     /usr/bin/web"] {
@@ -254,9 +250,9 @@ fn a_node_without_a_collector_logs_what_it_finds() -> Result<()> {
 /// is ever taken for changed, and no look fails for them.
 #[test]
 fn an_agent_that_runs_looks_again_and_again() -> Result<()> {
-    let scene = Scene::new()?;
+    let scene = Scene::on(Docker::start)?;
     let collector = scene.site.collect(&scene.accepting()?)?;
-    scene.look_at_containers(Some(&scene.image.manifests))?;
+    scene.look_at_containers(Some(&scene.web.image.manifests))?;
     let config = scene.site.sandbox.path(format!("{NODE}.toml"));
     let toml = fs::read_to_string(&config)?.replace("interval = \"15m\"", "interval = \"1s\"");
     fs::write(&config, toml)?;
@@ -269,10 +265,10 @@ fn an_agent_that_runs_looks_again_and_again() -> Result<()> {
     };
     is("congruent")?;
     for _ in 0..3 {
-        Runtime::sleeper(&scene.docker, "passing", &["--rm"])?;
-        scene.docker.docker(&["rm", "--force", "passing"])?;
+        Runtime::sleeper(&scene.web.runtime, "passing", &["--rm"])?;
+        scene.web.runtime.docker(&["rm", "--force", "passing"])?;
     }
-    fs::write(scene.directory("MergedDir")?.join("usr/bin/web"), "#!/bin/sh\necho mined\n")?;
+    fs::write(scene.web.directory("MergedDir")?.join("usr/bin/web"), "#!/bin/sh\necho mined\n")?;
     is("divergent")?;
     drop(agent);
     let log = fs::read_to_string(&log)?;
@@ -295,13 +291,17 @@ impl Drop for Running {
 /// takes nothing for changed.
 #[test]
 fn what_overlay_notes_must_be_seen() -> Result<()> {
-    let scene = Scene::new()?;
+    let scene = Scene::on(Docker::start)?;
     let verify = |capabilities: &str| {
         let mut verify = Command::new("setpriv");
         verify.args(["--inh-caps=-all", "--bounding-set", capabilities]).arg(binaries::path("congruent")?);
-        verify.args(["containers", "verify", "--data-root"]).arg(Runtime::data_root(&scene.docker));
-        verify.arg("--manifests").arg(&scene.image.manifests).arg("--trust").arg(&scene.image.keys.public);
-        run(verify.arg(&scene.id))
+        verify.args(["containers", "verify", "--data-root"]).arg(Runtime::data_root(&scene.web.runtime));
+        verify
+            .arg("--manifests")
+            .arg(&scene.web.image.manifests)
+            .arg("--trust")
+            .arg(&scene.web.image.keys.public);
+        run(verify.arg(&scene.web.id))
     };
     let few = "-all,+dac_read_search,+fowner,+sys_ptrace";
     let ended = verify(few)?;

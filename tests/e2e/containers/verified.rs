@@ -125,7 +125,7 @@ impl Image {
     }
 
     /// What verify says of these containers: all of it, and of each.
-    fn verify(&self, runtime: &impl Runtime, ids: &[&str]) -> Result<(Ended, Vec<Value>)> {
+    pub(super) fn verify(&self, runtime: &impl Runtime, ids: &[&str]) -> Result<(Ended, Vec<Value>)> {
         self.verify_with(runtime, ids, &[])
     }
 
@@ -155,6 +155,37 @@ impl Image {
         let containers = page["containers"].as_array().context("there are no containers")?.clone();
         ensure!(containers.len() == ids.len(), "{} were asked for: {page}", ids.len());
         Ok((ended, containers))
+    }
+}
+
+/// A container `web` of an image that was baked, on a runtime of its own.
+pub(super) struct Web<R> {
+    pub(super) runtime: R,
+    pub(super) image: Image,
+    pub(super) id: String,
+    sandbox: Sandbox,
+}
+
+impl<R: Runtime> Web<R> {
+    /// Starts the runtime in a folder, and in it the container.
+    pub(super) fn on(start: impl FnOnce(&Path) -> Result<R>) -> Result<Self> {
+        let sandbox = Sandbox::new()?;
+        let runtime = start(&sandbox.path("runtime"))?;
+        let image = Image::of(&runtime, CONTRACT)?;
+        let id = runtime.sleeper("web", &[])?;
+        Ok(Self { runtime, image, id, sandbox })
+    }
+
+    /// A directory of the container's: of several the lowest.
+    pub(super) fn directory(&self, which: &str) -> Result<PathBuf> {
+        let told = self.runtime.directory("web", which)?;
+        Ok(told.rsplit(':').next().context("there is none")?.into())
+    }
+
+    /// What verify says of the container.
+    pub(super) fn verify(&self) -> Result<(Ended, Value)> {
+        let (ended, mut told) = self.image.verify(&self.runtime, &[&self.id])?;
+        Ok((ended, told.remove(0)))
     }
 }
 
@@ -247,7 +278,7 @@ fn each_damage_to_a_lower_layer(runtime: &impl Runtime) -> Result<()> {
         (row.mutate)(&layer).with_context(|| format!("{}: the change failed", row.name))?;
         let (ended, told) = image.verify(runtime, &ids)?;
         let is_changed = !(row.expect)(&image.baked).is_empty();
-        ensure!(ended.code == Some(i32::from(is_changed)), "{}: {}", row.name, ended.stderr);
+        ensure!(ended.code == Some(i32::from(is_changed)), "{}: {}", row.name, told[0]);
         for one in &told {
             let layers = one["lower"]["layers"].as_array().context("there are no layers")?;
             ensure!(layers.len() == 1, "{}", one["lower"]);
@@ -419,17 +450,13 @@ fn mounts_are_told_and_unexpected_ones_found() -> Result<()> {
 /// What the image is stays known, and what is gone is named.
 #[test]
 fn a_layer_that_is_gone_is_told() -> Result<()> {
-    let sandbox = Sandbox::new()?;
-    let docker = Docker::start(&sandbox.path("docker"))?;
-    let image = Image::of(&docker, CONTRACT)?;
-    let id = Runtime::sleeper(&docker, "web", &[])?;
-    let lowers = docker.directory("web", "LowerDir")?;
-    let layer = PathBuf::from(lowers.rsplit(':').next().context("there are no layers")?);
+    let web = Web::on(Docker::start)?;
+    let layer = web.directory("LowerDir")?;
     let away = layer.with_file_name("away");
     fs::rename(&layer, &away)?;
-    let (ended, told) = image.verify(&docker, &[&id])?;
-    ensure!(ended.code == Some(3) && told[0]["manifest"]["name"] == "web", "{}", told[0]);
-    let gaps = told[0]["coverage"]["gaps"].as_array().context("there are no gaps")?;
+    let (ended, told) = web.verify()?;
+    ensure!(ended.code == Some(3) && told["manifest"]["name"] == "web", "{told}");
+    let gaps = told["coverage"]["gaps"].as_array().context("there are no gaps")?;
     let says = format!("its directory {} is gone", layer.display());
     let is_told = |gap: &Value| gap["reason"].as_str().is_some_and(|reason| reason.contains(&says));
     ensure!(gaps.iter().any(is_told), "{gaps:?}");
@@ -439,24 +466,19 @@ fn a_layer_that_is_gone_is_told() -> Result<()> {
 /// What the host shows at a layer's place may be another thing than the container does.
 #[test]
 fn what_is_mounted_over_a_layer_is_not_the_layer() -> Result<()> {
-    let sandbox = Sandbox::new()?;
-    let docker = Docker::start(&sandbox.path("docker"))?;
-    let image = Image::of(&docker, CONTRACT)?;
-    let id = Runtime::sleeper(&docker, "web", &[])?;
-    let lowers = docker.directory("web", "LowerDir")?;
-    let layer = PathBuf::from(lowers.rsplit(':').next().context("there are no layers")?);
-    let upper = PathBuf::from(docker.directory("web", "UpperDir")?);
+    let web = Web::on(Docker::start)?;
+    let (layer, upper) = (web.directory("LowerDir")?, web.directory("UpperDir")?);
     for (place, part) in [(layer, "lower"), (upper, "upper")] {
-        let clean = sandbox.path(part);
+        let clean = web.sandbox.path(part);
         tree::copy(&place, &clean)?;
         fs::write(place.join("planted"), "")?;
         succeed("mount", [Path::new("--bind"), &clean, &place])?;
-        let seen = image.verify(&docker, &[&id]);
+        let seen = web.verify();
         succeed("umount", [&place])?;
         fs::remove_file(place.join("planted"))?;
         let (ended, told) = seen?;
-        ensure!(ended.code == Some(3) && told[0][part]["state"] == "incomplete", "{part}: {}", told[0]);
-        ensure!(told[0]["coverage"]["gaps"].to_string().contains("something is mounted over"), "{}", told[0]);
+        ensure!(ended.code == Some(3) && told[part]["state"] == "incomplete", "{part}: {told}");
+        ensure!(told["coverage"]["gaps"].to_string().contains("something is mounted over"), "{told}");
     }
     Ok(())
 }
@@ -464,13 +486,10 @@ fn what_is_mounted_over_a_layer_is_not_the_layer() -> Result<()> {
 /// What lies in Docker's own layer between image and container shows like any other.
 #[test]
 fn dockers_own_layer_is_held_to_what_docker_makes() -> Result<()> {
-    let sandbox = Sandbox::new()?;
-    let docker = Docker::start(&sandbox.path("docker"))?;
-    let image = Image::of(&docker, CONTRACT)?;
-    let id = Runtime::sleeper(&docker, "web", &[])?;
-    let lowers = docker.directory("web", "LowerDir")?;
+    let web = Web::on(Docker::start)?;
+    let lowers = web.runtime.directory("web", "LowerDir")?;
     let init = PathBuf::from(lowers.split(':').next().context("there are no layers")?);
-    let kept = sandbox.path("kept");
+    let kept = web.sandbox.path("kept");
     tree::copy(&init, &kept)?;
     for (script, expected) in [
         ("rm .dockerenv etc/mtab && rmdir dev/pts", ""),
@@ -488,8 +507,8 @@ fn dockers_own_layer_is_held_to_what_docker_makes() -> Result<()> {
         ("echo x > var", "added /var"),
     ] {
         succeed("sh", ["-c", &format!("cd {} && {script}", init.display())])?;
-        let (ended, told) = image.verify(&docker, &[&id])?;
-        let findings: Vec<Finding> = serde_json::from_value(told[0]["upper"]["findings"].clone())?;
+        let (ended, told) = web.verify()?;
+        let findings: Vec<Finding> = serde_json::from_value(told["upper"]["findings"].clone())?;
         let found: Vec<String> =
             findings.iter().map(|one| format!("{} {}", one.change.name(), one.path)).collect();
         ensure!(found.join(", ") == expected, "{script}: {found:?}");
@@ -502,14 +521,11 @@ fn dockers_own_layer_is_held_to_what_docker_makes() -> Result<()> {
 /// A manifest that is not accepted is told, and is none.
 #[test]
 fn an_image_without_an_accepted_manifest_is_unknown() -> Result<()> {
-    let sandbox = Sandbox::new()?;
-    let docker = Docker::start(&sandbox.path("docker"))?;
-    let image = Image::of(&docker, CONTRACT)?;
-    let id = Runtime::sleeper(&docker, "web", &[])?;
-    let stranger = image.sandbox.openssl_key("stranger")?;
+    let web = Web::on(Docker::start)?;
+    let stranger = web.image.sandbox.openssl_key("stranger")?;
     let mut verify = agent::command(&["containers", "verify", "--data-root"])?;
-    verify.arg(Runtime::data_root(&docker)).arg("--manifests").arg(&image.manifests);
-    let ended = run(verify.arg("--trust").arg(&stranger.public).arg(&id))?;
+    verify.arg(Runtime::data_root(&web.runtime)).arg("--manifests").arg(&web.image.manifests);
+    let ended = run(verify.arg("--trust").arg(&stranger.public).arg(&web.id))?;
     ensure!(ended.code == Some(3), "{}{}", ended.text(), ended.stderr);
     ensure!(
         ended.stderr.contains("no container is held to") && ended.stderr.contains("no trusted key"),
@@ -521,11 +537,11 @@ fn an_image_without_an_accepted_manifest_is_unknown() -> Result<()> {
         ensure!(text.contains(says), "{says:?} is not in: {text}");
     }
     // What the digest of an archive does not show is found all the same.
-    let layer = PathBuf::from(docker.directory("web", "LowerDir")?.rsplit(':').next().context("no layer")?);
+    let layer = web.directory("LowerDir")?;
     succeed("chmod", ["4755".as_ref(), layer.join("usr/bin/web").as_os_str()])?;
     let ended = run(agent::command(&["containers", "verify", "--data-root"])?
-        .arg(Runtime::data_root(&docker))
-        .arg(&id))?;
+        .arg(Runtime::data_root(&web.runtime))
+        .arg(&web.id))?;
     let text = ended.text();
     ensure!(ended.code == Some(1), "{text}{}", ended.stderr);
     for says in
