@@ -10,12 +10,14 @@ use congruent_protocol::report::{Outcome, Report, Sealed, SetChange};
 use congruent_protocol::verification::{State, Verification};
 use congruent_tests::collector::Collector;
 use congruent_tests::docker::Docker;
+use congruent_tests::podman::Podman;
 use congruent_tests::program::{self, Ended, run};
 use congruent_tests::site::{Settings, Site};
 use congruent_tests::wait::{PATIENCE, wait_for};
 use congruent_tests::{agent, binaries};
 use serde_json::Value;
 
+use super::on_containerd::OnContainerd;
 use super::verified::{Runtime, Web};
 
 pub(super) const NODE: &str = "host";
@@ -230,6 +232,23 @@ fn the_collector_judges_each_container() -> Result<()> {
     let web = told.iter().find(|one| one["id"] == scene.web.id.as_str()).context("it does not tell of it")?;
     ensure!(web["name"] == "web" && web["image"].is_string() && web["state"] == "over", "{web}");
     Ok(())
+}
+
+#[test]
+fn the_collector_judges_podmans_containers() -> Result<()> {
+    judges_containers_of("podman", &Scene::on(Podman::new)?)
+}
+
+#[test]
+fn the_collector_judges_containerds_containers() -> Result<()> {
+    judges_containers_of("containerd", &Scene::on(OnContainerd::start)?)
+}
+
+fn judges_containers_of(runtime: &str, scene: &Scene<impl Runtime>) -> Result<()> {
+    let collector = scene.site.collect(&scene.accepting()?)?;
+    scene.look_at_containers(None)?;
+    scene.is_judged(&collector, runtime)?;
+    scene.is_over(&collector)
 }
 
 /// Without a collector, the log and the exit code are all that tells.

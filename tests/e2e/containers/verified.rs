@@ -22,7 +22,7 @@ use crate::filesystems::rows::rows;
 use crate::mutation::row::{Baked, Expected, Row, added, removed, row};
 
 /// Where the image has the program that keeps a container running.
-const SLEEP: [&str; 3] = ["/usr/bin/busybox", "sleep", "100000"];
+pub(super) const SLEEP: [&str; 3] = ["/usr/bin/busybox", "sleep", "100000"];
 /// Only in a tree of its own does overlay rename a directory of a lower layer.
 const RENAMED: &str = "a directory renamed";
 /// No layer is held to what only root sees.
