@@ -113,7 +113,7 @@ fn hold_to_mount(container: &mut Container, root: &Mount) {
             let why = "the layers that are mounted are not those that its runtime's state tells of";
             container.gaps.push(why.to_owned());
         }
-        Some(_) => {}
+        Some(_) => container.root_mount = (root.filesystem == b"overlay").then_some(root.id),
     }
 }
 

@@ -23,6 +23,7 @@ pub(crate) mod verify;
 use std::path::{Path, PathBuf};
 
 use congruent_protocol::digest::Digest;
+use congruent_protocol::path::escape;
 
 pub(crate) use crate::layer::IdRange;
 pub(crate) use roots::{FindError, Found, find};
@@ -97,6 +98,8 @@ pub(crate) struct Container {
     pub(crate) upper: Option<PathBuf>,
     /// Whether its root may be written; none where it is not mounted.
     pub(crate) root_writable: Option<bool>,
+    /// The id of its root's mount, where that is an overlay of these layers by their names.
+    pub(crate) root_mount: Option<u64>,
     /// What is mounted in it beside the root: as the kernel says while it runs,
     /// else as the runtime's state says.
     pub(crate) mounts: Vec<MountSurface>,
@@ -123,6 +126,7 @@ impl Container {
             init: None,
             upper: None,
             root_writable: None,
+            root_mount: None,
             mounts: Vec::new(),
             gaps: Vec::new(),
             uid_map: Vec::new(),
@@ -163,6 +167,16 @@ pub(crate) struct LayerOnDisk {
     pub(crate) directory: PathBuf,
     /// The recording of its archive's headers, where the runtime keeps one.
     pub(crate) tar_split: Option<PathBuf>,
+}
+
+impl LayerOnDisk {
+    /// What it is called: by its digest, or where it lies.
+    pub(crate) fn called(&self) -> String {
+        self.diff_id.map_or_else(
+            || escape(self.directory.as_os_str().as_encoded_bytes()).into_owned(),
+            |diff_id| diff_id.to_string(),
+        )
+    }
 }
 
 /// What sort of thing is mounted in a container.

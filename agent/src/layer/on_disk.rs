@@ -63,7 +63,8 @@ pub(crate) enum Notes {
 }
 
 impl Notes {
-    fn prefix(self) -> &'static [u8] {
+    /// What its names begin with.
+    pub(crate) fn prefix(self) -> &'static [u8] {
         match self {
             Self::Trusted => b"trusted.overlay.",
             Self::User => b"user.overlay.",

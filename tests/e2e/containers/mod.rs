@@ -3,6 +3,7 @@
 
 mod containerd;
 mod docker;
+mod mounted;
 mod on_containerd;
 mod ordered;
 mod podman;

@@ -17,6 +17,7 @@ use congruent_tests::wait::{PATIENCE, wait_for};
 use congruent_tests::{agent, binaries};
 use serde_json::Value;
 
+use super::mounted::Swapped;
 use super::on_containerd::OnContainerd;
 use super::verified::{Runtime, Web};
 
@@ -210,6 +211,11 @@ fn the_collector_judges_each_container() -> Result<()> {
     let settings = scene.accepting()?;
     let collector = scene.site.collect(&settings)?;
     scene.look_at_containers(None)?;
+    let layer = scene.web.directory("LowerDir")?;
+    let swapped = Swapped::new(&layer, layer.ancestors().nth(2).context("the layer lies at the root")?)?;
+    let (web, _) = scene.judged(&collector)?;
+    ensure!(web["state"] == "incomplete" && web["name"] == "web", "it has not mounted the copy: {web}");
+    swapped.undo()?;
     scene.is_judged(&collector, "docker")?;
 
     // What was taken serves while the collector is away.

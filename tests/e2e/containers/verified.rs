@@ -17,6 +17,7 @@ use congruent_tests::sandbox::{KeyFiles, Sandbox};
 use congruent_tests::{agent, tree};
 use serde_json::Value;
 
+use super::mounted::{NOT_MOUNTED, Swapped};
 use crate::filesystems::disk::make_tree;
 use crate::filesystems::rows::rows;
 use crate::mutation::row::{Baked, Expected, Row, added, removed, row};
@@ -293,6 +294,9 @@ fn each_damage_to_a_lower_layer(runtime: &impl Runtime) -> Result<()> {
         let hashed = |at: usize| told[at]["coverage"]["bytes_hashed"].as_u64();
         ensure!(hashed(0) > Some(0) && hashed(1) == Some(0), "{:?} and {:?}", hashed(0), hashed(1));
         restore(&kept, &layer)?;
+        // What is mounted is what was there before; a restart would keep it so.
+        runtime.call(&["stop", "--time=0", "one", "two"])?;
+        runtime.call(&["start", "one", "two"])?;
     }
     let (ended, _) = image.verify(runtime, &ids)?;
     ensure!(ended.code == Some(0), "what was restored is as it was: {}", ended.stderr);
@@ -379,6 +383,13 @@ fn containerd_containers_are_verified() -> Result<()> {
 
     fs::remove_file(upper.join("written"))?;
     let layer = told["lower"]["layers"][0]["directory"].as_str().context("there are no layers")?;
+    let all = Path::new(layer).ancestors().nth(2).context("the layer lies at the root")?;
+    let swapped = Swapped::new(Path::new(layer), all)?;
+    let (code, told) = verify()?;
+    ensure!(code == Some(3) && told["lower"]["state"] == "incomplete", "{told}");
+    ensure!(told["coverage"]["gaps"].to_string().contains(NOT_MOUNTED), "{told}");
+    swapped.undo()?;
+
     fs::write(Path::new(layer).join("etc/passwd"), "evil::0:0::/:/bin/sh\n")?;
     let (code, told) = verify()?;
     ensure!(code == Some(1) && told["upper"]["state"] == "congruent", "{told}");

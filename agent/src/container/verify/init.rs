@@ -46,7 +46,7 @@ pub(super) fn check(
     known: &Known,
     directory: &Path,
 ) -> Result<CheckedInit, WritableError> {
-    let root = Root::open(Some(directory))?;
+    let root = Root::open_uncovered(directory)?;
     let ids = ids::maps_for(directory, container).map_err(WritableError::Stat)?.ok_or(WritableError::Ids)?;
     let predicate = known.manifest.predicate();
     let looking = looking(verifier, container, predicate.root.algorithm(), &ids)?;

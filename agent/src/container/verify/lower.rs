@@ -7,7 +7,6 @@ use std::rc::Rc;
 
 use congruent_protocol::contract::Contract;
 use congruent_protocol::digest::{Algorithm, Digest};
-use congruent_protocol::path::escape;
 use congruent_protocol::verification::{State, SweepMode};
 use serde::Serialize;
 
@@ -231,8 +230,7 @@ fn look(verifier: &Verifier<'_>, container: &Container, layer: &LayerOnDisk, key
             looked.gaps.push(PartGap::of(Part::Lower, &error));
         }
     }
-    let name = layer.diff_id.map_or_else(|| layer.directory.display().to_string(), |id| id.to_string());
-    let name = escape(name.as_bytes()).into_owned();
+    let name = layer.called();
     looked.gaps.iter_mut().for_each(|gap| gap.layer = Some(name.clone()));
     looked
 }

@@ -10,6 +10,7 @@ mod ids;
 mod init;
 mod library;
 mod lower;
+mod mounted;
 mod protected;
 pub(crate) mod report;
 mod surface;
@@ -191,7 +192,7 @@ impl<'a> Verifier<'a> {
             let upper = writable::check(self, container, known, &mut gaps);
             (known, upper, gaps)
         };
-        let (lower, (known, mut upper, of_upper)) = if self.means.threads > 1 {
+        let (mut lower, (known, mut upper, of_upper)) = if self.means.threads > 1 {
             thread::scope(|scope| {
                 let upper = scope.spawn(look_at_upper);
                 let lower = layers.check(self, container, &mut gaps);
@@ -202,6 +203,7 @@ impl<'a> Verifier<'a> {
         };
         gaps.extend(of_upper);
         let mounts = surface::check(container, known, &mut gaps);
+        mounted::check(container, (self.clock)(), (&mut lower, &mut upper), &mut gaps);
         let entries_seen =
             lower.layers.iter().map(|layer| layer.entries_seen).sum::<u64>() + upper.entries_seen;
         let first_seen = std::mem::take(&mut upper.first_seen);
