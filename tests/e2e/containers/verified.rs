@@ -130,7 +130,7 @@ impl Image {
         self.verify_with(runtime, ids, &[])
     }
 
-    /// The same with a cache of lower layers, and more words.
+    /// The same with a cache of layers, and more words.
     fn verify_cached(
         &self,
         runtime: &impl Runtime,
@@ -247,9 +247,17 @@ fn each_change_of_the_writable_layer(runtime: &impl Runtime) -> Result<()> {
         let name = format!("row-{number}");
         let id = runtime.sleeper(&name, &[])?;
         let merged = runtime.directory(&name, "MergedDir")?;
+        image.verify_cached(runtime, &[&id], &[])?;
         (row.mutate)(Path::new(&merged)).with_context(|| format!("{}: the change failed", row.name))?;
         let (ended, told) = image.verify(runtime, &[&id])?;
         let told = &told[0];
+        for full_look in ["before", "after"] {
+            let (_, quick) = image.verify_cached(runtime, &[&id], &["--quick"])?;
+            let (name, upper) = (row.name, &quick[0]["upper"]);
+            ensure!(quick[0]["coverage"]["mode"] == "quick", "{}", quick[0]["coverage"]);
+            ensure!(*upper == told["upper"], "{name}, a full look {full_look} it: {upper}");
+            image.verify_cached(runtime, &[&id], &[])?;
+        }
         hold(row, &image.baked, &told["upper"]["findings"]).with_context(|| row.name)?;
         let is_changed = !(row.expect)(&image.baked).is_empty();
         let (state, code) = if is_changed { ("divergent", 1) } else { ("congruent", 0) };
