@@ -22,6 +22,8 @@ use crate::regular::Positioned;
 
 /// The most JSON that stays in memory.
 const MEMORY_BYTES: usize = 4 << 20;
+/// The room beside it for the finding at hand, which few are longer than.
+const LINE_BYTES: usize = 16 << 10;
 /// Findings are much alike: the quickest level makes a tenth of them.
 const ZSTD_LEVEL: i32 = 1;
 
@@ -70,7 +72,7 @@ impl FindingsWriter {
     /// Adds a finding; its path lies behind those of all before it.
     pub(crate) fn push(&mut self, finding: &Finding) -> Result<(), SpillError> {
         if self.memory.capacity() == 0 {
-            self.memory.reserve_exact(self.memory_limit);
+            self.memory.reserve_exact(self.memory_limit + LINE_BYTES);
         }
         let begin = self.memory.len();
         serde_json::to_writer(&mut self.memory, finding).expect("a finding always serialises");
@@ -102,7 +104,8 @@ impl FindingsWriter {
 
     /// Ends the list.
     pub(crate) fn finish(self) -> Result<Findings, SpillError> {
-        let Self { directory, memory, spilled, count, json_bytes, .. } = self;
+        let Self { directory, mut memory, spilled, count, json_bytes, .. } = self;
+        memory.shrink_to_fit();
         match spilled.map(Encoder::finish).transpose() {
             Ok(spilled) => Ok(Findings { directory, memory, spilled, count, json_bytes }),
             Err(source) => Err(SpillError { directory, source }),

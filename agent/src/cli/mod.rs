@@ -59,8 +59,8 @@ pub(crate) enum Command {
 #[command(next_help_heading = "Pace")]
 pub(crate) struct Pace {
     /// How many files are read at once: 1 to 16. Without it, as many as this
-    /// process has processors, also by its cgroup's quota. With more than one, a
-    /// container's writable layer is read beside its lower ones.
+    /// process has processors, also by its cgroup's quota, and a container's writable
+    /// layer is read beside its lower ones.
     #[arg(long, value_name = "N", value_parser = parse_threads)]
     pub(crate) threads: Option<usize>,
     /// Read no more than this in a second, such as 50M or 200KiB.

@@ -163,6 +163,7 @@ impl<I: Iterator<Item = Result<ListedEntry, EntriesError>>> Check<'_, I> {
         self.coverage.entries_recalled += u64::from(is_recalled);
         if let (Some(stamp), Some(LayerNode::Entry(entry)), None) = (stamp, &node, &problem)
             && !is_metadata_only
+            && redirect.is_none()
         {
             self.note(&path, stamp, entry);
         }
@@ -201,7 +202,7 @@ impl<I: Iterator<Item = Result<ListedEntry, EntriesError>>> Check<'_, I> {
         }
         if let Some(from) = redirect {
             let reason = format!(
-                "it is a directory that was renamed from {}, and what the image has in it is not compared",
+                "it was renamed from {}, and what the image has there is not compared",
                 escape(&from)
             );
             self.note_gap(&path, Problem { kind: ProblemKind::Unreadable, reason });

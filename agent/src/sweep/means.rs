@@ -11,6 +11,9 @@ pub(crate) const MAX_THREADS: usize = 16;
 #[derive(Debug)]
 pub(crate) struct Means {
     pub(crate) threads: usize,
+    /// Whether two sweeps may be made at once, with so many readers each: nobody has said
+    /// how many there may be.
+    pub(crate) may_be_two: bool,
     pub(super) throttle: Option<Throttle>,
     pub(crate) direct: bool,
 }
@@ -20,9 +23,10 @@ impl Means {
     /// its cgroup's quota; no more than so many bytes in a second, where that is
     /// given; past the page cache, where that is wanted.
     pub(crate) fn new(threads: Option<usize>, bytes_per_second: Option<NonZeroU64>, direct: bool) -> Self {
-        let threads = threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-        let threads = threads.clamp(1, MAX_THREADS);
-        Self { threads, throttle: bytes_per_second.map(Throttle::new), direct }
+        let processors = || std::thread::available_parallelism().map_or(1, usize::from);
+        let may_be_two = threads.is_none() && processors() > 1;
+        let threads = threads.unwrap_or_else(processors).clamp(1, MAX_THREADS);
+        Self { threads, may_be_two, throttle: bytes_per_second.map(Throttle::new), direct }
     }
 
     /// Whether the sweep is slower than it could be.

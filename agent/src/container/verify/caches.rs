@@ -110,10 +110,11 @@ impl LayerCaches {
         directory: &Path,
         root: &Root,
         image: &Manifest,
+        notes: Notes,
         verifier: &Verifier<'_>,
     ) -> (Memory, Option<String>) {
         let path = self.directory.join(name_of_writable(directory));
-        self.recall_from(Cache::of_writable(&path, root, image), verifier)
+        self.recall_from(Cache::of_writable(&path, root, image, &notes), verifier)
     }
 
     fn recall_from(

@@ -192,7 +192,7 @@ impl<'a> Verifier<'a> {
             let upper = writable::check(self, container, known, &mut gaps);
             (known, upper, gaps)
         };
-        let (mut lower, (known, mut upper, of_upper)) = if self.means.threads > 1 {
+        let (mut lower, (known, mut upper, of_upper)) = if self.means.may_be_two {
             thread::scope(|scope| {
                 let upper = scope.spawn(look_at_upper);
                 let lower = layers.check(self, container, &mut gaps);

@@ -125,7 +125,7 @@ fn look(verifier: &Verifier<'_>, container: &Container, known: &Known) -> Result
     let looking = looking(verifier, container, algorithm, &ids)?;
     let made = Made { mounted: &mounted, top_mode: top_mode_of(container.runtime) };
     let (mut memory, mut cache_trouble) = verifier.caches.map_or_else(Default::default, |caches| {
-        caches.recall_writable(upper, &root, &known.manifest, verifier)
+        caches.recall_writable(upper, &root, &known.manifest, looking.notes, verifier)
     });
     let findings = verifier.findings();
     let mut checked = writable::check(&root, image, made, looking, &mut memory, findings, verifier.clock)?;

@@ -1,12 +1,14 @@
 //! What a full sweep saw, kept for a quick one, and for the same one when it is
 //! interrupted.
 //!
-//! For every path that is not a directory, and was exactly as its class has it be,
-//! there is the inode's stamp; as long as that is the same, so is the rest. What was
-//! not is looked at each time, but for files of a writable layer, where nearly all is
-//! other than baked: of those there is what they hold as well. The file is bound to what the root was held to, to the
-//! root and to the boot: it is of no use to any other, and is then not used. It is of
-//! the node's own making, so it proves nothing to anybody else, and full sweeps stay
+//! Of a root or a lower layer, there is the inode's stamp for every path that is not a
+//! directory, and was exactly as its class has it be; as long as that is the same, so is
+//! the rest. What was not is looked at each time. In a writable layer nearly all is other
+//! than baked: there it is the stamp of files that were read whole, and what they hold,
+//! but for those with attributes in scope and those whose content is sensitive.
+//!
+//! The file is bound to what the root was held to, to the root and to the boot: it is of
+//! no use to any other, and is then not used. It is of the node's own making, so it proves nothing to anybody else, and full sweeps stay
 //! on schedule.
 //!
 //! `FILE.part` holds a full sweep under way, and takes the place of `FILE` when that is
@@ -180,10 +182,17 @@ impl Cache {
     }
 
     /// The cache in the file at `path`, for sweeps of a writable layer's directory over
-    /// `image`. Of one that was interrupted nothing is gone on with either.
-    pub(crate) fn of_writable(path: &Path, root: &Root, image: &Manifest) -> Result<Self, CacheError> {
+    /// `image`. `notes` is all else that decides how it is read. Of a sweep that was
+    /// interrupted nothing is gone on with either.
+    pub(crate) fn of_writable(
+        path: &Path,
+        root: &Root,
+        image: &Manifest,
+        notes: &impl Serialize,
+    ) -> Result<Self, CacheError> {
         let predicate = image.predicate();
-        Self::without_part(path, root, (predicate.root, Vec::new()), &("writable", &predicate.contract))
+        let held_to = ("writable", notes, &predicate.contract);
+        Self::without_part(path, root, (predicate.root, Vec::new()), &held_to)
     }
 
     /// A cache beside which nothing is left of a sweep that was interrupted.

@@ -103,7 +103,8 @@ impl Recorder {
     }
 
     /// Puts the record in the cache's place, whole. It does not wait for the disk: after a
-    /// crash of the machine no cache is of use, as it is bound to the boot.
+    /// crash of the machine no cache is of use, as it is bound to the boot; and one that the
+    /// disk did not take shows as damaged by its checksums.
     ///
     /// # Errors
     /// When it, or anything before, could not be written; the cache is then as it

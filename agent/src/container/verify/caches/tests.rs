@@ -70,7 +70,12 @@ impl Site {
         LayerCaches::open(&self.folder.path().join("caches"), mode).unwrap()
     }
 
-    fn verify<T>(&self, mode: SweepMode, look: impl FnOnce(&Verifier<'_>, &mut Vec<PartGap>) -> T) -> T {
+    /// What a look comes to, and why it is not whole.
+    fn verify<T>(
+        &self,
+        mode: SweepMode,
+        look: impl FnOnce(&Verifier<'_>, &mut Vec<PartGap>) -> T,
+    ) -> (T, Vec<String>) {
         let (means, counters, caches) =
             (Means::new(Some(1), None, false), Counters::default(), self.caches(mode));
         let content_key = ContentKey::new([0; DIGEST_BYTES]);
@@ -85,14 +90,16 @@ impl Site {
         };
         let mut gaps = Vec::new();
         let looked = look(&verifier, &mut gaps);
-        assert!(gaps.is_empty(), "{gaps:?}");
-        looked
+        (looked, gaps.into_iter().map(|gap| gap.reason).collect())
     }
 
     /// Looks at the lower layer.
     fn look(&self, mode: SweepMode) -> Looked {
-        let lower =
-            self.verify(mode, |verifier, gaps| Layers::default().check(verifier, &self.container, gaps));
+        let look = |verifier: &Verifier<'_>, gaps: &mut Vec<PartGap>| {
+            Layers::default().check(verifier, &self.container, gaps)
+        };
+        let (lower, gaps) = self.verify(mode, look);
+        assert!(gaps.is_empty(), "{gaps:?}");
         let layer = &lower.layers[0];
         let findings = layer.findings.as_ref().unwrap().load().unwrap();
         assert_eq!(layer.state == State::Divergent, !findings.is_empty());
@@ -107,13 +114,26 @@ impl Site {
         }
     }
 
-    /// Looks at the writable layer: how much was recalled, and what was found.
-    fn look_at_upper(&self, mode: SweepMode) -> (u64, Vec<Finding>) {
-        let upper = self.verify(mode, |verifier, gaps| {
+    /// Looks at the writable layer: how much was recalled, what was found, and why it is
+    /// not whole.
+    fn look_at_upper(&self, mode: SweepMode) -> (u64, (Vec<Finding>, Vec<String>)) {
+        let (upper, gaps) = self.verify(mode, |verifier, gaps| {
             upper::check(verifier, &self.container, self.library.of(&self.container), gaps)
         });
         assert_eq!((upper.mode, upper.cache_trouble), (mode, None));
-        (upper.entries_recalled, upper.findings.unwrap().load().unwrap())
+        (upper.entries_recalled, (upper.findings.unwrap().load().unwrap(), gaps))
+    }
+
+    /// Looks at the writable layer until what is to be noted is old enough for it.
+    fn settle_upper(&self, noted: u64) {
+        let begun = Instant::now();
+        let recalled = || {
+            self.look_at_upper(SweepMode::Full);
+            self.look_at_upper(SweepMode::Quick).0
+        };
+        while recalled() < noted {
+            assert!(begun.elapsed() < Duration::from_secs(30), "the stamps never settle");
+        }
     }
 
     /// Looks until all is so old that its stamps count.
@@ -243,6 +263,10 @@ fn what_is_kept_goes_with_the_last_container_on_the_layer() {
     assert!(foreign.exists());
 }
 
+fn attribute(path: &Path, name: &str, value: &[u8]) {
+    rustix::fs::lsetxattr(path, name, value, XattrFlags::empty()).unwrap();
+}
+
 #[test]
 fn a_quick_look_at_a_writable_layer_finds_what_a_full_one_finds_and_reads_only_what_changed() {
     const WRITTEN: u64 = 3;
@@ -250,19 +274,19 @@ fn a_quick_look_at_a_writable_layer_finds_what_a_full_one_finds_and_reads_only_w
         let site = Site::new();
         let upper = site.upper.path();
         ["data/new", "data/other", "etc/motd"].iter().for_each(|name| put(upper, name, "new"));
-        let begun = Instant::now();
-        let noted = || {
-            site.look_at_upper(SweepMode::Full);
-            site.look_at_upper(SweepMode::Quick).0
-        };
-        while noted() < WRITTEN {
-            assert!(begun.elapsed() < Duration::from_secs(30), "the stamps never settle");
-        }
+        // Neither is noted: what its attributes say is not kept.
+        ["marked", "moved"].iter().for_each(|name| put(upper, name, "new"));
+        attribute(&upper.join("marked"), "user.mark", b"x");
+        attribute(&upper.join("moved"), "trusted.overlay.redirect", b"old");
+        site.settle_upper(WRITTEN);
         change(upper);
         let (quick, full) = (site.look_at_upper(SweepMode::Quick), site.look_at_upper(SweepMode::Full));
         assert_eq!((quick.0, full.0), (recalled, 0), "{what}");
         assert_eq!(quick.1, full.1, "{what}");
-        assert!(full.1.iter().any(|found| found.path.as_bytes() == b"/etc/motd"), "{what}: {:?}", full.1);
+        let (findings, gaps) = &full.1;
+        let found = |name: &str| findings.iter().any(|found| found.path.as_bytes() == name.as_bytes());
+        assert!(found("/etc/motd") && found("/marked"), "{what}: {findings:?}");
+        assert!(matches!(&gaps[..], [gap] if gap.starts_with("it was renamed from old")), "{what}: {gaps:?}");
     };
     check("nothing", |_| {}, WRITTEN);
     check("other content", |at| put(at, "data/new", "NEW"), 2);
@@ -282,11 +306,7 @@ fn a_quick_look_at_a_writable_layer_finds_what_a_full_one_finds_and_reads_only_w
         |at| fs::set_permissions(at.join("data/new"), Permissions::from_mode(0o4755)).unwrap(),
         2,
     );
-    check(
-        "an attribute",
-        |at| rustix::fs::lsetxattr(at.join("etc/motd"), "user.x", b"x", XattrFlags::empty()).unwrap(),
-        2,
-    );
+    check("an attribute", |at| attribute(&at.join("etc/motd"), "user.x", b"x"), 2);
     check(
         "one in the other's place",
         |at| fs::rename(at.join("data/new"), at.join("data/other")).unwrap(),
@@ -301,14 +321,7 @@ fn what_a_contract_calls_sensitive_is_kept_nowhere() {
     let site = Site::under(&Contract::compose(vec![ContractFile::parse(text).unwrap()]).unwrap());
     put(site.upper.path(), "secret/key", "the key");
     put(site.upper.path(), "plain", "plain");
-    let begun = Instant::now();
-    let noted = || {
-        site.look_at_upper(SweepMode::Full);
-        site.look_at_upper(SweepMode::Quick).0
-    };
-    while noted() < 1 {
-        assert!(begun.elapsed() < Duration::from_secs(30), "the stamps never settle");
-    }
+    site.settle_upper(1);
     let digest = Algorithm::Blake3.digest(b"the key");
     let caches = fs::read_dir(site.folder.path().join("caches")).unwrap();
     let kept: Vec<u8> = caches.flat_map(|entry| fs::read(entry.unwrap().path()).unwrap()).collect();
