@@ -62,8 +62,8 @@ pub(crate) struct ContainersVerify {
     #[arg(long, value_name = "DIR")]
     pub(crate) cache: Option<PathBuf>,
     /// Read only what has another inode, change time or size than the last full look saw.
-    /// It verifies nothing by itself: a process that holds a file mapped for writing can
-    /// hide from it until the kernel writes that back, as can who sets the clock. Where the cache of a layer is of no use now, the look at it
+    /// It verifies nothing by itself: who holds a file mapped for writing, and wrote to it
+    /// shortly before the full look, can hide from it, as can who sets the clock. Where the cache of a layer is of no use now, the look at it
     /// is a full one, and says why. Layers that no manifest has are read each time.
     #[arg(long, requires = "cache")]
     pub(crate) quick: bool,

@@ -66,7 +66,9 @@ pub(crate) struct Found {
 pub(crate) fn find(named: &[PathBuf]) -> Result<Found, FindError> {
     let mut search = Search::default();
     for path in named {
-        let store = Store::open(path).map_err(|source| FindError::Open { path: path.clone(), source })?;
+        // As the kernel names it in the mounts that lie in it.
+        let store = std::path::absolute(path).and_then(|path| Store::open(&path));
+        let store = store.map_err(|source| FindError::Open { path: path.clone(), source })?;
         if kind(&store).is_none() {
             return Err(FindError::NoRoot(path.clone()));
         }

@@ -242,6 +242,9 @@ fn container(out: &mut impl Write, verdict: &Verdict<'_>) -> io::Result<()> {
         told(name),
         short(&container.id)
     )?;
+    if !container.is_running() {
+        writeln!(out, "  runs     no: it is {}, and was looked at as it was left", container.state.name())?;
+    }
     writeln!(out, "  image    {}", told(container.image.as_deref().unwrap_or("unknown")))?;
     match verdict.manifest() {
         Some(manifest) => writeln!(out, "  held to  {} {}", manifest.name, manifest.version)?,

@@ -8,8 +8,9 @@
 //! set that.
 //!
 //! What it does not show: stores to a page that was mapped for writing, and written
-//! to, before the inode was read, until the kernel has written the page back; and
-//! what is written to the disk beneath the file system. Full sweeps find both.
+//! to, before the inode was read, and that the kernel had not yet written back: only the
+//! first store after that moves the ctime; and what is written to the disk beneath the
+//! file system. Full sweeps find both.
 
 use std::sync::LazyLock;
 

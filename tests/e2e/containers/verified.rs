@@ -334,6 +334,43 @@ fn docker_layers_are_verified() -> Result<()> {
     each_damage_to_a_lower_layer(&docker)
 }
 
+/// Where a runtime may make no devices it binds the host's, and what it mounted in a
+/// container is not told once that was stopped.
+#[test]
+fn what_podman_makes_is_no_finding() -> Result<()> {
+    let web = Web::on(Podman::new)?;
+    web.sandbox.open_to_all()?;
+    let maps = ["--uidmap=0:100000:65536", "--gidmap=0:200000:65536"];
+    let mapped = Runtime::sleeper(&web.runtime, "mapped", &maps)?;
+    let (ended, told) = web.image.verify(&web.runtime, &[&mapped])?;
+    ensure!(ended.code == Some(0), "{told:?}");
+    web.runtime.call(&["stop", "--time", "0", "web"])?;
+    let (ended, told) = web.verify()?;
+    ensure!(ended.code == Some(0), "{told}");
+    Ok(())
+}
+
+#[test]
+fn a_cache_lies_in_no_container() -> Result<()> {
+    let web = Web::on(Docker::start)?;
+    let merged = web.directory("MergedDir")?;
+    let data_root = Runtime::data_root(&web.runtime);
+    let verify = |cache: &Path| {
+        let mut verify = agent::command(&["containers", "verify", "--insecure-unsigned", "--data-root"])?;
+        // As people write it, from where they are.
+        verify.arg(data_root.file_name().context("it has no name")?);
+        verify.current_dir(data_root.parent().context("it lies nowhere")?);
+        verify.arg("--manifests").arg(&web.image.manifests).arg("--cache").arg(cache);
+        run(verify.arg(&web.id))
+    };
+    let ended = verify(&web.sandbox.path("cache"))?;
+    ensure!(ended.code == Some(0), "{}{}", ended.text(), ended.stderr);
+    let ended = verify(&merged.join("tmp/cache"))?;
+    ensure!(ended.code == Some(2) && ended.stderr.contains("lies in the container web"), "{}", ended.stderr);
+    ensure!(!merged.join("tmp/cache").exists(), "it was made");
+    Ok(())
+}
+
 #[test]
 fn podman_containers_are_verified() -> Result<()> {
     let sandbox = Sandbox::new()?;

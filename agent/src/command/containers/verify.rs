@@ -2,7 +2,9 @@
 
 use std::collections::HashSet;
 use std::env;
+use std::fs;
 use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use anyhow::{Context, bail};
@@ -74,10 +76,28 @@ fn caches(directory: &Path, is_quick: bool, containers: &[Container]) -> anyhow:
             );
         }
     }
+    if let Some(container) = containers.iter().find(|container| shows(container, directory)) {
+        bail!(
+            "--cache {} lies in the container {}, so that it would be drift itself; give another directory",
+            directory.display(),
+            escape(container.name.as_deref().unwrap_or(&container.id).as_bytes())
+        );
+    }
     let mode = if is_quick { SweepMode::Quick } else { SweepMode::Full };
     let caches = LayerCaches::open(directory, mode)?;
     caches.forget_others(containers)?;
     Ok(caches)
+}
+
+/// Whether `directory` lies, or would lie, in what a container has mounted as its root.
+fn shows(container: &Container, directory: &Path) -> bool {
+    let (Some(pid), Some(_)) = (container.pid, container.root_mount) else { return false };
+    let device = |path: &Path| fs::metadata(path).map(|metadata| metadata.dev()).ok();
+    let there = directory.ancestors().find_map(|ancestor| {
+        // Nothing stands for the directory that this process is in.
+        device(if ancestor.as_os_str().is_empty() { Path::new(".") } else { ancestor })
+    });
+    there.is_some() && there == device(Path::new(&format!("/proc/{pid}/root")))
 }
 
 /// Once for each layer, however many containers lie on it.

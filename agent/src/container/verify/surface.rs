@@ -11,6 +11,8 @@ use crate::container::{Container, MountKind, MountSurface};
 
 /// Where runtimes mount memory that may be written to.
 const USUAL_MEMORY: [&str; 4] = ["/dev", "/dev/shm", "/run", "/sys/fs/cgroup"];
+/// What every container has in `/dev`.
+const DEVICES: [&str; 6] = ["full", "null", "random", "tty", "urandom", "zero"];
 
 /// The mounts of one container.
 pub(crate) struct Mounts {
@@ -63,14 +65,25 @@ pub(super) fn check(container: &Container, known: Option<&Known>, gaps: &mut Vec
 fn is_usual(contract: &Contract, path: &TreePath, mount: &MountSurface) -> bool {
     match mount.kind {
         MountKind::Runtime => true,
-        // The host's own devices are no container's.
-        MountKind::Kernel => contract.may_hide(path) && mount.filesystem.as_deref() != Some("devtmpfs"),
+        // The host's own devices are no container's, but for those that show nothing of it.
+        MountKind::Kernel => {
+            contract.may_hide(path)
+                && (mount.filesystem.as_deref() != Some("devtmpfs") || is_plain_device(path, mount))
+        }
         MountKind::Tmpfs => {
             let is_usual = USUAL_MEMORY.iter().any(|usual| usual.as_bytes() == path.as_bytes());
             contract.may_hide(path) && (is_usual || !mount.writable)
         }
         MountKind::Bind | MountKind::Volume | MountKind::Other => false,
     }
+}
+
+/// Whether it is one of the devices that runtimes bind from the host where they can make
+/// none, in a user namespace: in its own place, or what shows nothing over what is hidden.
+fn is_plain_device(path: &TreePath, mount: &MountSurface) -> bool {
+    let source = mount.source.as_os_str().as_encoded_bytes();
+    let name = source.strip_prefix(b"/dev/").unwrap_or_default();
+    DEVICES.iter().any(|device| device.as_bytes() == name) && (name == b"null" || path.as_bytes() == source)
 }
 
 /// Whether it is the host's own that is mounted where the base contract names what a

@@ -21,6 +21,18 @@ use crate::layer::CheckError;
 use crate::layer::writable::{self, Changes, CheckedWritable, Image, Made};
 use crate::sweep::{Root, RootError};
 
+/// Where runtimes mount something in every container.
+const USUAL: [&str; 8] = [
+    "/dev",
+    "/etc/hostname",
+    "/etc/hosts",
+    "/etc/resolv.conf",
+    "/proc",
+    "/run",
+    "/run/.containerenv",
+    "/sys",
+];
+
 /// The writable layer of one container.
 pub(crate) struct Writable {
     pub(crate) state: State,
@@ -120,7 +132,10 @@ fn look(verifier: &Verifier<'_>, container: &Container, known: &Known) -> Result
     let ids = ids::maps_for(upper, container).map_err(WritableError::Stat)?.ok_or(WritableError::Ids)?;
     let entries = known.entries()?;
     let image = Image { manifest: &known.manifest, entries, content_key: verifier.content_key };
-    let mounted: Vec<TreePath> = container.mounts.iter().filter_map(|mount| tree_path(&mount.path)).collect();
+    let told = container.mounts.iter().map(|mount| mount.path.as_path());
+    // Not every runtime tells what it mounts in a container that does not run.
+    let usual = USUAL.iter().filter(|_| !container.is_running()).map(Path::new);
+    let mounted: Vec<TreePath> = told.chain(usual).filter_map(tree_path).collect();
     let algorithm = known.manifest.predicate().root.algorithm();
     let looking = looking(verifier, container, algorithm, &ids)?;
     let made = Made { mounted: &mounted, top_mode: top_mode_of(container.runtime) };
