@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use congruent_protocol::contract::{Class, Contract, Terms};
+use congruent_protocol::decision::{Decision, Severity, Target, Verdict};
 use congruent_protocol::digest::{Algorithm, Digest};
 use congruent_protocol::drift::Finding;
 use congruent_protocol::enrolment::SealKey as FirstSeal;
@@ -33,7 +34,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::clock::Clock;
 use crate::config::{Config, Group, GroupDescription, ManifestRef, Mode, TrustDescription};
-use crate::store::{Database, EnrolmentRow, NewReport};
+use crate::store::{Database, EnrolmentRow, NewDecision, NewReport};
+use crate::subject::SubjectId;
 
 pub(crate) const WEBHOOK_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
@@ -284,6 +286,32 @@ pub(crate) fn new_report(node: &str) -> NewReport {
         findings_total: 0,
         findings_digest: digest,
         beside: None,
+    }
+}
+
+/// What policy said of a node, or of a container on it.
+pub(crate) fn decision(
+    node: &str,
+    container: Option<&str>,
+    outcome: Result<(Verdict, Target), &str>,
+) -> NewDecision {
+    let outcome = outcome.map(|(action, target)| Decision {
+        action,
+        target,
+        severity: Severity::High,
+        reasons: vec![],
+        controls: vec![],
+    });
+    NewDecision {
+        subject: SubjectId { node: node.to_owned(), container: container.map(str::to_owned) },
+        group: "web".to_owned(),
+        at: Timestamp::UNIX_EPOCH,
+        report_id: None,
+        state: State::Divergent,
+        outcome: outcome.map_err(str::to_owned),
+        policy_digest: Algorithm::Blake3.digest(b""),
+        engine: "none".to_owned(),
+        input_digest: Algorithm::Blake3.digest(b""),
     }
 }
 

@@ -52,8 +52,8 @@ pub(super) struct OneNode {
     /// What policy says of it now.
     decision: Option<Decision>,
     decision_record: Option<DecisionRecord>,
-    /// The newest actions on it, the newest first: its own, and those for which a container
-    /// on it gave cause, which name that.
+    /// The actions on it, the newest first: its own, and those for which a container on it
+    /// gave cause, which name that. All that are not over, and the newest of the others.
     actions: Vec<ActionRecord>,
     /// The newest of each, the newest first.
     refusals: Vec<RefusalRecord>,

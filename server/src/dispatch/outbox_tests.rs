@@ -2,17 +2,15 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 
 use congruent_protocol::action::ActionState;
-use congruent_protocol::decision::{Decision, Severity, Target, Verdict as PolicyVerdict};
-use congruent_protocol::digest::Algorithm;
-use congruent_protocol::verification::State;
+use congruent_protocol::decision::{Target, Verdict as PolicyVerdict};
 
 use super::*;
 use crate::clock;
 use crate::metrics::Deliveries;
 use crate::record::ActionRecord;
-use crate::store::{Database, NewAction, NewDecision};
+use crate::store::{Database, NewAction};
 use crate::subject::SubjectId;
-use crate::testing::wait_for;
+use crate::testing::{decision, wait_for};
 
 /// A platform that answers as the script says, and keeps what it got.
 struct Script {
@@ -37,32 +35,6 @@ fn failed() -> Outcome {
 
 fn accepted() -> Outcome {
     Outcome::Accepted { answer: "the platform answered 200".to_owned() }
-}
-
-/// What policy said of a node, or of a container on it.
-fn decision(
-    node: &str,
-    container: Option<&str>,
-    outcome: Result<(PolicyVerdict, Target), &str>,
-) -> NewDecision {
-    let outcome = outcome.map(|(action, target)| Decision {
-        action,
-        target,
-        severity: Severity::High,
-        reasons: vec![],
-        controls: vec![],
-    });
-    NewDecision {
-        subject: SubjectId { node: node.to_owned(), container: container.map(str::to_owned) },
-        group: "web".to_owned(),
-        at: (clock::system())(),
-        report_id: None,
-        state: State::Divergent,
-        outcome: outcome.map_err(str::to_owned),
-        policy_digest: Algorithm::Blake3.digest(b""),
-        engine: "none".to_owned(),
-        input_digest: Algorithm::Blake3.digest(b""),
-    }
 }
 
 /// A store with one proposed action, whose order is due.

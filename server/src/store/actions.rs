@@ -46,7 +46,8 @@ pub(crate) struct StepRow {
     pub(crate) reason: String,
 }
 
-/// How many actions of a node's containers are looked through for those on the node.
+/// How many actions of a node's containers that are over are looked through for those on the
+/// node.
 const LOOKED_THROUGH: usize = 1000;
 
 /// Which actions are meant.
@@ -179,28 +180,38 @@ impl View<'_> {
         self.rows("read the actions", &sql, values, ActionRow::from_row)
     }
 
-    /// The newest actions on a node as a whole, the newest first: its own, and those for which
-    /// a container on it gave cause, of as many as are looked through.
+    /// The actions on a node as a whole, the newest first: its own, and those for which a
+    /// container on it gave cause. All that are not over, and of the others the newest that
+    /// make it `limit`, of as many as are looked through.
     pub(crate) fn actions_on_node(&self, node: &str, limit: usize) -> Result<Vec<ActionRow>, StoreError> {
-        let itself = SubjectId::node(node);
-        let mut actions =
-            self.actions(&ActionFilter { subject: Some(&itself), ..ActionFilter::default() }, limit)?;
-        let sql = "SELECT actions.*, coalesce(outbox.in_flight, FALSE) AS in_flight, decisions.decision \
-             FROM actions LEFT JOIN outbox ON outbox.action_id = actions.id \
-             JOIN decisions ON decisions.id = actions.decision_id \
-             WHERE actions.node = ?1 AND actions.container <> '' \
-             ORDER BY actions.created_at DESC, actions.decision_id DESC LIMIT ?2";
-        let of_containers =
-            self.rows("read its containers' actions", sql, params![node, LOOKED_THROUGH], |row| {
-                let decision = row.get::<_, Option<Json<Decision>>>("decision")?;
-                Ok((ActionRow::from_row(row)?, decision.map(|json| json.0.target)))
-            })?;
-        let of_containers = of_containers.into_iter();
-        actions
-            .extend(of_containers.filter_map(|(row, target)| (target == Some(Target::Node)).then_some(row)));
-        actions.sort_by_key(|row| Reverse((row.created_at, row.decision_id)));
-        actions.truncate(limit);
+        let live = "actions.state IN ('held', 'proposed', 'dispatched')";
+        let mut actions = self.on_node(node, live, usize::MAX)?;
+        let over = |of, looked_through| self.on_node(node, &format!("NOT ({live}) AND {of}"), looked_through);
+        let mut history = over("actions.container = ''", limit)?;
+        history.extend(over("actions.container <> ''", LOOKED_THROUGH)?);
+        history.sort_by_key(newest_first);
+        history.truncate(limit.saturating_sub(actions.len()));
+        actions.extend(history);
+        actions.sort_by_key(newest_first);
         Ok(actions)
+    }
+
+    /// Those on a node as a whole, of its and its containers' `limit` newest that are like this.
+    fn on_node(&self, node: &str, condition: &str, limit: usize) -> Result<Vec<ActionRow>, StoreError> {
+        let sql = format!(
+            "SELECT actions.*, coalesce(outbox.in_flight, FALSE) AS in_flight, decisions.decision \
+             FROM actions LEFT JOIN outbox ON outbox.action_id = actions.id \
+             JOIN decisions ON decisions.id = actions.decision_id WHERE actions.node = ?1 AND {condition} \
+             ORDER BY actions.created_at DESC, actions.decision_id DESC LIMIT ?2"
+        );
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let read = self.rows("read the actions on a node", &sql, params![node, limit], |row| {
+            let decision = row.get::<_, Option<Json<Decision>>>("decision")?;
+            Ok((ActionRow::from_row(row)?, decision.map(|json| json.0.target)))
+        })?;
+        let is_meant =
+            |row: &ActionRow, target| row.subject.container.is_none() || target == Some(Target::Node);
+        Ok(read.into_iter().filter_map(|(row, target)| is_meant(&row, target).then_some(row)).collect())
     }
 
     /// An action's life, from its beginning.
@@ -208,6 +219,10 @@ impl View<'_> {
         let sql = "SELECT at, state, reason FROM action_history WHERE action_id = ?1 ORDER BY id";
         self.rows("read an action's history", sql, params![id], StepRow::from_row)
     }
+}
+
+fn newest_first(row: &ActionRow) -> Reverse<(Timestamp, i64)> {
+    Reverse((row.created_at, row.decision_id))
 }
 
 impl Tx<'_> {
@@ -265,3 +280,7 @@ impl Tx<'_> {
             .map(drop)
     }
 }
+
+#[cfg(test)]
+#[path = "action_tests.rs"]
+mod tests;
