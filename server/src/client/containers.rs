@@ -85,15 +85,18 @@ async fn list(connection: &Connection, args: &ListArgs) -> anyhow::Result<()> {
     };
     let list = List { path, key: "containers", columns: COLUMNS, filter: args.filter(), pages: &args.pages };
     let end = |listed: &Listed| json!({ "next": listed.next, "schema_version": 1, "truncated": listed.next.is_some() });
-    list.write(connection, end, summary).await
+    list.write(connection, end, |listed| summary(listed, args)).await
 }
 
 /// What stands under the table.
-fn summary(listed: &Listed) -> String {
+fn summary(listed: &Listed, args: &ListArgs) -> String {
     match listed.count {
-        0 => "no container is like that; nodes tell of theirs where their agent's configuration has \
+        // What came before it was shown.
+        0 if args.pages.after.is_none() => {
+            "no container is like that; nodes tell of theirs where their agent's configuration has \
              `[containers]` with `enabled = true`\n"
-            .to_owned(),
+                .to_owned()
+        }
         count => format!("{count} containers{}\n", listed.rest()),
     }
 }
@@ -114,15 +117,28 @@ pub(crate) fn run(args: &ContainerArgs) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
 
     #[test]
     fn a_list_that_was_cut_says_how_to_go_on() {
-        let listed =
-            |count, next: Option<&str>| Listed { count, next: next.map(str::to_owned), ..Listed::default() };
-        assert!(summary(&listed(0, None)).starts_with("no container is like that"));
-        assert_eq!(summary(&listed(2, None)), "2 containers\n");
+        #[derive(Debug, clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            list: ListArgs,
+        }
         let cut = "1 containers; there are more: give --after web-1/c1, or a higher --limit\n";
-        assert_eq!(summary(&listed(1, Some("web-1/c1"))), cut);
+        for (flags, count, next, says) in [
+            ("", 0, None, "no container is like that; nodes tell of theirs where"),
+            ("--after=web-1/c1", 0, None, "0 containers\n"),
+            ("", 2, None, "2 containers\n"),
+            ("", 1, Some("web-1/c1"), cut),
+        ] {
+            let list = Line::parse_from(["list"].into_iter().chain(flags.split_whitespace())).list;
+            let listed = Listed { count, next: next.map(str::to_owned), ..Listed::default() };
+            let said = summary(&listed, &list);
+            assert!(said.starts_with(says), "{flags}: {said}");
+        }
     }
 }
