@@ -97,7 +97,8 @@ struct NodeRecord<'a> {
 #[derive(Debug, Serialize)]
 struct ContainerRecord<'a> {
     id: &'a str,
-    /// Which one it is, as its node said last; null where no report of it is left.
+    /// Which one it is, as its node said last; null where it runs no more and no report of it
+    /// tells.
     name: Option<&'a str>,
     runtime: Option<&'a str>,
     image: Option<&'a str>,

@@ -78,10 +78,14 @@ pub(super) fn read(view: &View<'_>, period: Period) -> Result<Evidence, StoreErr
         let last = container.states.last();
         last.is_some_and(|last| last.at >= from || !is_over(last))
     });
+    let mut identities = view.identities()?;
     for (id, container) in &mut containers {
         let SubjectEvidence { sweeps, findings, .. } = read_subject(view, id, period)?;
         (container.sweeps, container.findings) = (sweeps, findings);
-        container.identity = view.identity_until(id, to)?;
+        container.identity = match identities.remove(id) {
+            None => view.identity_until(id, to)?,
+            told => told,
+        };
     }
     let filter = ActionFilter { between: Some((from, to)), ..ActionFilter::default() };
     let mut actions = view.actions(&filter, ALL)?;
@@ -144,5 +148,48 @@ fn read_findings(view: &View<'_>, sweep: &SweepTimes) -> Result<Vec<Finding>, St
     match set {
         Some(set) => Ok(set),
         None => Ok(view.report_body(sweep.report_id)?.all_findings()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Body, NewReport, PackedBytes, Store};
+    use crate::testing::{Fixture, new_report, time};
+
+    /// Reports need not be there, nor be readable.
+    #[tokio::test]
+    async fn it_is_known_which_container_it_is_without_its_reports() {
+        let (from, to) = (time("2026-03-01T00:00:00Z"), time("2026-03-02T00:00:00Z"));
+        let fixture = Fixture::new("report-only");
+        let store = Store::open(&fixture.config().database).unwrap();
+        let identity = ContainerIdentity {
+            id: "runs".to_owned(),
+            name: Some("web".to_owned()),
+            runtime: "docker".to_owned(),
+            image: None,
+            config_digest: None,
+        };
+        let told = identity.clone();
+        let putting = store.write("put in containers", move |tx| {
+            let nodes = vec![ScopeNode { id: "web-1".to_owned(), group: "web".to_owned() }];
+            let policy_digest = new_report("web-1").digest;
+            let (engine, groups) = ("none".to_owned(), vec![]);
+            tx.record_scope(from, &Scope { policy_digest, engine, silent_after_seconds: 60, groups, nodes })?;
+            for (sequence, id, body) in [(1, "runs", "no frame"), (2, "over", "no frame")] {
+                let subject = SubjectId::container("web-1", id);
+                tx.insert_subject(&subject, "web", from, "new")?;
+                let container = Some(id.to_owned());
+                let report = NewReport { container, sequence, ..new_report("web-1") };
+                tx.insert_report(&report, &Body::Row(PackedBytes::received(body.into())))?;
+            }
+            tx.set_identity(&tx.subject(&SubjectId::container("web-1", "runs"))?.unwrap(), &told)?;
+            tx.end_container(&SubjectId::container("web-1", "over"), from, OVER)
+        });
+        putting.await.unwrap();
+        let evidence = store.read("read", move |view| read(view, Period { from, to })).await.unwrap();
+        let identities: Vec<_> =
+            evidence.containers.into_values().map(|container| container.identity).collect();
+        assert_eq!(identities, [None, Some(identity)], "of the one that is over, and of the other");
     }
 }

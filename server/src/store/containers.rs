@@ -1,9 +1,12 @@
 //! Lists of containers, in the order of their nodes and ids, a page at a time.
 
+use std::collections::BTreeMap;
+
 use congruent_protocol::decision::Verdict;
+use congruent_protocol::report::ContainerIdentity;
 use congruent_protocol::verification::State;
 
-use super::columns::Word;
+use super::columns::{Json, Word};
 use super::listed::{ListedSubject, select};
 use super::sql::params;
 use super::{StoreError, View};
@@ -51,6 +54,16 @@ impl View<'_> {
         );
         let values = params![subject.node, subject.container_column()];
         self.row("read a container", &sql, values, ListedSubject::from_row)
+    }
+
+    /// Which one each container is, where its node said that.
+    pub(crate) fn identities(&self) -> Result<BTreeMap<SubjectId, ContainerIdentity>, StoreError> {
+        let sql =
+            "SELECT node, container, identity FROM subjects WHERE container <> '' AND identity IS NOT NULL";
+        let rows = self.rows("read which containers there are", sql, params![], |row| {
+            Ok((SubjectId::from_row(row)?, row.get::<_, Json<_>>("identity")?.0))
+        })?;
+        Ok(rows.into_iter().collect())
     }
 
     /// How many containers of a node there are in each state.

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use super::bodies::Body;
 use super::columns::{Json, Micros, Word};
 use super::{StoreError, Tx, View};
+use crate::packed::unpack;
 use crate::subject::SubjectId;
 
 /// A report to be stored.
@@ -204,8 +205,9 @@ impl View<'_> {
 }
 
 impl View<'_> {
-    /// Which container a subject is, as its node said last before `until`. Reports whose
-    /// bytes lie as blobs are not asked; none where no other is there.
+    /// Which container a subject is that is none any more, as its node said last before
+    /// `until`. Reports whose bytes lie as blobs are not asked; none where no other is there,
+    /// or the last cannot be read.
     pub(crate) fn identity_until(
         &self,
         subject: &SubjectId,
@@ -215,18 +217,16 @@ impl View<'_> {
         struct Told {
             container: Option<ContainerIdentity>,
         }
-        let sql = "SELECT id FROM reports JOIN report_bodies ON report_id = id \
+        let sql = "SELECT body FROM reports JOIN report_bodies ON report_id = id \
              WHERE node = ?1 AND container = ?2 AND received_at < ?3 ORDER BY received_at DESC, id DESC LIMIT 1";
         let values = params![subject.node, subject.container_column(), Micros(until)];
-        let Some(id) = self.row("look for a container's report", sql, values, |row| row.get(0))? else {
-            return Ok(None);
-        };
+        let packed: Option<Vec<u8>> =
+            self.row("look for a container's report", sql, values, |row| row.get(0))?;
+        let Some(body) = packed.and_then(|packed| unpack(&packed).ok()) else { return Ok(None) };
         // What was kept before reports were sealed was of nodes.
-        let body = self.sealed_report(id)?;
         let Ok(sealed) = Sealed::parse(&body) else { return Ok(None) };
-        let told: Told = serde_json::from_slice(sealed.payload())
-            .map_err(|source| StoreError::Stored { what: "a report", source })?;
-        Ok(told.container)
+        let told = serde_json::from_slice::<Told>(sealed.payload());
+        Ok(told.ok().and_then(|told| told.container))
     }
 }
 
