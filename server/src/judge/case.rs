@@ -30,7 +30,7 @@ pub(super) struct Case {
     /// Whether the case is about that report, not about the subject as it stands.
     pub(super) is_about_report: bool,
     /// The decision that the subject's waiting action carries out, where nothing is left of
-    /// what was found when that was made.
+    /// what was found since the action began.
     pub(super) mended: Option<i64>,
 }
 
@@ -62,7 +62,7 @@ impl NextReports {
                     Err(error) if error.is_of_body() => next.unread.push((row, error)),
                     body => {
                         let body = body?;
-                        let mended = mended(view, &subject.id, &body)?;
+                        let mended = mended(view, &subject.id, &row, &body)?;
                         let report = Some((row, body));
                         next.cases.push(Case { subject, report, is_about_report: true, mended });
                     }
@@ -98,7 +98,7 @@ impl Case {
         }
         let report = row.map(|row| view.report_body(row.id).map(|body| (row, body))).transpose()?;
         let mended = match &report {
-            Some((_, body)) => mended(view, id, body)?,
+            Some((row, body)) => mended(view, id, row, body)?,
             None => None,
         };
         Ok(Some(Self { subject, report, is_about_report: false, mended }))
@@ -202,20 +202,34 @@ fn was_held(row: &ReportRow, state: State) -> bool {
 }
 
 /// The decision that the subject's waiting action carries out, where this report says that
-/// nothing is left of what was found then.
-fn mended(view: &View<'_>, id: &SubjectId, report: &Report) -> Result<Option<i64>, StoreError> {
+/// nothing is left of all that was found since the action began. What one look could not see
+/// may be what a later one found.
+fn mended(
+    view: &View<'_>,
+    id: &SubjectId,
+    row: &ReportRow,
+    report: &Report,
+) -> Result<Option<i64>, StoreError> {
     // Of most reports that is all that is asked.
-    if id.container.is_none() || !matches!(report.outcome, Outcome::NoManifest(_)) {
+    let is_clean = report.container.as_ref().is_some_and(|container| !container.has_findings());
+    if !is_clean || !matches!(report.outcome, Outcome::NoManifest(_)) {
         return Ok(None);
     }
     let Some(action) = view.newest_action(id)?.filter(|action| waits(action.state)) else { return Ok(None) };
     let decision = view.decision(action.decision_id)?;
-    let Some(then) = decision.and_then(|row| row.decision.report_id) else { return Ok(None) };
-    match view.report_body(then) {
-        // Then nobody can tell.
-        Err(error) if error.is_of_body() => Ok(None),
-        then => Ok(is_mended(&then?, report).then_some(action.decision_id)),
+    let Some(decided_on) = decision.and_then(|row| row.decision.report_id) else { return Ok(None) };
+    let found = view.found_since(&action, decided_on, row.id)?;
+    for &then in &found {
+        let then = match view.report_body(then) {
+            // Then nobody can tell.
+            Err(error) if error.is_of_body() => return Ok(None),
+            then => then?,
+        };
+        if !is_mended(&then, report) {
+            return Ok(None);
+        }
     }
+    Ok((!found.is_empty()).then_some(action.decision_id))
 }
 
 /// State, findings, manifest, subject and policy: all of a decision's ground

@@ -8,6 +8,7 @@ use congruent_protocol::verification::{ManifestId, State, SweepMode};
 use jiff::Timestamp;
 use serde::Deserialize;
 
+use super::actions::ActionRow;
 use super::bodies::Body;
 use super::columns::{Json, Micros, Word};
 use super::{StoreError, Tx, View};
@@ -186,6 +187,26 @@ impl View<'_> {
         );
         let values = params![subject.node, subject.container_column(), limit];
         self.rows("read a subject's full sweeps", &sql, values, ReportRow::from_row)
+    }
+
+    /// A subject's reports before `before` that found something, since an action of it began or
+    /// since the report that its decision is about: of all that found the same, the newest.
+    pub(crate) fn found_since(
+        &self,
+        action: &ActionRow,
+        decided_on: i64,
+        before: i64,
+    ) -> Result<Vec<i64>, StoreError> {
+        // What was judged when the action began is the newest that had come by then.
+        let sql = "SELECT max(id) FROM reports WHERE node = ?1 AND container = ?2 AND NOT late \
+             AND state = 'divergent' AND id < ?3 AND (id >= ?4 OR id >= (SELECT id FROM reports \
+              WHERE node = ?1 AND container = ?2 AND NOT late AND received_at <= ?5 \
+              ORDER BY received_at DESC, id DESC LIMIT 1)) \
+             GROUP BY findings_digest, beside, manifest_root";
+        let SubjectId { node, .. } = &action.subject;
+        let container = action.subject.container_column();
+        let values = params![node, container, before, decided_on, Micros(action.created_at)];
+        self.rows("look for what was found of a subject", sql, values, |row| row.get(0))
     }
 
     /// A report with its whole set of findings.

@@ -133,6 +133,49 @@ async fn damage_without_a_manifest_that_is_mended_is_not_acted_upon() {
     assert_eq!(bench.begin_deliveries().await, []);
 }
 
+/// A look that could not see a layer takes nothing back that another found in it, whichever
+/// of them the action's decision is about.
+#[tokio::test]
+async fn damage_that_was_seen_once_is_mended_once_it_is_seen_to_be_gone() {
+    use State::{Congruent, Divergent, Unknown};
+    // The container has two layers.
+    let look = |sequence, states: [State; 2]| {
+        let mut report = damaged("web-1", sequence, "c1");
+        report.outcome = Outcome::NoManifest("none is of its image".to_owned());
+        let layers = &mut report.container.as_mut().unwrap().layers;
+        layers.clear();
+        layers.extend([("1f", states[0]), ("2f", states[1])].map(|(directory, state)| {
+            let damage = [added(&format!("/bin/{directory}"))];
+            let lower: &[_] = if state == Divergent { &damage } else { &[] };
+            let mut layer = looked("web-1", 1, "c1", vec![], lower).container.unwrap().layers.remove(0);
+            layer.place.directory = format!("/var/lib/docker/overlay2/{directory}/diff");
+            if state == Unknown {
+                (layer.state, layer.method) = (state, None);
+                (layer.baked_root, layer.observed_root) = (None, None);
+            }
+            layer
+        }));
+        report
+    };
+    for looks in [
+        // The decision stays the first, which knew nothing of the second layer.
+        vec![[Divergent, Unknown], [Divergent, Unknown], [Divergent, Divergent], [Congruent, Unknown]],
+        // The decision becomes the second, which knew nothing of the first layer.
+        vec![[Divergent, Unknown], [Unknown, Divergent], [Unknown, Congruent]],
+    ] {
+        let bench = Bench::with_image(RULES).await;
+        for (sequence, states) in (1..).zip(&looks) {
+            bench.clock.set(&format!("2026-03-01T00:0{sequence}:00Z"));
+            bench.report(&look(sequence, *states)).await;
+        }
+        let shown = bench.shown_by_subject().await;
+        assert!(!shown[0].contains("withdrawn"), "{looks:?}: {shown:?}");
+        bench.report(&look(9, [Congruent, Congruent])).await;
+        let gone = "c1 withdrawn: nothing that was found of the container is left: policy says observe";
+        assert_eq!(bench.shown_by_subject().await, [gone], "{looks:?}");
+    }
+}
+
 /// What the writable layer was found to have is not seen without a manifest.
 #[tokio::test]
 async fn a_manifest_that_is_gone_mends_nothing() {
