@@ -30,7 +30,9 @@ pub(crate) struct ActionRow {
     pub(crate) verdict: Verdict,
     pub(crate) state: ActionState,
     pub(crate) reason: String,
-    /// The decision that the action carries out.
+    /// The decision that the action carries out. A held action whose order was tried keeps the
+    /// one that the order was first made with: [`View::target_of`], whether an order is still
+    /// called for, and whether its cause was mended stand on that.
     pub(crate) decision_id: i64,
     pub(crate) created_at: Timestamp,
     pub(crate) updated_at: Timestamp,
