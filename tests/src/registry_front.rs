@@ -33,6 +33,9 @@ pub struct Rules {
     pub cuts: Option<(u32, usize)>,
     /// Knows no ranges.
     pub ignores_ranges: bool,
+    /// Answers so many writes of a manifest with 500, as Docker's registry may where
+    /// several write at once.
+    pub fails: u32,
 }
 
 /// A request, as far as tests ask.
@@ -61,6 +64,7 @@ struct Shared {
     /// Each subject with what refers to it.
     referrers: Mutex<Vec<(String, Value)>>,
     cuts: AtomicU32,
+    fails: AtomicU32,
     ends: AtomicBool,
 }
 
@@ -76,6 +80,7 @@ impl Front {
             registry: registry.to_owned(),
             own: address.to_string(),
             cuts: AtomicU32::new(rules.cuts.map_or(0, |(times, _)| times)),
+            fails: AtomicU32::new(rules.fails),
             rules,
             seen: Mutex::default(),
             referrers: Mutex::default(),
@@ -140,6 +145,8 @@ impl Shared {
             (self.rules.keeps_referrers, path.split_once("/referrers/"))
         {
             self.referrers_of(subject)
+        } else if method == "PUT" && path.contains("/manifests/") && is_left(&self.fails) {
+            answer("500 Internal Server Error", "", b"{}")
         } else {
             self.forward(method, path, &request)?
         };
@@ -187,9 +194,8 @@ impl Shared {
             bytes = self.keep(&request.body, bytes);
         }
         let is_blob = method == "GET" && path.contains("/blobs/");
-        let may_cut = |cuts: u32| cuts.checked_sub(1);
         if let Some((_, after)) = self.rules.cuts.filter(|(_, after)| is_blob && *after < bytes.len())
-            && self.cuts.fetch_update(Ordering::SeqCst, Ordering::SeqCst, may_cut).is_ok()
+            && is_left(&self.cuts)
         {
             bytes.truncate(after);
         }
@@ -211,6 +217,11 @@ impl Shared {
         let (first, rest) = text.split_once("\r\n").unwrap_or((&text, ""));
         format!("{first}\r\noci-subject: {subject}\r\n{rest}").into_bytes()
     }
+}
+
+/// Takes one of what is left, where there is any.
+fn is_left(count: &AtomicU32) -> bool {
+    count.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
 }
 
 /// The authority: for the password, or for the identity, what was asked for.

@@ -164,6 +164,23 @@ fn who_attaches_at_once_loses_nothing() -> Result<()> {
 }
 
 #[test]
+fn a_registry_that_fails_for_a_moment_is_asked_again() -> Result<()> {
+    let baked = Baked::new()?;
+    let registry = Registry::start(&baked.sandbox.path("registry"), Guard::None)?;
+    let front = Front::start(&registry.host(), Rules { fails: 2, ..Rules::default() })?;
+    baked.push("1", &registry.host())?;
+    done(&baked.attach(&baked.manifest, &named(&front.host(), "1"), PLAIN)?)?;
+    assert_eq!(tagged(&registry, &baked.digest("1")?)?["manifests"].as_array().map(Vec::len), Some(1));
+    let writes = front
+        .seen()
+        .iter()
+        .filter(|seen| seen.line.starts_with("PUT ") && seen.line.contains("/manifests/"))
+        .count();
+    assert_eq!(writes, 4, "each of the two manifests, and twice again");
+    Ok(())
+}
+
+#[test]
 fn a_registry_that_keeps_referrers_gets_no_tag() -> Result<()> {
     let baked = Baked::new()?;
     let registry = Registry::start(&baked.sandbox.path("registry"), Guard::None)?;

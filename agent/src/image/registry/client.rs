@@ -309,9 +309,10 @@ fn build(
     builder.build().map_err(RegistryError::Prepare)
 }
 
-/// Whether another try may be served.
+/// Whether another try may be served. Docker's registry answers 500 to one of several who
+/// write at once.
 fn is_passing(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 408 | 429 | 502 | 503 | 504)
+    matches!(status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504)
 }
 
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
