@@ -5,7 +5,7 @@ use std::env;
 use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{self, Path};
 
 use anyhow::{Context, bail};
 use congruent_protocol::path::escape;
@@ -93,10 +93,7 @@ fn caches(directory: &Path, is_quick: bool, containers: &[Container]) -> anyhow:
 fn shows(container: &Container, directory: &Path) -> bool {
     let (Some(pid), Some(_)) = (container.pid, container.root_mount) else { return false };
     let device = |path: &Path| fs::metadata(path).map(|metadata| metadata.dev()).ok();
-    let there = directory.ancestors().find_map(|ancestor| {
-        // Nothing stands for the directory that this process is in.
-        device(if ancestor.as_os_str().is_empty() { Path::new(".") } else { ancestor })
-    });
+    let there = path::absolute(directory).ok().and_then(|directory| directory.ancestors().find_map(device));
     there.is_some() && there == device(Path::new(&format!("/proc/{pid}/root")))
 }
 

@@ -8,8 +8,8 @@
 //! but for those with attributes in scope and those whose content is sensitive.
 //!
 //! The file is bound to what the root was held to, to the root and to the boot: it is of
-//! no use to any other, and is then not used. It is of the node's own making, so it proves nothing to anybody else, and full sweeps stay
-//! on schedule.
+//! no use to any other, and is then not used. It is of the node's own making, so it proves
+//! nothing to anybody else, and full sweeps stay on schedule.
 //!
 //! `FILE.part` holds a full sweep under way, and takes the place of `FILE` when that is
 //! complete. A sweep that finds one that was interrupted goes on where it ended.

@@ -171,13 +171,7 @@ fn a_quick_look_recalls_what_did_not_change_and_finds_what_did() {
     check("other content", |at| put(at, "bin/tool", "other"), 3, &["modified /bin/tool"]);
     check(
         "content of the same size, the time as it was",
-        |at| {
-            let path = at.join("bin/tool");
-            let modified = fs::metadata(&path).unwrap().modified().unwrap();
-            fs::write(&path, "TOOL").unwrap();
-            let times = FileTimes::new().set_modified(modified);
-            fs::File::options().write(true).open(&path).unwrap().set_times(times).unwrap();
-        },
+        |at| rewrite(&at.join("bin/tool"), "TOOL"),
         3,
         &["modified /bin/tool"],
     );
@@ -263,6 +257,14 @@ fn what_is_kept_goes_with_the_last_container_on_the_layer() {
     assert!(foreign.exists());
 }
 
+/// Writes something as long, and leaves the time as it was.
+fn rewrite(path: &Path, content: &str) {
+    let modified = fs::metadata(path).unwrap().modified().unwrap();
+    fs::write(path, content).unwrap();
+    let times = FileTimes::new().set_modified(modified);
+    fs::File::options().write(true).open(path).unwrap().set_times(times).unwrap();
+}
+
 fn attribute(path: &Path, name: &str, value: &[u8]) {
     rustix::fs::lsetxattr(path, name, value, XattrFlags::empty()).unwrap();
 }
@@ -290,17 +292,7 @@ fn a_quick_look_at_a_writable_layer_finds_what_a_full_one_finds_and_reads_only_w
     };
     check("nothing", |_| {}, WRITTEN);
     check("other content", |at| put(at, "data/new", "NEW"), 2);
-    check(
-        "content of the same size, the time as it was",
-        |at| {
-            let path = at.join("etc/motd");
-            let modified = fs::metadata(&path).unwrap().modified().unwrap();
-            fs::write(&path, "NEW").unwrap();
-            let times = FileTimes::new().set_modified(modified);
-            fs::File::options().write(true).open(&path).unwrap().set_times(times).unwrap();
-        },
-        2,
-    );
+    check("content of the same size, the time as it was", |at| rewrite(&at.join("etc/motd"), "NEW"), 2);
     check(
         "metadata",
         |at| fs::set_permissions(at.join("data/new"), Permissions::from_mode(0o4755)).unwrap(),
