@@ -9,19 +9,18 @@
 //! shows in a tree that is watched, and nothing is left when the process is killed.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Write};
+use std::iter;
 use std::path::{Path, PathBuf};
 
 use congruent_protocol::drift::Finding;
-use serde::Deserialize;
-use serde::ser::{Error as _, Serialize, SerializeSeq, Serializer};
-use serde_json::value::RawValue;
+use memchr::memchr;
 use zstd::stream::{read::Decoder, write::Encoder};
 
 use crate::regular::Positioned;
 
 /// The most JSON that stays in memory.
-const MEMORY_BYTES: usize = 4 << 20;
+const MEMORY_BYTES: usize = 8 << 20;
 /// The room beside it for the finding at hand, which few are longer than.
 const LINE_BYTES: usize = 16 << 10;
 /// Findings are much alike: the quickest level makes a tenth of them.
@@ -97,7 +96,13 @@ impl FindingsWriter {
     fn spill(&mut self, begin: usize) -> io::Result<()> {
         let encoder = match &mut self.spilled {
             Some(encoder) => encoder,
-            None => self.spilled.insert(Encoder::new(tempfile::tempfile_in(&self.directory)?, ZSTD_LEVEL)?),
+            None => {
+                let encoder = Encoder::new(tempfile::tempfile_in(&self.directory)?, ZSTD_LEVEL)?;
+                let encoder = self.spilled.insert(encoder);
+                // What comes back is believed without being parsed.
+                encoder.include_checksum(true)?;
+                encoder
+            }
         };
         encoder.write_all(&self.memory[begin..])
     }
@@ -142,16 +147,24 @@ impl Findings {
     ///
     /// # Errors
     /// Here and in each item, when the file cannot be read back.
-    pub(crate) fn iter(&self) -> io::Result<Iter<'_>> {
-        let lines: Box<dyn BufRead> = match &self.spilled {
-            None => Box::new(&self.memory[..]),
-            Some(file) => {
-                let decoder = Decoder::new(Positioned::new(file));
-                let decoder = decoder.map_err(|error| unreadable(&self.directory, &error))?;
-                Box::new(self.memory.chain(BufReader::new(decoder)))
-            }
-        };
-        Ok(Iter { directory: &self.directory, lines, line: Vec::new(), left: self.count })
+    pub(crate) fn iter(&self) -> io::Result<impl Iterator<Item = io::Result<Finding>> + use<'_>> {
+        let mut lines = self.lines()?;
+        Ok(iter::from_fn(move || {
+            let finding = lines.next()?.and_then(|line| Ok(serde_json::from_slice(line)?));
+            Some(finding.map_err(|error| unreadable(&self.directory, &error)))
+        }))
+    }
+
+    /// Reads the JSON of each, from the first one.
+    ///
+    /// # Errors
+    /// When the file cannot be read back.
+    pub(crate) fn lines(&self) -> io::Result<Lines<'_>> {
+        let decoder = self.spilled.as_ref().map(|file| Decoder::new(Positioned::new(file)));
+        let decoder = decoder.transpose().map_err(|error| unreadable(&self.directory, &error))?;
+        let spilled = decoder.map(BufReader::new);
+        let (directory, memory, left) = (&*self.directory, &*self.memory, self.count);
+        Ok(Lines { directory, memory, spilled, line: Vec::new(), left })
     }
 
     /// All of them in memory, for what is sent as a whole.
@@ -163,44 +176,31 @@ impl Findings {
     }
 }
 
-impl Serialize for Findings {
-    /// Each goes out as the JSON that it is kept as: to make a finding of it and JSON of
-    /// that again would cost more than the look did.
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut list = serializer.serialize_seq(Some(self.count))?;
-        let mut kept = self.iter().map_err(S::Error::custom)?;
-        while let Some(finding) = kept.next_kept::<&RawValue>() {
-            list.serialize_element(finding.map_err(S::Error::custom)?)?;
-        }
-        list.end()
-    }
-}
-
-/// Each finding in turn, and an error in the place of one that cannot be read back.
-pub(crate) struct Iter<'a> {
+/// The JSON of each finding in turn.
+pub(crate) struct Lines<'a> {
     directory: &'a Path,
-    lines: Box<dyn BufRead + 'a>,
+    /// What is left of memory.
+    memory: &'a [u8],
+    spilled: Option<BufReader<Decoder<'static, BufReader<Positioned<'a>>>>>,
     line: Vec<u8>,
     left: usize,
 }
 
-impl Iterator for Iter<'_> {
-    type Item = io::Result<Finding>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.next_kept()
-    }
-}
-
-impl Iter<'_> {
-    /// The next one, as what is wanted of its JSON.
-    fn next_kept<'l, T: Deserialize<'l>>(&'l mut self) -> Option<io::Result<T>> {
+impl Lines<'_> {
+    /// The next one; an error where it cannot be read back.
+    pub(crate) fn next(&mut self) -> Option<io::Result<&[u8]>> {
         // Counted: a file that was cut must not pass for a short list.
         self.left = self.left.checked_sub(1)?;
-        self.line.clear();
-        let read = self.lines.read_until(b'\n', &mut self.line);
-        let finding = read.and_then(|_| Ok(serde_json::from_slice(&self.line)?));
-        Some(finding.map_err(|error| unreadable(self.directory, &error)))
+        if let Some(end) = memchr(b'\n', self.memory) {
+            let line = &self.memory[..end];
+            self.memory = &self.memory[end + 1..];
+            return Some(Ok(line));
+        }
+        let Self { directory, spilled, line, .. } = self;
+        line.clear();
+        let read = spilled.as_mut().map_or(Ok(0), |spilled| spilled.read_until(b'\n', line));
+        let whole = read.and_then(|_| line.strip_suffix(b"\n").ok_or(io::ErrorKind::UnexpectedEof.into()));
+        Some(whole.map_err(|error| unreadable(directory, &error)))
     }
 }
 

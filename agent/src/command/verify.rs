@@ -16,6 +16,7 @@ use super::{Outcome, means, read_trust, unwatched, verify_mtree};
 use crate::atomic;
 use crate::cli::{Verify, VerifyFormat};
 use crate::findings::{Findings, FindingsWriter};
+use crate::output::kept::Kept;
 use crate::output::{self, sarif};
 use crate::progress::Progress;
 use crate::sweep::cache::{Cache, Memory};
@@ -46,7 +47,10 @@ fn print(
     let mut out = io::stdout().lock();
     match format {
         VerifyFormat::Text => output::text::verification(&mut out, &verification),
-        VerifyFormat::Json => output::json(&mut out, &verification),
+        VerifyFormat::Json => {
+            let (verification, findings) = verification.replace_findings(());
+            output::json(&mut out, &verification.replace_findings(Kept(&findings)).0)
+        }
         VerifyFormat::Ndjson => output::ndjson::verification(&mut out, verification),
         VerifyFormat::Junit => output::junit::verification(&mut out, &verification),
         VerifyFormat::Sarif => {

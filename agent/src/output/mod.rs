@@ -9,6 +9,7 @@ pub(crate) mod contract_check;
 pub(crate) mod diff;
 pub(crate) mod explanation;
 pub(crate) mod junit;
+pub(crate) mod kept;
 pub(crate) mod lint;
 pub(crate) mod manifest;
 pub(crate) mod ndjson;
@@ -29,7 +30,7 @@ use serde::Serialize;
 /// One JSON document and a newline.
 pub(crate) fn json(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
     let mut buffered = io::BufWriter::new(out);
-    serde_json::to_writer_pretty(&mut buffered, value)?;
+    kept::to_writer(&mut buffered, value)?;
     buffered.write_all(b"\n")?;
     buffered.flush()
 }

@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde::ser::{Error as _, SerializeSeq};
 
 use super::counted;
+use super::kept::Kept;
 use super::text::line;
 use crate::container::verify::{
     CheckedLower, Coverage, Method, PartGap, Roots, SharedBy, Verdict, Writable, damaged_layers,
@@ -100,7 +101,7 @@ struct Listed<'a>(Option<&'a Findings>);
 impl Serialize for Listed<'_> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0 {
-            Some(findings) => findings.serialize(serializer),
+            Some(findings) => Kept(findings).serialize(serializer),
             None => serializer.serialize_seq(Some(0))?.end(),
         }
     }
