@@ -403,6 +403,12 @@ impl Manifest {
         if found == stated { Ok(()) } else { Err(ManifestError::LayerRoot { number: at + 1, found, stated }) }
     }
 
+    /// Whether the contract has files that may only be appended to, of which the sizes are
+    /// known once it is proven.
+    pub fn has_append_only(&self) -> bool {
+        self.predicate.contract.has(|terms| terms.class == Class::AppendOnly)
+    }
+
     /// The baked size of a file that may only be appended to.
     pub fn append_only_size(&self, path: &TreePath) -> Option<u64> {
         self.append_only.get(path).copied()
@@ -431,6 +437,24 @@ impl Manifest {
     pub fn entries<R: Read + Seek>(&self, input: R) -> Result<EntriesReader<io::Take<R>>, EntriesError> {
         let section = section_at(self.sections[0], input)?;
         EntriesReader::new(section, self.predicate.root.algorithm(), self.predicate.entries.clone())
+    }
+
+    /// The entries likewise, each held to what the statement says of all of them: for who
+    /// goes through them before they are proven. What they come to is not checked.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn checked_entries<R: Read + Seek>(
+        &self,
+        input: R,
+    ) -> Result<impl Iterator<Item = Result<ListedEntry, EntriesError>> + use<'_, R>, EntriesError> {
+        let mut rules = Rules::of(&self.predicate);
+        let checked = move |listed: Result<ListedEntry, EntriesError>| {
+            let listed = listed?;
+            rules.check(&listed)?;
+            Ok(listed)
+        };
+        Ok(self.entries(input)?.map(checked))
     }
 
     /// What the layer at `at` lists, as [`Manifest::entries`] gives the tree's; there

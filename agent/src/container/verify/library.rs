@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use congruent_protocol::digest::Digest;
 use congruent_protocol::manifest::{
-    EntriesError, EntriesReader, ImageLayer, LayerReader, Manifest, ManifestError,
+    EntriesError, ImageLayer, LayerReader, ListedEntry, Manifest, ManifestError,
 };
 use congruent_protocol::trust::Trust;
 use jiff::Timestamp;
@@ -59,8 +59,8 @@ pub(crate) enum RefusedBecause {
     NoImage,
 }
 
-/// A manifest of a container image, whose tree's entries were checked.
-#[derive(Debug)]
+/// A manifest of a container image.
+#[derive(Debug, Clone)]
 pub(crate) struct Known {
     pub(crate) manifest: Manifest,
     file: Arc<File>,
@@ -68,8 +68,32 @@ pub(crate) struct Known {
 
 impl Known {
     /// What it says that is in the image.
-    pub(crate) fn entries(&self) -> Result<EntriesReader<impl Read>, EntriesError> {
-        self.manifest.entries(Positioned::new(&self.file))
+    pub(crate) fn entries(
+        &self,
+    ) -> Result<impl Iterator<Item = Result<ListedEntry, EntriesError>> + Send, EntriesError> {
+        self.manifest.checked_entries(Positioned::new(&self.file))
+    }
+}
+
+/// What a container may be held to. Nothing may be concluded from it before it is
+/// proven.
+#[derive(Clone, Copy)]
+pub(crate) struct Candidate<'l> {
+    pub(crate) known: &'l Known,
+    kept: &'l Kept,
+}
+
+impl Candidate<'_> {
+    /// Whether the entries of its tree are those that it states. Where they are not, it is
+    /// not found again.
+    pub(crate) fn is_proven(&self) -> bool {
+        self.kept.proven().is_ok()
+    }
+
+    /// Takes it for proven, since a container was found to be it in every entry.
+    pub(crate) fn was_found(&self) {
+        // Whoever has proven it before found the same.
+        let _ = self.kept.proven.set(Ok(self.known.clone()));
     }
 }
 
@@ -84,29 +108,31 @@ pub(crate) struct Listing<'l> {
 impl<'l> Listing<'l> {
     /// What the statement says of the layer.
     pub(crate) fn stated(&self) -> &'l ImageLayer {
-        &self.kept.statement.predicate().layers[self.at]
+        &self.kept.stated.manifest.predicate().layers[self.at]
     }
 
     /// What is listed.
     pub(crate) fn entries(&self) -> Result<LayerReader<impl Read + use<'l>>, EntriesError> {
-        self.kept.statement.layer(self.at, Positioned::new(&self.kept.file))
+        let Known { manifest, file } = &self.kept.stated;
+        manifest.layer(self.at, Positioned::new(file))
     }
 
     /// Whether what is listed is what is stated. Where it is not, it is not found again.
     pub(crate) fn is_proven(&self) -> bool {
-        let Kept { statement, file, layers, .. } = self.kept;
-        layers[self.at].get_or_init(|| statement.check_layer(self.at, &mut Positioned::new(file))).is_ok()
+        let Kept { stated: Known { manifest, file }, layers, .. } = self.kept;
+        layers[self.at].get_or_init(|| manifest.check_layer(self.at, &mut Positioned::new(file))).is_ok()
     }
 }
 
 /// A manifest of which the statement was checked. To go through its entries costs more
-/// than all else, so that is done where a container is held to them.
+/// than all else, so that is done where a container is held to them, and not twice where
+/// one is found to be them.
 #[derive(Debug)]
 struct Kept {
     path: PathBuf,
-    file: Arc<File>,
-    statement: Manifest,
-    known: OnceLock<Result<Known, ManifestError>>,
+    stated: Known,
+    /// It, once the entries of its tree were found to be those that it states.
+    proven: OnceLock<Result<Known, ManifestError>>,
     /// Of each layer, whether what is listed is what is stated.
     layers: Vec<OnceLock<Result<(), ManifestError>>>,
 }
@@ -161,7 +187,7 @@ impl Library {
 
     fn add(&mut self, kept: Kept) {
         let index = self.images.len();
-        for (at, layer) in kept.statement.predicate().layers.iter().enumerate() {
+        for (at, layer) in kept.stated.manifest.predicate().layers.iter().enumerate() {
             self.layers.entry(layer.diff_id).or_default().push((index, at));
         }
         self.images.push(kept);
@@ -171,9 +197,20 @@ impl Library {
     /// each of its layers, in their order; of several the one that was baked last and
     /// whose entries are those that it states.
     pub(crate) fn of(&self, container: &Container) -> Option<&Known> {
+        while let Some(candidate) = self.candidate(container) {
+            if candidate.is_proven() {
+                return Some(candidate.known);
+            }
+        }
+        None
+    }
+
+    /// The first that it may be held to, of those that were not found not to list what
+    /// they state.
+    pub(crate) fn candidate(&self, container: &Container) -> Option<Candidate<'_>> {
         let mut fitting: Vec<&Kept> = self.images.iter().filter(|kept| kept.fits(container)).collect();
-        fitting.sort_by_key(|kept| kept.statement.predicate().baked.at);
-        fitting.into_iter().rev().find_map(Kept::known)
+        fitting.sort_by_key(|kept| kept.stated.manifest.predicate().baked.at);
+        fitting.into_iter().rev().find_map(|kept| Some(Candidate { known: kept.known()?, kept }))
     }
 
     /// What a manifest lists of this layer.
@@ -192,7 +229,7 @@ impl Library {
     /// what they state, and in what.
     pub(crate) fn broken(&self) -> impl Iterator<Item = (&Path, String)> {
         self.images.iter().flat_map(|kept| {
-            let tree = kept.known.get().and_then(|known| known.as_ref().err());
+            let tree = kept.proven.get().and_then(|proven| proven.as_ref().err());
             let layers = kept.layers.iter().filter_map(|layer| layer.get()?.as_ref().err());
             tree.into_iter().chain(layers).map(|why| (&*kept.path, chain_of(why)))
         })
@@ -211,12 +248,12 @@ impl Kept {
             return Err(RefusedBecause::NoImage);
         }
         let layers = predicate.layers.iter().map(|_| OnceLock::new()).collect();
-        let (path, file) = (path.to_owned(), Arc::new(file));
-        Ok(Self { path, file, statement, known: OnceLock::new(), layers })
+        let stated = Known { manifest: statement, file: Arc::new(file) };
+        Ok(Self { path: path.to_owned(), stated, proven: OnceLock::new(), layers })
     }
 
     fn fits(&self, container: &Container) -> bool {
-        let image = self.statement.predicate().origin.image.as_ref();
+        let image = self.stated.manifest.predicate().origin.image.as_ref();
         image.is_some_and(|image| {
             let has_layers = container.layers.len() == image.diff_ids.len()
                 && container
@@ -233,13 +270,23 @@ impl Kept {
         })
     }
 
-    /// It, once its tree's entries are checked; none where they are not what it states.
+    /// It, as far as it can be known before it is proven; none where it was found not to
+    /// list what it states.
     fn known(&self) -> Option<&Known> {
-        let prove = || {
-            let manifest = self.statement.clone().tree_proven_by(&mut Positioned::new(&self.file))?;
-            Ok(Known { manifest, file: self.file.clone() })
-        };
-        self.known.get_or_init(prove).as_ref().ok()
+        match self.proven.get() {
+            Some(proven) => proven.as_ref().ok(),
+            // A look needs the sizes beforehand.
+            None if self.stated.manifest.has_append_only() => self.proven().as_ref().ok(),
+            None => Some(&self.stated),
+        }
+    }
+
+    fn proven(&self) -> &Result<Known, ManifestError> {
+        self.proven.get_or_init(|| {
+            let Known { manifest, file } = self.stated.clone();
+            let manifest = manifest.tree_proven_by(&mut Positioned::new(&file))?;
+            Ok(Known { manifest, file })
+        })
     }
 }
 

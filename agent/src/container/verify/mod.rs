@@ -186,12 +186,7 @@ impl<'a> Verifier<'a> {
         let started_at = (self.clock)();
         let before = self.counters.bytes();
         let mut gaps = of_container(container);
-        // Goes through a manifest twice.
-        let look_at_upper = || {
-            let (known, mut gaps) = (self.library.of(container), Vec::new());
-            let upper = writable::check(self, container, known, &mut gaps);
-            (known, upper, gaps)
-        };
+        let look_at_upper = || self.look_at_upper(container);
         let (mut lower, (known, mut upper, of_upper)) = if self.means.may_be_two {
             thread::scope(|scope| {
                 let upper = scope.spawn(look_at_upper);
@@ -231,6 +226,24 @@ impl<'a> Verifier<'a> {
             upper,
             mounts,
         }
+    }
+
+    /// Looks at the writable layer. A look that finds what was baked proves the manifest,
+    /// which saves going through it twice.
+    fn look_at_upper(&self, container: &Container) -> (Option<&'a Known>, Writable, Vec<PartGap>) {
+        while let Some(candidate) = self.library.candidate(container) {
+            let (known, mut gaps) = (candidate.known, Vec::new());
+            let upper = writable::check(self, container, Some(known), &mut gaps);
+            if upper.is_as_baked(known) {
+                candidate.was_found();
+            }
+            if candidate.is_proven() {
+                return (Some(known), upper, gaps);
+            }
+        }
+        let mut gaps = Vec::new();
+        let upper = writable::check(self, container, None, &mut gaps);
+        (None, upper, gaps)
     }
 
     fn findings(&self) -> FindingsWriter {

@@ -54,6 +54,15 @@ pub(crate) struct Writable {
     pub(crate) protected: Option<Protected>,
 }
 
+impl Writable {
+    /// Whether the merged tree was found to be the one that was baked, in all its entries.
+    pub(super) fn is_as_baked(&self, known: &Known) -> bool {
+        self.state == State::Congruent
+            && self.first_seen.is_empty()
+            && self.observed_root == Some(known.manifest.predicate().root)
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 pub(super) enum WritableError {
     #[error("where it lies is not known")]
