@@ -5,7 +5,9 @@ use std::env;
 use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::MetadataExt;
+use std::panic::resume_unwind;
 use std::path::{self, Path};
+use std::thread;
 
 use anyhow::{Context, bail};
 use congruent_protocol::path::escape;
@@ -23,8 +25,13 @@ use crate::sweep::Counters;
 use crate::target::passing_content_key;
 
 pub(super) fn run(args: &ContainersVerify) -> anyhow::Result<Outcome> {
-    let library = library(args)?;
-    let found = container::find(&args.which.data_root)?;
+    // Each is some milliseconds of its own.
+    let (library, found) = thread::scope(|scope| {
+        let library = scope.spawn(|| library(args));
+        let found = container::find(&args.which.data_root);
+        (library.join().unwrap_or_else(|panicked| resume_unwind(panicked)), found)
+    });
+    let (library, found) = (library?, found?);
     let caches = args.cache.as_deref().map(|directory| caches(directory, args.quick, &found.containers));
     let caches = caches.transpose()?;
     let (gaps, shared) = (found.gaps.clone(), shared_by(&found.containers));
