@@ -11,6 +11,9 @@ use crate::fixture::{Fixture, bootstrap};
 use crate::program;
 
 static DEBIAN: Fixture = Fixture::new("debian-bookworm-2", make);
+static WITH_COMPILERS: Fixture = Fixture::new("compilers-bookworm-1", |folder| {
+    bootstrap(folder, &["--include=build-essential,git,python3"])
+});
 /// What is added to Debian's own files, since these have no such attributes.
 pub const EXTRAS: &str = "opt/extras";
 
@@ -20,6 +23,14 @@ pub const EXTRAS: &str = "opt/extras";
 /// When it cannot be made: this needs root, mmdebstrap and Debian's mirror.
 pub fn root() -> Result<&'static Path> {
     DEBIAN.root()
+}
+
+/// The folder with a Debian in which software is built, as many images have it.
+///
+/// # Errors
+/// As of [`root`].
+pub fn with_compilers() -> Result<&'static Path> {
+    WITH_COMPILERS.root()
 }
 
 /// The folder with the tree, if it has been made already.

@@ -34,9 +34,16 @@ pub(crate) fn section(options: &Options) -> Result<Section> {
     let docker = Docker::start(&sandbox.path("docker"))?;
     let host = Host { manifests: sandbox.path("manifests"), docker, sandbox };
     fs::create_dir(&host.manifests).context("cannot make a folder")?;
-    tell("importing a Debian image");
+    tell("importing Debian images");
     host.import(debian::root()?, "web:0")?;
-    let text = [written(&host, options)?, lower(&host, options)?, many(&host)?].join("\n");
+    host.import(debian::with_compilers()?, "compilers:0")?;
+    let text = [
+        written(&host, options)?,
+        lower(&host, options, "web:0", "Debian's smallest image", Target::LAYERS_FLOOR_SMALLEST)?,
+        lower(&host, options, "compilers:0", "a Debian image with compilers", Target::LAYERS_FLOOR)?,
+        many(&host)?,
+    ]
+    .join("\n");
     Ok(Section { title: "Containers", text, picture: None })
 }
 
@@ -141,8 +148,8 @@ fn written(host: &Host, options: &Options) -> Result<String> {
 }
 
 /// The lower layer of a real image, all of it.
-fn lower(host: &Host, options: &Options) -> Result<String> {
-    let id = host.start("lower", "web:0")?;
+fn lower(host: &Host, options: &Options, image: &str, what: &str, target: Target) -> Result<String> {
+    let id = host.start("lower", image)?;
     let layers = host.directory("lower", "LowerDir")?;
     let layer =
         layers.to_string_lossy().rsplit(':').next().map(PathBuf::from).context("there is no layer")?;
@@ -155,11 +162,11 @@ fn lower(host: &Host, options: &Options) -> Result<String> {
     let [verify, floor] = [0, 1].map(|at: usize| racers[at].median_seconds());
     host.docker.docker(&["rm", "--force", "lower"])?;
     Ok(format!(
-        "The layer of a Debian image ({}) under one container, page cache warm. The quick look comes after a full \
+        "The layer of {what} ({}) under one container, page cache warm. The quick look comes after a full \
          one.\n\n{}\n{}",
         counts_of(&layer)?,
         table(&racers, &[("the floor", floor)]),
-        target::table(&[(Target::LAYERS_FLOOR, verify / floor)])
+        target::table(&[(target, verify / floor)])
     ))
 }
 

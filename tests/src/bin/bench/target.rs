@@ -61,6 +61,8 @@ impl Target {
         Self::at_least("docker diff against our quick look, of the same container", 5.0, Unit::Times);
     pub(crate) const LAYERS_FLOOR: Self =
         Self::times("full check of Docker's layers against the floor probe", 1.3);
+    pub(crate) const LAYERS_FLOOR_SMALLEST: Self =
+        Self::times("full check of the smallest image's layer against the floor probe", 1.3);
     pub(crate) const LAYERS_ONCE: Self = Self::times("bytes hashed for 50 containers against one", 1.01);
 
     pub(crate) const HEARTBEAT_CPU: Self =
