@@ -1,17 +1,14 @@
 //! `GET /v1/containers`: containers at a glance; `GET /v1/nodes/{id}/containers`: those of
-//! one node; `GET /v1/nodes/{id}/containers/{container}`: one, and all that is known of it.
+//! one node.
 
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use axum::http::StatusCode;
-use congruent_protocol::decision::{Decision, Severity, Verdict};
+use congruent_protocol::decision::{Severity, Verdict};
 use congruent_protocol::digest::Digest;
-use congruent_protocol::drift::Finding;
-use congruent_protocol::report::{LayerReport, Outcome, Report};
-use congruent_protocol::verification::{Coverage, ManifestId, State as SubjectState};
+use congruent_protocol::verification::{ManifestId, State as SubjectState};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -22,14 +19,8 @@ use super::list::{DEFAULT_LIMIT, check_limit, check_query, cut, refuse};
 use super::node::unknown;
 use super::refusals::{BadRequest, NotFound};
 use super::segment::Segment;
-use crate::record::{ActionRecord, DecisionRecord, ReportRecord, Transition};
-use crate::store::{ActionFilter, ContainerFilter, ListedSubject, StoreError, View};
+use crate::store::{ContainerFilter, ListedSubject};
 use crate::subject::SubjectId;
-
-/// How many of each kind of record a container is shown with; the lists have more.
-const RECENT: usize = 20;
-/// How many findings a container is shown with.
-const FINDINGS_SHOWN: usize = 1000;
 
 /// Which containers are asked for: those to which all of it applies.
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
@@ -64,7 +55,7 @@ pub(super) struct Containers {
 
 /// A container at a glance. Name, runtime, image and configuration are as its node says.
 #[derive(Serialize, ToSchema)]
-struct ContainerSummary {
+pub(super) struct ContainerSummary {
     node: String,
     id: String,
     name: Option<String>,
@@ -85,31 +76,6 @@ struct ContainerSummary {
     verdict: Option<Verdict>,
     severity: Option<Severity>,
     policy_error: Option<String>,
-}
-
-/// A container and all that is known of it.
-#[derive(Serialize, ToSchema)]
-pub(super) struct OneContainer {
-    schema_version: u32,
-    #[serde(flatten)]
-    summary: ContainerSummary,
-    report: Option<ReportRecord>,
-    coverage: Option<Coverage>,
-    /// The image's layers, lowest first.
-    layers: Vec<LayerReport>,
-    /// What the container changed, in its merged tree: the first of it.
-    findings: Vec<Finding>,
-    findings_truncated: bool,
-    /// What lies in the runtime's own layer, and is not the runtime's.
-    runtime_layer: Vec<Finding>,
-    /// Mounts that the contract does not expect.
-    mounts: Vec<Finding>,
-    /// What policy says of it now.
-    decision: Option<Decision>,
-    decision_record: Option<DecisionRecord>,
-    /// The newest of each, the newest first.
-    actions: Vec<ActionRecord>,
-    states: Vec<Transition>,
 }
 
 /// The containers of all nodes
@@ -166,62 +132,6 @@ fn parse_place(text: &str) -> Result<SubjectId, Problem> {
         refuse("after is what a page before had as next: a node, / and a container".to_owned())
     })?;
     Ok(SubjectId::container(node, container))
-}
-
-/// A container and all that is known of it
-#[utoipa::path(get, path = "/v1/nodes/{id}/containers/{container}", operation_id = "show_container", tag = "containers",
-    params(("id" = String, Path, description = "The node."),
-        ("container" = String, Path, description = "The container's id, whole.")),
-    responses((status = 200, description = "The container.", body = OneContainer), NotFound))]
-pub(super) async fn one(
-    State(api): State<Arc<Api>>,
-    Segment((node, container)): Segment<(String, String)>,
-) -> Result<Json<OneContainer>, Problem> {
-    let subject = SubjectId::container(&node, &container);
-    let reading = api.store.read("read a container", move |view| detail(view, &subject));
-    reading.await?.map(Json).ok_or_else(|| {
-        let message = format!(
-            "there is no such container as {container:?} on {node:?}; it was never reported, or runs no more"
-        );
-        Problem::new(StatusCode::NOT_FOUND, "not-found", message)
-    })
-}
-
-fn detail(view: &View<'_>, subject: &SubjectId) -> Result<Option<OneContainer>, StoreError> {
-    let Some(listed) = view.listed_container(subject)? else { return Ok(None) };
-    let row = listed.subject.report_id.map(|id| view.report(id)).transpose()?.flatten();
-    let body = row.as_ref().map(|row| view.report_body(row.id)).transpose()?;
-    let (container, outcome) = match body {
-        Some(Report { container, outcome, .. }) => (container, Some(outcome)),
-        None => (None, None),
-    };
-    let (coverage, mut findings) = match outcome {
-        Some(Outcome::Verified(verification)) => (Some(verification.coverage), verification.findings),
-        Some(Outcome::NoManifest(_) | Outcome::Withheld(_)) | None => (None, Vec::new()),
-    };
-    let findings_truncated = cut(&mut findings, FINDINGS_SHOWN);
-    let (layers, runtime_layer, mounts) = container
-        .map(|container| (container.layers, container.runtime_layer, container.mounts))
-        .unwrap_or_default();
-    let decision = listed.subject.decision_id.map(|id| view.decision(id)).transpose()?.flatten();
-    let decision_record = decision.map(DecisionRecord::from);
-    let filter = ActionFilter { subject: Some(subject), ..ActionFilter::default() };
-    let actions = view.actions(&filter, RECENT)?.into_iter().map(|row| ActionRecord::read(view, row));
-    Ok(Some(OneContainer {
-        schema_version: API_SCHEMA,
-        summary: listed.into(),
-        report: row.map(ReportRecord::from),
-        coverage,
-        layers,
-        findings,
-        findings_truncated,
-        runtime_layer,
-        mounts,
-        decision: decision_record.as_ref().and_then(|record| record.decision.clone()),
-        decision_record,
-        actions: actions.collect::<Result<_, _>>()?,
-        states: view.states_of(subject, RECENT)?.into_iter().map(Into::into).collect(),
-    }))
 }
 
 impl From<ListedSubject> for ContainerSummary {

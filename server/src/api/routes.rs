@@ -7,8 +7,8 @@ use utoipa_axum::routes;
 
 use super::description::{Routes, for_nodes, for_role};
 use super::{
-    actions, audit, cmdb, containers, decisions, description, enroll, forget, groups, health, heartbeats,
-    images, manifests, metrics, node, nodes, operators, reports, tokens,
+    actions, audit, cmdb, container, containers, decisions, description, enroll, forget, groups, health,
+    heartbeats, images, manifests, metrics, node, nodes, operators, reports, tokens,
 };
 use crate::identity::Role;
 
@@ -21,7 +21,7 @@ pub(super) fn operators(guard: impl Fn(Role, Routes) -> Routes) -> Routes {
         .routes(routes!(node::one))
         .routes(routes!(containers::list))
         .routes(routes!(containers::of_node))
-        .routes(routes!(containers::one))
+        .routes(routes!(container::one))
         .routes(routes!(decisions::list))
         .routes(routes!(decisions::one))
         .routes(routes!(actions::list))

@@ -15,7 +15,7 @@ use super::{ConnectionArgs, Format, node_text, output, with_connection};
 Examples:
   congruent-server container list --state divergent
   congruent-server container list --node web-1 --format json
-  congruent-server container show web-1 3f0c…")]
+  congruent-server container show web-1 shop")]
 pub(crate) struct ContainerArgs {
     #[command(flatten)]
     connection: ConnectionArgs,
@@ -31,8 +31,8 @@ enum ContainerCommand {
     Show {
         /// The node that it runs on.
         node: String,
-        /// Its id, whole.
-        id: String,
+        /// Its id, its name, or the beginning of its id.
+        container: String,
     },
 }
 
@@ -105,8 +105,8 @@ fn summary(listed: &Listed, args: &ListArgs) -> String {
 pub(crate) fn run(args: &ContainerArgs) -> anyhow::Result<()> {
     with_connection(&args.connection, async |connection| match &args.command {
         ContainerCommand::List(args) => list(&connection, args).await,
-        ContainerCommand::Show { node, id } => {
-            let answer = connection.get(&["nodes", node, "containers", id], &[]).await?;
+        ContainerCommand::Show { node, container } => {
+            let answer = connection.get(&["nodes", node, "containers", container], &[]).await?;
             match connection.format {
                 Format::Json => output::one(Format::Json, &answer),
                 Format::Text => output::write(&node_text::container(&answer)),

@@ -97,6 +97,35 @@ async fn a_container_is_shown_with_all_that_is_known() {
 }
 
 #[tokio::test]
+async fn a_container_is_meant_by_id_name_or_the_beginning_of_its_id() {
+    with_containers(async |bench| {
+        let several = "may be any of docker c1, docker c2: give more of the id";
+        let listed = "`congruent-server container list --node NODE` has those that run";
+        for (path, expected) in [
+            ("web-1/containers/c1", Ok("c1")),
+            ("web-2/containers/c", Ok("c9")),
+            ("web-2/containers/web", Ok("c9")),
+            ("web-1/containers/c", Err((409, "ambiguous", several))),
+            ("web-1/containers/web", Err((409, "ambiguous", several))),
+            ("web-1/containers/c9", Err((404, "not-found", listed))),
+            ("none/containers/c1", Err((404, "not-found", "there is no such node as \"none\""))),
+        ] {
+            let path = format!("/v1/nodes/{path}");
+            let (status, answer) = bench.ask(Method::GET, &path, Some("operator-token"), vec![]).await;
+            let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+            match expected {
+                Ok(id) => assert_eq!((status, &answer["id"]), (200, &json!(id)), "{path}"),
+                Err((refused, code, says)) => {
+                    assert_eq!((status, &answer["code"]), (refused, &json!(code)), "{path}");
+                    assert!(answer["message"].as_str().unwrap().contains(says), "{path}: {answer}");
+                }
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_node_shows_what_is_to_happen_to_it_for_its_container() {
     let fixture = Fixture::new("report-only");
     accept_image(&fixture, "report-only");
