@@ -49,8 +49,7 @@ pub(crate) fn retire(tx: &Tx<'_>, node: &str, now: Timestamp) -> Result<(), Stor
     Ok(())
 }
 
-/// The note of a container that its node does not list any more. What else ends one begins
-/// alike.
+/// The note of a container that its node does not list any more.
 pub(crate) const OVER: &str = "the container runs no more";
 /// The note of one whose node is another machine now, or none.
 const OVER_WITH_NODE: &str = "the container runs no more: its node's enrolment has ended";

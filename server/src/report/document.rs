@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::Period;
 use super::controls::{ControlEvidence, by_control};
 use super::coverage::NodeCoverage;
-use super::evidence::{Evidence, SubjectEvidence, is_over};
+use super::evidence::{Evidence, SubjectEvidence};
 use crate::record::{ActionRecord, AuditRecord, DecisionRecord, RefusalRecord, Transition};
 use crate::scope::Scope;
 use crate::store::{RemovalRow, StateRow, SweepTimes};
@@ -229,7 +229,7 @@ impl<'a> ContainerRecord<'a> {
         let first = container.states.first().map_or(period.from, |state| state.at);
         let last = container.states.last();
         // What is over is not waited for.
-        let ended = last.filter(|last| is_over(last)).map(|last| last.at);
+        let ended = last.filter(|last| last.is_over).map(|last| last.at);
         let within = container.states.iter().filter(|state| state.at >= period.from);
         let identity = container.identity.as_ref();
         Self {
@@ -256,7 +256,7 @@ impl<'a> ContainerTransition<'a> {
 
 /// The state of a container, as a word. What runs no more has none.
 fn container_state(row: &StateRow) -> &'static str {
-    if is_over(row) { "over" } else { row.state.name() }
+    if row.is_over { "over" } else { row.state.name() }
 }
 
 /// A node's group and environment, as they were last configured.

@@ -6,7 +6,6 @@ use serde_json::Value;
 
 use super::*;
 use crate::config::Mode;
-use crate::judge::OVER;
 use crate::scope::{ScopeGroup, ScopeManifest, ScopeNode};
 use crate::store::{RecordKind, RemovalRow, StateRow, SweepTimes};
 use crate::subject::SubjectId;
@@ -35,7 +34,8 @@ fn scope() -> Scope {
 }
 
 fn state(at: &str, state: State) -> StateRow {
-    StateRow { subject: SubjectId::node("web-1"), at: time(at), state, note: None, report_id: None }
+    let subject = SubjectId::node("web-1");
+    StateRow { subject, at: time(at), state, note: None, report_id: None, is_over: false, identity: None }
 }
 
 fn sweep(report_id: i64, at: &str, findings: &[Finding]) -> SweepTimes {
@@ -94,7 +94,8 @@ fn evidence() -> Evidence {
     let subject = SubjectId::container("web-1", "c1");
     let over = StateRow {
         subject: subject.clone(),
-        note: Some(OVER.to_owned()),
+        note: Some("it is gone".to_owned()),
+        is_over: true,
         ..state("2026-03-09T00:00:00Z", State::Unknown)
     };
     let c1 = SubjectEvidence {
@@ -156,7 +157,7 @@ fn every_node_is_shown_with_state_coverage_and_findings() {
     assert_eq!(two["coverage"]["largest_gap_seconds"], 31 * 86400);
     assert_eq!(report["totals"]["nodes_by_state"], serde_json::json!({"divergent": 1, "unknown": 1}));
     let container = &one["containers"][0];
-    assert_eq!((&container["id"], &container["note"]), (&"c1".into(), &OVER.into()));
+    assert_eq!((&container["id"], &container["note"]), (&"c1".into(), &"it is gone".into()));
     assert_eq!((&container["name"], &container["image"]), (&"shop".into(), &"app:1".into()));
     assert_eq!((&container["state"], &container["since"]), (&"over".into(), &"2026-03-09T00:00:00Z".into()));
     let states: Vec<_> = container["states"].as_array().unwrap().iter().map(|row| &row["state"]).collect();

@@ -8,7 +8,6 @@ use congruent_protocol::verification::State;
 use jiff::Timestamp;
 
 use super::Period;
-use crate::judge::OVER;
 use crate::record::{ActionRecord, AuditRecord, DecisionRecord, RefusalRecord};
 use crate::scope::{Scope, ScopeNode};
 use crate::store::{ActionFilter, EnrolmentRow, Found, RemovalRow, StateRow, StoreError, SweepTimes, View};
@@ -49,11 +48,6 @@ pub(super) struct SubjectEvidence {
     pub(super) findings: BTreeMap<Found, Vec<Finding>>,
 }
 
-/// Whether a container was over with this.
-pub(super) fn is_over(state: &StateRow) -> bool {
-    state.note.as_deref().is_some_and(|note| note.starts_with(OVER))
-}
-
 /// Reads the evidence of a period.
 pub(super) fn read(view: &View<'_>, period: Period) -> Result<Evidence, StoreError> {
     let Period { from, to } = period;
@@ -76,14 +70,14 @@ pub(super) fn read(view: &View<'_>, period: Period) -> Result<Evidence, StoreErr
     // One that was over before the period is none of it.
     containers.retain(|_, container| {
         let last = container.states.last();
-        last.is_some_and(|last| last.at >= from || !is_over(last))
+        last.is_some_and(|last| last.at >= from || !last.is_over)
     });
     let mut identities = view.identities()?;
     for (id, container) in &mut containers {
         let SubjectEvidence { sweeps, findings, .. } = read_subject(view, id, period)?;
         (container.sweeps, container.findings) = (sweeps, findings);
         container.identity = match identities.remove(id) {
-            None => view.identity_until(id, to)?,
+            None => identity_of_over(view, id, to)?,
             told => told,
         };
     }
@@ -102,6 +96,19 @@ pub(super) fn read(view: &View<'_>, period: Period) -> Result<Evidence, StoreErr
         containers,
         scopes,
     })
+}
+
+/// Which container it was that is none any more. What was over before that was kept with it
+/// is looked for in its reports.
+fn identity_of_over(
+    view: &View<'_>,
+    id: &SubjectId,
+    until: Timestamp,
+) -> Result<Option<ContainerIdentity>, StoreError> {
+    match view.identity_of_over(id)? {
+        None => view.identity_until(id, until),
+        told => Ok(told),
+    }
 }
 
 /// Adds the nodes that were enrolled within the period. A scope is recorded when
@@ -163,33 +170,37 @@ mod tests {
         let (from, to) = (time("2026-03-01T00:00:00Z"), time("2026-03-02T00:00:00Z"));
         let fixture = Fixture::new("report-only");
         let store = Store::open(&fixture.config().database).unwrap();
-        let identity = ContainerIdentity {
-            id: "runs".to_owned(),
+        let named = |id: &str| ContainerIdentity {
+            id: id.to_owned(),
             name: Some("web".to_owned()),
             runtime: "docker".to_owned(),
             image: None,
             config_digest: None,
         };
-        let told = identity.clone();
         let putting = store.write("put in containers", move |tx| {
             let nodes = vec![ScopeNode { id: "web-1".to_owned(), group: "web".to_owned() }];
             let policy_digest = new_report("web-1").digest;
             let (engine, groups) = ("none".to_owned(), vec![]);
             tx.record_scope(from, &Scope { policy_digest, engine, silent_after_seconds: 60, groups, nodes })?;
-            for (sequence, id, body) in [(1, "runs", "no frame"), (2, "over", "no frame")] {
+            for (sequence, id) in [(1, "runs"), (2, "over"), (3, "over-unnamed")] {
                 let subject = SubjectId::container("web-1", id);
                 tx.insert_subject(&subject, "web", from, "new")?;
                 let container = Some(id.to_owned());
                 let report = NewReport { container, sequence, ..new_report("web-1") };
-                tx.insert_report(&report, &Body::Row(PackedBytes::received(body.into())))?;
+                tx.insert_report(&report, &Body::Row(PackedBytes::received("no frame".into())))?;
+                if id != "over-unnamed" {
+                    tx.set_identity(&tx.subject(&subject)?.unwrap(), &named(id))?;
+                }
+                if id != "runs" {
+                    tx.end_container(&subject, from, "it is gone")?;
+                }
             }
-            tx.set_identity(&tx.subject(&SubjectId::container("web-1", "runs"))?.unwrap(), &told)?;
-            tx.end_container(&SubjectId::container("web-1", "over"), from, OVER)
+            Ok(())
         });
         putting.await.unwrap();
         let evidence = store.read("read", move |view| read(view, Period { from, to })).await.unwrap();
         let identities: Vec<_> =
             evidence.containers.into_values().map(|container| container.identity).collect();
-        assert_eq!(identities, [None, Some(identity)], "of the one that is over, and of the other");
+        assert_eq!(identities, [Some(named("over")), None, Some(named("runs"))]);
     }
 }

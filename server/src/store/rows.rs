@@ -68,7 +68,8 @@ pub(super) fn columns(connection: &rusqlite::Connection, table: &str) -> Vec<(St
 }
 
 /// Columns that are true or false.
-const FLAGS: &[&str] = &["late", "conditional", "judged", "in_flight", "is_reusable", "is_deleted"];
+const FLAGS: &[&str] =
+    &["late", "conditional", "judged", "in_flight", "is_reusable", "is_deleted", "is_over"];
 
 /// A value for a column, by its name and kind.
 fn value(column: &str, kind: &str, is_optional: bool, row: i64) -> String {
@@ -79,6 +80,7 @@ fn value(column: &str, kind: &str, is_optional: bool, row: i64) -> String {
         _ if is_optional && row % 3 == 0 => "NULL".to_owned(),
         ("state", _) => "'congruent'".to_owned(),
         ("verdict", _) => "'none'".to_owned(),
+        ("identity", _) => format!("'{{\"id\":\"c{row}\",\"runtime\":\"docker\"}}'"),
         // Sorts otherwise in most collations than by its bytes.
         ("node", _) if row % 7 == 0 => format!("'node-Ü{row}'"),
         (_, "TEXT") => format!("'{column}-{row}'"),

@@ -45,6 +45,11 @@ pub(crate) struct StateRow {
     pub(crate) state: State,
     pub(crate) note: Option<String>,
     pub(crate) report_id: Option<i64>,
+    /// Whether a container was over with this: then it has no state any more, and the last
+    /// one that it had is that of the change before.
+    pub(crate) is_over: bool,
+    /// Of what is over: which container it was, as its node said last.
+    pub(crate) identity: Option<ContainerIdentity>,
 }
 
 impl SubjectId {
@@ -100,7 +105,15 @@ impl StateRow {
             state: row.get::<_, Word<_>>("state")?.0,
             note: row.get("note")?,
             report_id: row.get("report_id")?,
+            is_over: row.get("is_over")?,
+            identity: row.get::<_, Option<Json<_>>>("identity")?.map(|json| json.0),
         })
+    }
+
+    /// A change to a state, without a report that brought it.
+    fn to(subject: &SubjectId, state: State, note: Option<&str>, at: Timestamp) -> Self {
+        let (subject, note) = (subject.clone(), note.map(str::to_owned));
+        Self { subject, at, state, note, report_id: None, is_over: false, identity: None }
     }
 }
 
@@ -154,6 +167,18 @@ impl View<'_> {
         let values = params![subject.node, subject.container_column(), limit];
         self.rows("read a subject's states", sql, values, StateRow::from_row)
     }
+
+    /// Which container it was that is over, as its node said last; none where it did not say
+    /// that, or that it was over is known no more.
+    pub(crate) fn identity_of_over(
+        &self,
+        subject: &SubjectId,
+    ) -> Result<Option<ContainerIdentity>, StoreError> {
+        let sql = "SELECT identity FROM subject_states WHERE node = ?1 AND container = ?2 \
+             AND is_over AND identity IS NOT NULL ORDER BY id DESC LIMIT 1";
+        let values = params![subject.node, subject.container_column()];
+        self.row("read which container it was", sql, values, |row| Ok(row.get::<_, Json<_>>(0)?.0))
+    }
 }
 
 impl Tx<'_> {
@@ -183,7 +208,7 @@ impl Tx<'_> {
         let (node, container) = (&subject.node, subject.container_column());
         let values = params![node, container, group, Word(state), note, Micros(at)];
         self.execute("put in a subject", sql, values)?;
-        self.insert_state(subject, state, note, at, report_id)
+        self.insert_state(&StateRow { report_id, ..StateRow::to(subject, state, note, at) })
     }
 
     /// Has a node that enrolled anew begin as one that was never known: what was said of
@@ -200,7 +225,7 @@ impl Tx<'_> {
              decision_id = NULL, decision_key = NULL, policy_error = NULL, verdict = NULL WHERE node = ?1";
         let values = params![node, group, Word(State::Unknown), note, Micros(at)];
         self.execute("begin a node anew", sql, values)?;
-        self.insert_state(&SubjectId::node(node), State::Unknown, Some(note), at, None)
+        self.insert_state(&StateRow::to(&SubjectId::node(node), State::Unknown, Some(note), at))
     }
 
     /// Notes which group a node is enrolled in, and all on it; none takes it out of the list.
@@ -216,16 +241,19 @@ impl Tx<'_> {
         Ok(self.execute("forget a node", sql, params![node])? > 0)
     }
 
-    /// Forgets where a container stands that runs no more, and records that.
+    /// Forgets where a container stands that runs no more, and records that, with which one
+    /// it was.
     pub(crate) fn end_container(
         &self,
         subject: &SubjectId,
         at: Timestamp,
         note: &str,
     ) -> Result<(), StoreError> {
+        let identity = self.subject(subject)?.and_then(|row| row.identity);
         let sql = "DELETE FROM subjects WHERE node = ?1 AND container = ?2 AND container <> ''";
         self.execute("forget a container", sql, params![subject.node, subject.container_column()])?;
-        self.insert_state(subject, State::Unknown, Some(note), at, None)
+        let over = StateRow::to(subject, State::Unknown, Some(note), at);
+        self.insert_state(&StateRow { is_over: true, identity, ..over })
     }
 
     /// Notes which container a subject is, where its node says otherwise than before.
@@ -267,7 +295,10 @@ impl Tx<'_> {
              WHERE node = ?1 AND container = ?2";
         let values = params![node, container, note, Micros(at), report_id, verified, Word(state)];
         self.execute(action, sql, values)?;
-        self.insert_state(&subject.id, state, note, at, Some(report_id))
+        self.insert_state(&StateRow {
+            report_id: Some(report_id),
+            ..StateRow::to(&subject.id, state, note, at)
+        })
     }
 
     /// Notes when these nodes were heard of, which changes no state. The rows of what runs on
@@ -300,7 +331,7 @@ impl Tx<'_> {
         let sql = "UPDATE subjects SET generation = generation + 1, state = ?3, note = ?4, since = ?5 \
              WHERE node = ?1 AND container = ?2";
         self.execute(action, sql, params![node, container, Word(state), note, Micros(at)])?;
-        self.insert_state(subject, state, note, at, None)
+        self.insert_state(&StateRow::to(subject, state, note, at))
     }
 
     /// Notes which decision stands for a subject, and what it depends on.
@@ -318,18 +349,13 @@ impl Tx<'_> {
         self.execute("note a subject's decision", sql, values).map(drop)
     }
 
-    fn insert_state(
-        &self,
-        subject: &SubjectId,
-        state: State,
-        note: Option<&str>,
-        at: Timestamp,
-        report_id: Option<i64>,
-    ) -> Result<(), StoreError> {
-        let sql = "INSERT INTO subject_states (node, container, at, state, note, report_id) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-        let (node, container) = (&subject.node, subject.container_column());
-        let values = params![node, container, Micros(at), Word(state), note, report_id];
+    fn insert_state(&self, change: &StateRow) -> Result<(), StoreError> {
+        let sql = "INSERT INTO subject_states (node, container, at, state, note, report_id, is_over, identity) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+        let StateRow { subject, at, state, note, report_id, is_over, identity } = change;
+        let (node, container, identity) = (&subject.node, subject.container_column(), identity.as_ref());
+        let values =
+            params![node, container, Micros(*at), Word(*state), note, report_id, is_over, identity.map(Json)];
         self.execute("record a change of state", sql, values).map(drop)
     }
 }

@@ -46,7 +46,7 @@ pub(super) const TABLES: &[Table] = &[
         "node container generation state note since last_seen reported_at report_id verified_report_id \
          decision_id decision_key policy_error group_name verdict identity",
     ),
-    counted("subject_states", "id node container at state note report_id"),
+    counted("subject_states", "id node container at state note report_id is_over identity"),
     counted("chain_notes", "id node at sequence note"),
     counted("refusals", "id node first_at last_at count code message"),
     table(

@@ -9,7 +9,7 @@ use super::sql::{Connection, params};
 use super::{Database, StoreError, View};
 
 /// The version that this program reads and writes.
-pub(super) const VERSION: i64 = 10;
+pub(super) const VERSION: i64 = 11;
 
 /// A migration: the version that it brings a database to, and its statements. Those that were
 /// released never change.

@@ -7,11 +7,12 @@ use crate::store::sql::{Condition, Connection, Next, Purpose, SqlError, SqlResul
 use crate::store::{Database, StoreError};
 
 /// PostgreSQL came with version 7.
-pub(super) const MIGRATIONS: [Migration; 4] = [
+pub(super) const MIGRATIONS: [Migration; 5] = [
     (7, include_str!("../migrations/postgres/0007_initial.sql")),
     (8, include_str!("../migrations/postgres/0008_retention.sql")),
     (9, include_str!("../migrations/postgres/0009_report_blobs.sql")),
     (10, include_str!("../migrations/postgres/0010_subjects.sql")),
+    (11, include_str!("../migrations/postgres/0011_over.sql")),
 ];
 
 /// The table that says the version. Its name is the mark that a database is ours.

@@ -7,7 +7,7 @@ use crate::store::error::to;
 use crate::store::sql::SqlError;
 use crate::store::{Database, StoreError};
 
-pub(super) const MIGRATIONS: [Migration; 10] = [
+pub(super) const MIGRATIONS: [Migration; 11] = [
     (1, include_str!("../migrations/sqlite/0001_initial.sql")),
     (2, include_str!("../migrations/sqlite/0002_identity.sql")),
     (3, include_str!("../migrations/sqlite/0003_operators.sql")),
@@ -18,6 +18,7 @@ pub(super) const MIGRATIONS: [Migration; 10] = [
     (8, include_str!("../migrations/sqlite/0008_retention.sql")),
     (9, include_str!("../migrations/sqlite/0009_report_blobs.sql")),
     (10, include_str!("../migrations/sqlite/0010_subjects.sql")),
+    (11, include_str!("../migrations/sqlite/0011_over.sql")),
 ];
 
 /// Marks a database as ours: "Cong".

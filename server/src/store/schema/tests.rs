@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::super::{Database, Store, read_only, rows};
+use super::super::{Database, Store, SubjectRow, read_only, rows, subjects};
 use super::*;
 use crate::testing::postgres;
 
@@ -55,9 +55,12 @@ fn every_version_becomes_the_current_one_with_all_that_it_held() {
         drop(Store::open(&database).unwrap());
         let after = held(&rusqlite::Connection::open(&path).unwrap(), &columns);
         assert_eq!(before, after, "from version {version}");
-        let count = |view: &View<'_>| Ok(view.nodes()?.len());
-        let nodes = read_only(&database, "count the nodes", count).unwrap();
-        assert_eq!(nodes as i64, ROWS, "from version {version}");
+        let read = |view: &View<'_>| {
+            let sql = format!("SELECT {} FROM subjects", subjects::columns());
+            view.rows("read the subjects", &sql, params![], SubjectRow::from_row)
+        };
+        let subjects = read_only(&database, "read the subjects", read).unwrap();
+        assert_eq!(subjects.len() as i64, ROWS, "from version {version}");
     }
 }
 
@@ -82,6 +85,31 @@ fn a_migration_that_is_cut_off_leaves_the_version_before_it_and_is_made_up_for()
         let connection = rusqlite::Connection::open(&path).unwrap();
         assert_eq!(sqlite::version(&connection).unwrap(), VERSION);
         assert_eq!(held(&connection, &columns), before, "after version {version}");
+    }
+}
+
+/// What is over, and what was and runs again, as version 10 had it.
+const OVER_IN_VERSION_10: &str = "INSERT INTO subject_states (id, node, container, at, state, note) VALUES \
+     (91, 'web-1', 'c1', 1, 'congruent', NULL), (92, 'web-1', 'c1', 2, 'unknown', 'the container runs no more'), \
+     (93, 'web-1', 'c1', 3, 'unknown', 'its node says that it runs, and nothing else was heard of it'), \
+     (94, 'web-1', 'c1', 4, 'unknown', 'the container runs no more: its node''s enrolment has ended'), \
+     (95, 'web-1', '', 5, 'unknown', 'the container runs no more')";
+
+#[test]
+fn what_was_over_is_marked_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("congruent.db");
+    made(&path, 10).execute_batch(OVER_IN_VERSION_10).unwrap();
+    let on_postgresql = postgres();
+    let before = postgres::MIGRATIONS.iter().position(|(version, _)| *version == 11).unwrap();
+    made_before(&on_postgresql, before).batch(OVER_IN_VERSION_10).unwrap();
+    for database in [Database::Sqlite(path), on_postgresql] {
+        drop(Store::open(&database).unwrap());
+        let marked = read_only(&database, "look what is over", |view| {
+            let sql = "SELECT at FROM subject_states WHERE node = 'web-1' AND is_over ORDER BY at";
+            view.rows("look what is over", sql, params![], |row| row.get::<_, i64>(0))
+        });
+        assert_eq!(marked.unwrap(), [2, 4], "{database}");
     }
 }
 
