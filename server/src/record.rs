@@ -179,6 +179,64 @@ impl From<StateRow> for Transition {
     }
 }
 
+/// The state of a container; what runs no more has none, and is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ContainerState {
+    Congruent,
+    Divergent,
+    Incomplete,
+    Silent,
+    Unknown,
+    /// It runs no more.
+    Over,
+}
+
+impl From<State> for ContainerState {
+    fn from(state: State) -> Self {
+        match state {
+            State::Congruent => Self::Congruent,
+            State::Divergent => Self::Divergent,
+            State::Incomplete => Self::Incomplete,
+            State::Silent => Self::Silent,
+            State::Unknown => Self::Unknown,
+        }
+    }
+}
+
+impl ContainerState {
+    /// What a container came to.
+    pub(crate) fn of(row: &StateRow) -> Self {
+        if row.is_over { Self::Over } else { row.state.into() }
+    }
+
+    /// The word that it has in JSON.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Congruent => State::Congruent.name(),
+            Self::Divergent => State::Divergent.name(),
+            Self::Incomplete => State::Incomplete.name(),
+            Self::Silent => State::Silent.name(),
+            Self::Unknown => State::Unknown.name(),
+            Self::Over => "over",
+        }
+    }
+}
+
+/// A change of a container's state, of which the last may be that it was over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub(crate) struct ContainerTransition {
+    pub(crate) at: Timestamp,
+    pub(crate) state: ContainerState,
+    pub(crate) note: Option<String>,
+}
+
+impl From<StateRow> for ContainerTransition {
+    fn from(row: StateRow) -> Self {
+        Self { at: row.at, state: ContainerState::of(&row), note: row.note }
+    }
+}
+
 /// Equal refusals in a row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct RefusalRecord {

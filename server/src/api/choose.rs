@@ -2,8 +2,10 @@
 //! one. Pure.
 
 use congruent_protocol::path::escape;
+use congruent_protocol::report::ContainerIdentity;
 
-use crate::store::SubjectRow;
+use crate::store::{StateRow, SubjectRow};
+use crate::subject::SubjectId;
 
 /// How many candidates are named.
 const NAMED: usize = 10;
@@ -14,6 +16,8 @@ pub(super) struct Candidate {
     pub(super) id: String,
     pub(super) name: Option<String>,
     pub(super) runtime: Option<String>,
+    /// Whether it runs no more.
+    pub(super) is_over: bool,
 }
 
 /// Why a word means no container.
@@ -29,18 +33,28 @@ pub(super) enum ChooseError {
 }
 
 impl Candidate {
-    /// A container; none where it is a node.
-    pub(super) fn of(row: SubjectRow) -> Option<Self> {
+    /// A container that runs; none where it is a node.
+    pub(super) fn running(row: SubjectRow) -> Option<Self> {
+        Self::of(row.id, row.identity, false)
+    }
+
+    /// A container that was over with this; none where it is a node.
+    pub(super) fn over(row: StateRow) -> Option<Self> {
+        Self::of(row.subject, row.identity, true)
+    }
+
+    fn of(subject: SubjectId, identity: Option<ContainerIdentity>, is_over: bool) -> Option<Self> {
         let (name, runtime) =
-            row.identity.map(|identity| (identity.name, Some(identity.runtime))).unwrap_or_default();
-        Some(Self { id: row.id.container?, name, runtime })
+            identity.map(|identity| (identity.name, Some(identity.runtime))).unwrap_or_default();
+        Some(Self { id: subject.container?, name, runtime, is_over })
     }
 
     /// How it is told from others.
     fn told(&self) -> String {
+        let over = if self.is_over { " (over)" } else { "" };
         match &self.runtime {
-            Some(runtime) => format!("{} {}", escape(runtime.as_bytes()), self.id),
-            None => self.id.clone(),
+            Some(runtime) => format!("{} {}{over}", escape(runtime.as_bytes()), self.id),
+            None => format!("{}{over}", self.id),
         }
     }
 }
@@ -87,7 +101,7 @@ mod tests {
 
     fn candidate(runtime: Option<&str>, id: &str, name: Option<&str>) -> Candidate {
         let owned = |text: Option<&str>| text.map(str::to_owned);
-        Candidate { id: id.to_owned(), name: owned(name), runtime: owned(runtime) }
+        Candidate { id: id.to_owned(), name: owned(name), runtime: owned(runtime), is_over: false }
     }
 
     #[test]
@@ -98,7 +112,7 @@ mod tests {
             candidate(Some("podman"), "bb01", Some("db")),
             candidate(Some("cr\u{1b}io"), "bb02", Some("db")),
             candidate(Some("containerd"), "web-2", Some("bb01")),
-            candidate(None, "web-3", None),
+            Candidate { is_over: true, ..candidate(None, "web-3", None) },
         ];
         let check = |word: &str, expected: Result<&str, &str>| {
             let chosen = choose("web-1", &all, word).map(|one| one.id.clone()).map_err(|why| why.to_string());
@@ -117,7 +131,7 @@ mod tests {
         // Whoever names a container cannot have it stand for another.
         check("bb01", Ok("bb01"));
         check("db", Err("\"db\" may be any of podman bb01, cr\\x1bio bb02: give more of the id"));
-        check("web-", Err("may be any of containerd web-2, web-3"));
+        check("web-", Err("may be any of containerd web-2, web-3 (over): give"));
         check("zz", Err("no container on \"web-1\" has the id or name \"zz\", or an id that begins so"));
         check("", Err("no container"));
     }

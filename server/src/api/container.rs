@@ -7,8 +7,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use congruent_protocol::decision::Decision;
 use congruent_protocol::drift::Finding;
-use congruent_protocol::report::{LayerReport, Outcome, Report};
-use congruent_protocol::verification::Coverage;
+use congruent_protocol::report::{ContainerIdentity, ContainerReport, LayerReport, Outcome, Report};
+use congruent_protocol::verification::{Coverage, State as SubjectState};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -20,7 +20,7 @@ use super::list::cut;
 use super::node::unknown;
 use super::refusals::{Conflict, NotFound};
 use super::segment::Segment;
-use crate::record::{ActionRecord, DecisionRecord, ReportRecord, Transition};
+use crate::record::{ActionRecord, ContainerTransition, DecisionRecord, ReportRecord};
 use crate::store::{ActionFilter, StoreError, View};
 use crate::subject::SubjectId;
 
@@ -28,6 +28,8 @@ use crate::subject::SubjectId;
 const RECENT: usize = 20;
 /// How many findings a container is shown with.
 const FINDINGS_SHOWN: usize = 1000;
+/// Of how many containers of a node that are over one is looked for by a word: the newest.
+const OVER_LOOKED_AT: usize = 10_000;
 
 /// A container and all that is known of it.
 #[derive(Serialize, ToSchema)]
@@ -35,6 +37,9 @@ pub(super) struct OneContainer {
     schema_version: u32,
     #[serde(flatten)]
     summary: ContainerSummary,
+    /// What it was before it was over; null while it runs, or where that is not known any more.
+    last_state: Option<SubjectState>,
+    /// Its newest report, which what follows is from.
     report: Option<ReportRecord>,
     coverage: Option<Coverage>,
     /// The image's layers, lowest first.
@@ -46,19 +51,23 @@ pub(super) struct OneContainer {
     runtime_layer: Vec<Finding>,
     /// Mounts that the contract does not expect.
     mounts: Vec<Finding>,
-    /// What policy says of it now.
+    /// What policy says of it now: nothing of what is over.
     decision: Option<Decision>,
     decision_record: Option<DecisionRecord>,
     /// The newest of each, the newest first.
     actions: Vec<ActionRecord>,
-    states: Vec<Transition>,
+    states: Vec<ContainerTransition>,
 }
 
 /// A container and all that is known of it
+///
+/// One that runs no more is `over` since then, and what is still known of it is told: its last
+/// state, and what its newest report saw.
 #[utoipa::path(get, path = "/v1/nodes/{id}/containers/{container}", operation_id = "show_container", tag = "containers",
     params(("id" = String, Path, description = "The node."),
         ("container" = String, Path, description = "The container: its id, its name, or the beginning of its id, as \
-            far as that means one alone. A whole id counts before a name, and a name before a beginning.")),
+            far as that means one alone. A whole id counts first; then a name before a beginning, of those that run, \
+            and after them of those that are over.")),
     responses((status = 200, description = "The container.", body = OneContainer), NotFound, Conflict))]
 pub(super) async fn one(
     State(api): State<Arc<Api>>,
@@ -84,37 +93,81 @@ fn show(view: &View<'_>, node: &str, word: &str) -> Result<Result<OneContainer, 
     if let Some(shown) = detail(view, &SubjectId::container(node, word))? {
         return Ok(Ok(shown));
     }
-    let running: Vec<_> = view.subjects_of(node)?.into_iter().filter_map(Candidate::of).collect();
+    let running: Vec<_> = view.subjects_of(node)?.into_iter().filter_map(Candidate::running).collect();
     let chosen = match choose(node, &running, word) {
-        Ok(chosen) => SubjectId::container(node, &chosen.id),
-        Err(error) => return Ok(Err(error)),
+        Err(ChooseError::None { .. }) => {
+            let over: Vec<_> =
+                view.over_on(node, OVER_LOOKED_AT)?.into_iter().filter_map(Candidate::over).collect();
+            choose(node, &over, word).map(|one| one.id.clone())
+        }
+        chosen => chosen.map(|one| one.id.clone()),
     };
-    Ok(detail(view, &chosen)?.ok_or_else(|| ChooseError::none(node, word)))
+    match chosen {
+        Ok(id) => {
+            let shown = detail(view, &SubjectId::container(node, &id))?;
+            Ok(shown.ok_or_else(|| ChooseError::none(node, word)))
+        }
+        Err(error) => Ok(Err(error)),
+    }
 }
 
+/// What a container's report tells.
+#[derive(Default)]
+struct Told {
+    identity: Option<ContainerIdentity>,
+    coverage: Option<Coverage>,
+    findings: Vec<Finding>,
+    layers: Vec<LayerReport>,
+    runtime_layer: Vec<Finding>,
+    mounts: Vec<Finding>,
+}
+
+impl From<Report> for Told {
+    fn from(report: Report) -> Self {
+        let (coverage, findings) = match report.outcome {
+            Outcome::Verified(verification) => (Some(verification.coverage), verification.findings),
+            Outcome::NoManifest(_) | Outcome::Withheld(_) => (None, Vec::new()),
+        };
+        match report.container.map(|container| *container) {
+            Some(ContainerReport { identity, layers, runtime_layer, mounts, .. }) => {
+                Self { identity: Some(identity), coverage, findings, layers, runtime_layer, mounts }
+            }
+            None => Self { coverage, findings, ..Self::default() },
+        }
+    }
+}
+
+/// A container, whether it runs or is over; none where no record tells of it.
 fn detail(view: &View<'_>, subject: &SubjectId) -> Result<Option<OneContainer>, StoreError> {
-    let Some(listed) = view.listed_container(subject)? else { return Ok(None) };
-    let row = listed.subject.report_id.map(|id| view.report(id)).transpose()?.flatten();
-    let body = row.as_ref().map(|row| view.report_body(row.id)).transpose()?;
-    let (container, outcome) = match body {
-        Some(Report { container, outcome, .. }) => (container, Some(outcome)),
-        None => (None, None),
+    let states = view.states_of(subject, RECENT)?;
+    let listed = view.listed_container(subject)?;
+    let row = match &listed {
+        Some(listed) => listed.subject.report_id.map(|id| view.report(id)).transpose()?.flatten(),
+        None => view.newest_report_of(subject)?,
     };
-    let (coverage, mut findings) = match outcome {
-        Some(Outcome::Verified(verification)) => (Some(verification.coverage), verification.findings),
-        Some(Outcome::NoManifest(_) | Outcome::Withheld(_)) | None => (None, Vec::new()),
-    };
-    let findings_truncated = cut(&mut findings, FINDINGS_SHOWN);
-    let (layers, runtime_layer, mounts) = container
-        .map(|container| (container.layers, container.runtime_layer, container.mounts))
-        .unwrap_or_default();
-    let decision = listed.subject.decision_id.map(|id| view.decision(id)).transpose()?.flatten();
+    let told = row.as_ref().map(|row| view.report_body(row.id)).transpose()?;
+    let mut told = told.map(Told::from).unwrap_or_default();
+    let decision = listed.as_ref().and_then(|listed| listed.subject.decision_id);
+    let decision = decision.map(|id| view.decision(id)).transpose()?.flatten();
     let decision_record = decision.map(DecisionRecord::from);
+    let mut last_state = None;
+    let summary = match (listed, states.first().filter(|newest| newest.is_over)) {
+        (Some(listed), _) => listed.into(),
+        (None, Some(end)) => {
+            last_state = states.get(1).filter(|before| !before.is_over).map(|before| before.state);
+            let identity = told.identity.take().or_else(|| end.identity.clone());
+            ContainerSummary::over(end, identity, row.as_ref(), view.verified_at(subject)?)
+        }
+        (None, None) => return Ok(None),
+    };
     let filter = ActionFilter { subject: Some(subject), ..ActionFilter::default() };
     let actions = view.actions(&filter, RECENT)?.into_iter().map(|row| ActionRecord::read(view, row));
+    let Told { coverage, mut findings, layers, runtime_layer, mounts, .. } = told;
+    let findings_truncated = cut(&mut findings, FINDINGS_SHOWN);
     Ok(Some(OneContainer {
         schema_version: API_SCHEMA,
-        summary: listed.into(),
+        summary,
+        last_state,
         report: row.map(ReportRecord::from),
         coverage,
         layers,
@@ -125,6 +178,6 @@ fn detail(view: &View<'_>, subject: &SubjectId) -> Result<Option<OneContainer>, 
         decision: decision_record.as_ref().and_then(|record| record.decision.clone()),
         decision_record,
         actions: actions.collect::<Result<_, _>>()?,
-        states: view.states_of(subject, RECENT)?.into_iter().map(Into::into).collect(),
+        states: states.into_iter().map(Into::into).collect(),
     }))
 }

@@ -8,6 +8,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use congruent_protocol::decision::{Severity, Verdict};
 use congruent_protocol::digest::Digest;
+use congruent_protocol::report::ContainerIdentity;
 use congruent_protocol::verification::{ManifestId, State as SubjectState};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -19,7 +20,8 @@ use super::list::{DEFAULT_LIMIT, check_limit, check_query, cut, refuse};
 use super::node::unknown;
 use super::refusals::{BadRequest, NotFound};
 use super::segment::Segment;
-use crate::store::{ContainerFilter, ListedSubject};
+use crate::record::ContainerState;
+use crate::store::{ContainerFilter, ListedSubject, ReportRow, StateRow};
 use crate::subject::SubjectId;
 
 /// Which containers are asked for: those to which all of it applies.
@@ -62,8 +64,10 @@ pub(super) struct ContainerSummary {
     runtime: Option<String>,
     image: Option<String>,
     config_digest: Option<Digest>,
-    state: SubjectState,
+    /// `over` where it runs no more; only where one is shown, for no list has it.
+    state: ContainerState,
     note: Option<String>,
+    /// Since when it has that state, or is over.
     since: Timestamp,
     /// When its newest report came.
     reported_at: Option<Timestamp>,
@@ -138,10 +142,7 @@ impl From<ListedSubject> for ContainerSummary {
     fn from(listed: ListedSubject) -> Self {
         let ListedSubject { subject, manifest, observed_root, findings_total, verified_at, decision } =
             listed;
-        let (name, runtime, image, config_digest) = subject
-            .identity
-            .map(|identity| (identity.name, Some(identity.runtime), identity.image, identity.config_digest))
-            .unwrap_or_default();
+        let (name, runtime, image, config_digest) = told(subject.identity);
         Self {
             node: subject.id.node,
             id: subject.id.container.unwrap_or_default(),
@@ -149,7 +150,7 @@ impl From<ListedSubject> for ContainerSummary {
             runtime,
             image,
             config_digest,
-            state: subject.state,
+            state: subject.state.into(),
             note: subject.note,
             since: subject.since,
             reported_at: subject.reported_at,
@@ -160,6 +161,48 @@ impl From<ListedSubject> for ContainerSummary {
             verdict: decision.as_ref().map(|decision| decision.action),
             severity: decision.as_ref().map(|decision| decision.severity),
             policy_error: subject.policy_error,
+        }
+    }
+}
+
+/// Name, runtime, image and configuration of a container.
+fn told(
+    identity: Option<ContainerIdentity>,
+) -> (Option<String>, Option<String>, Option<String>, Option<Digest>) {
+    identity
+        .map(|identity| (identity.name, Some(identity.runtime), identity.image, identity.config_digest))
+        .unwrap_or_default()
+}
+
+impl ContainerSummary {
+    /// A container that runs no more: when and why it was over, which one it was, what its
+    /// newest report told, and when it was verified last. Policy says nothing of it.
+    pub(super) fn over(
+        end: &StateRow,
+        identity: Option<ContainerIdentity>,
+        report: Option<&ReportRow>,
+        verified_at: Option<Timestamp>,
+    ) -> Self {
+        let (name, runtime, image, config_digest) = told(identity);
+        let report = report.map(|row| &row.report);
+        Self {
+            node: end.subject.node.clone(),
+            id: end.subject.container.clone().unwrap_or_default(),
+            name,
+            runtime,
+            image,
+            config_digest,
+            state: ContainerState::Over,
+            note: end.note.clone(),
+            since: end.at,
+            reported_at: report.map(|report| report.received_at),
+            verified_at,
+            manifest: report.and_then(|report| report.manifest.clone()),
+            observed_root: report.and_then(|report| report.observed_root),
+            findings_total: report.map_or(0, |report| report.findings_total),
+            verdict: None,
+            severity: None,
+            policy_error: None,
         }
     }
 }

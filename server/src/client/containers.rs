@@ -27,11 +27,13 @@ pub(crate) struct ContainerArgs {
 enum ContainerCommand {
     List(ListArgs),
     /// Shows a container: its state and since when, what differs in its layers, its
-    /// writable layer and its mounts, and what policy says of it.
+    /// writable layer and its mounts, and what policy says of it. Of one that runs no
+    /// more it shows what is still known.
     Show {
         /// The node that it runs on.
         node: String,
-        /// Its id, its name, or the beginning of its id.
+        /// Its id, its name, or the beginning of its id. What runs is meant before what
+        /// is over.
         container: String,
     },
 }

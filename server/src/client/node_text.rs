@@ -38,6 +38,7 @@ pub(super) fn container(container: &Value) -> String {
     page.line("name", &cell(&container["name"]));
     page.line("node", &cell(&container["node"]));
     push_state(&mut page, container);
+    push_over(&mut page, container);
     page.line("image", &format!("{}, {}", cell(&container["image"]), cell(&container["config_digest"])));
     page.line("runtime", &cell(&container["runtime"]));
     push_report(&mut page, container);
@@ -69,6 +70,18 @@ fn push_state(page: &mut Page, subject: &Value) {
     let note = subject["note"].as_str().map(|_| format!(": {}", cell(&subject["note"])));
     let state = format!("{} since {}", cell(&subject["state"]), cell(&subject["since"]));
     page.line("state", &(state + &note.unwrap_or_default()));
+}
+
+/// Of what is over: what it was, and that all else is as it was seen last.
+fn push_over(page: &mut Page, container: &Value) {
+    if container["state"] != "over" {
+        return;
+    }
+    if !container["last_state"].is_null() {
+        let since = cell(&container["states"][1]["at"]);
+        page.line("last state", &format!("{} since {since}", cell(&container["last_state"])));
+    }
+    page.line("", "what follows is as it was seen last");
 }
 
 fn push_containers(page: &mut Page, node: &Value) {
@@ -106,7 +119,8 @@ fn push_layers(page: &mut Page, container: &Value) {
 fn push_report(page: &mut Page, node: &Value) {
     let (report, coverage) = (&node["report"], &node["coverage"]);
     if report.is_null() {
-        page.line("last report", "none yet");
+        let none = if node["state"] == "over" { "none is known any more" } else { "none yet" };
+        page.line("last report", none);
     } else {
         let (sequence, received) = (cell(&report["sequence"]), cell(&report["received_at"]));
         page.line("last report", &format!("number {sequence}, {received}, boot {}", cell(&report["boot"])));
@@ -290,6 +304,38 @@ revoked       2026-03-02T00:00:00Z by alice: a\\x0ab
         ] {
             assert!(shown.contains(says), "{says:?} in {shown}");
         }
+    }
+
+    #[test]
+    fn a_container_that_runs_no_more_is_over() {
+        let shown = container(&json!({
+            "id": "c1", "name": "shop", "node": "web-1", "state": "over", "since": "2026-03-02T00:00:00Z",
+            "note": "the container runs no more", "last_state": "divergent", "image": "app:1",
+            "config_digest": "sha256:1", "runtime": "docker", "findings_total": 1,
+            "findings": [{ "change": "modified", "path": "/bin/tool", "fields": ["content"] }],
+            "states": [
+                { "at": "2026-03-02T00:00:00Z", "state": "over" },
+                { "at": "2026-03-01T00:00:00Z", "state": "divergent" },
+            ],
+        }));
+        let expected = "\
+container     c1
+name          shop
+node          web-1
+state         over since 2026-03-02T00:00:00Z: the container runs no more
+last state    divergent since 2026-03-01T00:00:00Z
+              what follows is as it was seen last
+image         app:1, sha256:1
+runtime       docker
+last report   none is known any more
+verified      - (the last full sweep that found it congruent)
+findings      1
+              modified /bin/tool (content)
+open action   none
+history       2026-03-02T00:00:00Z over
+              2026-03-01T00:00:00Z divergent
+";
+        assert_eq!(shown, expected);
     }
 
     #[test]

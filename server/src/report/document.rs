@@ -12,9 +12,11 @@ use super::Period;
 use super::controls::{ControlEvidence, by_control};
 use super::coverage::NodeCoverage;
 use super::evidence::{Evidence, SubjectEvidence};
-use crate::record::{ActionRecord, AuditRecord, DecisionRecord, RefusalRecord, Transition};
+use crate::record::{
+    ActionRecord, AuditRecord, ContainerState, ContainerTransition, DecisionRecord, RefusalRecord, Transition,
+};
 use crate::scope::Scope;
-use crate::store::{RemovalRow, StateRow, SweepTimes};
+use crate::store::{RemovalRow, SweepTimes};
 use crate::subject::SubjectId;
 
 /// The version of the JSON of reports.
@@ -104,22 +106,14 @@ struct ContainerRecord<'a> {
     image: Option<&'a str>,
     config_digest: Option<Digest>,
     /// At the period's end: `over` where it runs no more.
-    state: &'static str,
+    state: ContainerState,
     since: Option<Timestamp>,
     note: Option<&'a str>,
     coverage: NodeCoverage,
     /// Changes of state in the period.
-    states: Vec<ContainerTransition<'a>>,
+    states: Vec<ContainerTransition>,
     /// Those in layers are the gravest of each layer, with the paths that they have there.
     findings: Vec<FindingRecord<'a>>,
-}
-
-/// A change of a container's state, of which the last may be that it was over.
-#[derive(Debug, Serialize)]
-struct ContainerTransition<'a> {
-    at: Timestamp,
-    state: &'static str,
-    note: Option<&'a str>,
 }
 
 /// A finding: what was baked, what was there, and when it was seen.
@@ -173,7 +167,7 @@ impl Totals {
         let containers: Vec<_> = nodes.iter().flat_map(|node| &node.containers).collect();
         let mut containers_by_state = BTreeMap::new();
         for container in &containers {
-            *containers_by_state.entry(container.state).or_default() += 1;
+            *containers_by_state.entry(container.state.name()).or_default() += 1;
         }
         Self {
             nodes: nodes.len(),
@@ -238,25 +232,14 @@ impl<'a> ContainerRecord<'a> {
             runtime: identity.map(|identity| identity.runtime.as_str()),
             image: identity.and_then(|identity| identity.image.as_deref()),
             config_digest: identity.and_then(|identity| identity.config_digest),
-            state: last.map_or(State::Unknown.name(), container_state),
+            state: last.map_or(ContainerState::Unknown, ContainerState::of),
             since: last.map(|state| state.at),
             note: last.and_then(|state| state.note.as_deref()),
             coverage: NodeCoverage::of(&container.sweeps, period, first, ended.unwrap_or(as_of).min(as_of)),
-            states: within.map(ContainerTransition::of).collect(),
+            states: within.cloned().map(Into::into).collect(),
             findings: findings(container, period),
         }
     }
-}
-
-impl<'a> ContainerTransition<'a> {
-    fn of(row: &'a StateRow) -> Self {
-        Self { at: row.at, state: container_state(row), note: row.note.as_deref() }
-    }
-}
-
-/// The state of a container, as a word. What runs no more has none.
-fn container_state(row: &StateRow) -> &'static str {
-    if row.is_over { "over" } else { row.state.name() }
 }
 
 /// A node's group and environment, as they were last configured.

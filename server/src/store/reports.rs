@@ -164,6 +164,26 @@ impl View<'_> {
         self.row("look for a report", &select("id = ?1"), params![id], ReportRow::from_row)
     }
 
+    /// The newest report of a subject that was not late, also of one that is none any more.
+    pub(crate) fn newest_report_of(&self, subject: &SubjectId) -> Result<Option<ReportRow>, StoreError> {
+        let sql =
+            select("node = ?1 AND container = ?2 AND NOT late ORDER BY received_at DESC, id DESC LIMIT 1");
+        let values = params![subject.node, subject.container_column()];
+        self.row("look for a subject's newest report", &sql, values, ReportRow::from_row)
+    }
+
+    /// When the last full look at a subject arrived that found it congruent, also at one that
+    /// is none any more.
+    pub(crate) fn verified_at(&self, subject: &SubjectId) -> Result<Option<Timestamp>, StoreError> {
+        let sql = "SELECT max(received_at) FROM reports WHERE node = ?1 AND container = ?2 AND NOT late \
+             AND state = 'congruent' AND sweep = 'full'";
+        let values = params![subject.node, subject.container_column()];
+        let at = self.row("look when a subject was verified", sql, values, |row| {
+            Ok(row.get::<_, Option<Micros>>(0)?.map(|time| time.0))
+        })?;
+        Ok(at.flatten())
+    }
+
     /// The first reports that policy was not asked about yet.
     pub(crate) fn unjudged_reports(&self, limit: usize) -> Result<Vec<ReportRow>, StoreError> {
         let sql = select("NOT judged ORDER BY id LIMIT ?1");

@@ -168,6 +168,17 @@ impl View<'_> {
         self.rows("read a subject's states", sql, values, StateRow::from_row)
     }
 
+    /// The containers that ran on a node and do no more, at most `limit`, the newest first:
+    /// of each the change that it was over with.
+    pub(crate) fn over_on(&self, node: &str, limit: usize) -> Result<Vec<StateRow>, StoreError> {
+        // One may have been over more than once.
+        let sql = "SELECT * FROM subject_states WHERE node = ?1 AND is_over AND NOT EXISTS \
+             (SELECT 1 FROM subject_states AS later WHERE later.node = subject_states.node \
+              AND later.container = subject_states.container AND later.id > subject_states.id) \
+             ORDER BY id DESC LIMIT ?2";
+        self.rows("read what is over on a node", sql, params![node, limit], StateRow::from_row)
+    }
+
     /// Which container it was that is over, as its node said last; none where it did not say
     /// that, or that it was over is known no more.
     pub(crate) fn identity_of_over(

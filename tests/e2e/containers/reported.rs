@@ -118,7 +118,14 @@ impl<R: Runtime> Scene<R> {
         self.web.runtime.call(&["rm", "--force", "web"])?;
         // The list of a look may have gaps, as others' containers come and go.
         let is_gone = || Ok(self.judged(collector)?.0.is_null().then_some(()));
-        wait_for("the container to be gone", PATIENCE, is_gone)
+        wait_for("the container to be gone", PATIENCE, is_gone)?;
+        let one = collector.json(&format!("{CONTAINERS}/{}", &self.web.id[..12]))?;
+        ensure!(one["id"] == self.web.id.as_str() && one["state"] == "over", "{one}");
+        ensure!(
+            one["last_state"].is_string() && one["report"].is_object(),
+            "what is known of it stays: {one}"
+        );
+        Ok(())
     }
 
     fn status(&self) -> Result<Ended> {

@@ -126,6 +126,55 @@ async fn a_container_is_meant_by_id_name_or_the_beginning_of_its_id() {
 }
 
 #[tokio::test]
+async fn what_is_known_of_a_container_that_is_over_is_shown() {
+    with_containers(async |bench| {
+        let shown = async |word: &str| bench.get(&format!("/v1/nodes/web-1/containers/{word}")).await;
+        let states = |of: &serde_json::Value| {
+            let states = of["states"].as_array().unwrap().iter();
+            states.map(|change| change["state"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(shown("c2").await["last_state"], json!(null), "it runs");
+        bench.report(&listing("web-1", 4, &["c1"])).await;
+        let c2 = shown("c2").await;
+        assert_eq!(
+            (&c2["state"], &c2["note"], &c2["last_state"]),
+            (&json!("over"), &json!("the container runs no more"), &json!("divergent"))
+        );
+        assert_eq!(c2["since"], c2["states"][0]["at"]);
+        assert_eq!(states(&c2), ["over", "divergent"]);
+        assert_eq!(
+            (&c2["name"], &c2["image"], &c2["runtime"]),
+            (&json!("web"), &json!("app:1"), &json!("docker"))
+        );
+        assert_eq!((&c2["report"]["sequence"], &c2["findings_total"]), (&json!(2), &json!(1)));
+        assert_eq!(c2["layers"][0]["findings"][0]["path"], "/bin/planted");
+        assert_eq!((&c2["verified_at"], &c2["decision"]), (&json!(null), &json!(null)));
+        assert_eq!(bench.listed("/v1/nodes/web-1/containers").await, ["web-1/c1 congruent"]);
+        assert_eq!(shown("web").await["id"], "c1", "what runs goes before what is over");
+
+        bench.report(&listing("web-1", 5, &[])).await;
+        let c1 = shown("c1").await;
+        assert_eq!((&c1["state"], &c1["last_state"]), (&json!("over"), &json!("congruent")));
+        assert_eq!(c1["verified_at"], c1["reported_at"]);
+        let (status, refusal) =
+            bench.ask(Method::GET, "/v1/nodes/web-1/containers/web", Some("operator-token"), vec![]).await;
+        assert_eq!(status, 409);
+        assert!(refusal.contains("docker c1 (over), docker c2 (over)"), "{refusal}");
+
+        // It was started again.
+        bench.report(&looked("web-1", 6, "c1", vec![], &[])).await;
+        let c1 = shown("web").await;
+        assert_eq!(
+            (&c1["id"], &c1["state"], &c1["last_state"]),
+            (&json!("c1"), &json!("congruent"), &json!(null))
+        );
+        assert_eq!(states(&c1), ["congruent", "over", "congruent"]);
+        assert_eq!(bench.status("/v1/nodes/web-2/containers/c1").await, 404);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_node_shows_what_is_to_happen_to_it_for_its_container() {
     let fixture = Fixture::new("report-only");
     accept_image(&fixture, "report-only");
