@@ -11,6 +11,7 @@ use clap_complete::Shell;
 
 use crate::blobs::BlobSettings;
 use crate::config::Config;
+use crate::count::counted;
 use crate::identity::AuthorityFiles;
 use crate::policy::Policy;
 use crate::report::{Edge, Period};
@@ -291,9 +292,9 @@ fn run_check_config(args: &CheckConfigArgs) -> anyhow::Result<()> {
     runtime.block_on(check_groups(&config))?;
     serve::check_authority(&config, clock::system()())?;
     say(&format!(
-        "the configuration is valid: {} groups, {} webhooks, policy {}",
-        config.groups.all().len(),
-        config.webhooks.len(),
+        "the configuration is valid: {}, {}, policy {}",
+        counted(config.groups.all().len() as u64, "group", "groups"),
+        counted(config.webhooks.len() as u64, "webhook", "webhooks"),
         policy.digest()
     ))
 }

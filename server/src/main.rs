@@ -11,6 +11,7 @@ mod clock;
 mod cmdb;
 mod computing;
 mod config;
+mod count;
 mod dispatch;
 mod duties;
 mod groups;

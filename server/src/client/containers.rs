@@ -8,6 +8,7 @@ use super::node_list::{State, Verdict, word};
 use super::output::Columns;
 use super::pages::{List, Listed, PageArgs};
 use super::{ConnectionArgs, Format, node_text, output, with_connection};
+use crate::count::counted;
 
 /// Shows the containers that run on nodes, each with a state of its own.
 #[derive(Debug, Args)]
@@ -99,7 +100,7 @@ fn summary(listed: &Listed, args: &ListArgs) -> String {
              `[containers]` with `enabled = true`\n"
                 .to_owned()
         }
-        count => format!("{count} containers{}\n", listed.rest()),
+        count => format!("{}{}\n", counted(count, "container", "containers"), listed.rest()),
     }
 }
 
@@ -130,7 +131,7 @@ mod tests {
             #[command(flatten)]
             list: ListArgs,
         }
-        let cut = "1 containers; there are more: give --after web-1/c1, or a higher --limit\n";
+        let cut = "1 container; there are more: give --after web-1/c1, or a higher --limit\n";
         for (flags, count, next, says) in [
             ("", 0, None, "no container is like that; nodes tell of theirs where"),
             ("--after=web-1/c1", 0, None, "0 containers\n"),

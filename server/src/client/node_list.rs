@@ -6,6 +6,7 @@ use serde_json::json;
 use super::connection::Connection;
 use super::output::Columns;
 use super::pages::{List, Listed, PageArgs};
+use crate::count::counted;
 
 const COLUMNS: &Columns<'_> = &[
     ("id", "ID"),
@@ -105,7 +106,7 @@ fn summary(listed: &Listed, args: &ListArgs) -> String {
     let (count, rest) = (listed.count, listed.rest());
     // Only the first page has totals.
     if args.pages.after.is_some() {
-        return format!("{count} nodes{rest}\n");
+        return format!("{}{rest}\n", counted(count, "node", "nodes"));
     }
     let in_state = |state: &str| listed.totals[state].as_u64().unwrap_or_default();
     if count == 0 && args.filter().is_empty() {
@@ -116,6 +117,7 @@ fn summary(listed: &Listed, args: &ListArgs) -> String {
     if count == 0 {
         return match in_state("all") {
             0 => "no node is like that\n".to_owned(),
+            1 => "no node is like that; with fewer flags there is 1\n".to_owned(),
             all => format!("no node is like that; with fewer flags there are {all}\n"),
         };
     }
@@ -123,8 +125,12 @@ fn summary(listed: &Listed, args: &ListArgs) -> String {
     let states = states.iter().filter(|state| in_state(state) > 0);
     let states: Vec<_> = states.map(|state| format!("{} {state}", in_state(state))).collect();
     match in_state("all") {
-        all if all == count => format!("{count} nodes: {}{rest}\n", states.join(", ")),
-        all => format!("{count} of {all} nodes; of all {}{rest}\n", states.join(", ")),
+        all if all == count => {
+            format!("{}: {}{rest}\n", counted(count, "node", "nodes"), states.join(", "))
+        }
+        all => {
+            format!("{count} of {}; of all {}{rest}\n", counted(all, "node", "nodes"), states.join(", "))
+        }
     }
 }
 
@@ -163,8 +169,16 @@ mod tests {
                 Some("web\n1"),
                 "1 of 3 nodes; of all 3 congruent; there are more: give --after web\\x0a1, or a higher --limit\n",
             ),
+            ("", 1, json!({ "all": 1, "silent": 1 }), None, "1 node: 1 silent\n"),
+            (
+                "--state=silent",
+                0,
+                json!({ "all": 1, "unknown": 1 }),
+                None,
+                "no node is like that; with fewer flags there is 1\n",
+            ),
             ("--after=web-1", 2, json!(null), None, "2 nodes\n"),
-            ("--after=web-1", 1, json!(null), Some("web-2"), "1 nodes; there are more: give --after web-2"),
+            ("--after=web-1", 1, json!(null), Some("web-2"), "1 node; there are more: give --after web-2"),
         ] {
             let flags = ["list"].into_iter().chain(flags.split(' ').filter(|flag| !flag.is_empty()));
             let args = <Line as clap::Parser>::parse_from(flags).list;

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::output::cell;
+use crate::count::counted;
 
 /// How many findings, and of each other kind of record, are shown.
 const FINDINGS: usize = 20;
@@ -130,8 +131,8 @@ fn push_report(page: &mut Page, node: &Value) {
         page.line("manifest", &format!("{}, {root}", cell(&node["manifest"])));
     }
     if !node["protected"].is_null() {
-        let (entries, of) = (cell(&node["protected"]["entries"]), cell(&node["protected"]["of"]));
-        page.line("protected", &format!("{entries} of {of} entries"));
+        let of = number(&node["protected"]["of"], "entry", "entries");
+        page.line("protected", &format!("{} of {of}", cell(&node["protected"]["entries"])));
     }
     if !coverage.is_null() {
         let hidden = items(&coverage["hidden"]).iter().filter_map(|gap| gap["entries"].as_u64()).sum::<u64>();
@@ -139,10 +140,10 @@ fn push_report(page: &mut Page, node: &Value) {
         page.line(
             "coverage",
             &format!(
-                "a {} sweep saw {} entries, where {} were baked; {} unreadable, {} unstable, {hidden} hidden",
+                "a {} sweep saw {}, where {}; {} unreadable, {} unstable, {hidden} hidden",
                 cell(&coverage["mode"]),
-                cell(&coverage["entries_seen"]),
-                cell(&coverage["entries_expected"]),
+                number(&coverage["entries_seen"], "entry", "entries"),
+                number(&coverage["entries_expected"], "was baked", "were baked"),
                 count("unreadable"),
                 count("unstable"),
             ),
@@ -155,6 +156,11 @@ fn push_report(page: &mut Page, node: &Value) {
     if !node["first_values"].is_null() {
         page.line("first values", &cell(&node["first_values"]));
     }
+}
+
+/// A number of the API's with its noun.
+fn number(value: &Value, one: &str, many: &str) -> String {
+    counted(value.as_u64().unwrap_or_default(), one, many)
 }
 
 fn push_findings(page: &mut Page, node: &Value) {

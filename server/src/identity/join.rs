@@ -11,6 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::clock::Clock;
 use crate::config::TokenHash;
+use crate::count::counted;
 use crate::store::{JoinTokenRow, JoinUses, Store, StoreError};
 
 /// Over how long joins are counted for a token's rate.
@@ -55,7 +56,7 @@ pub(crate) enum JoinError {
     #[error("the join token {id} is bound to {networks}, and this asks from {address}")]
     Elsewhere { id: String, networks: String, address: IpAddr },
     #[error(
-        "{limit} nodes have joined with the token {id} within a minute, which is its limit; try again later"
+        "with the token {id} no more than {} may join within a minute; try again later", counted((*limit).into(), "node", "nodes")
     )]
     TooMany { id: String, limit: u32 },
     #[error("the collector cannot look the join token up")]

@@ -169,6 +169,7 @@ pub(super) fn hold_order(
 fn admit(tx: &Tx<'_>, live: &ActionRow, reason: String) -> Result<String, StoreError> {
     Ok(match tx.deliveries(&live.id)?.len() {
         0 => reason,
+        1 => format!("{reason}; the platform may have the order: it had not confirmed the one try"),
         tries => {
             format!("{reason}; the platform may have the order: it had confirmed none of {tries} tries")
         }

@@ -18,8 +18,10 @@ pub(super) struct Carried {
 impl Carried {
     /// A line for the operator.
     pub(super) fn told(&self) -> String {
-        let mut told =
-            format!("{} manifests and large reports were not in their new place, and are now", self.count);
+        let mut told = match self.count {
+            1 => "1 manifest or large report was not in its new place, and is now".to_owned(),
+            count => format!("{count} manifests and large reports were not in their new place, and are now"),
+        };
         for name in &self.missing {
             told.push_str(&format!("\nmissing, and not copied: {name}"));
         }

@@ -16,6 +16,7 @@ use clap::{Args, Subcommand, ValueHint};
 
 use crate::cli::say;
 use crate::config::Config;
+use crate::count::counted;
 use crate::store::{self, Source, TableProof};
 use crate::{clock, serve};
 use carry::{Carried, carry};
@@ -132,8 +133,9 @@ pub(crate) fn restore(args: &RestoreArgs) -> anyhow::Result<()> {
     let missing: String =
         record.missing.iter().map(|name| format!("\nmissing, as it was in the backup: {name}")).collect();
     say(&format!(
-        "restored {rows} rows, {}, as of {}, to {database}\nwhat was revoked since then stands again: \
+        "restored {}, {}, as of {}, to {database}\nwhat was revoked since then stands again: \
          revoke it again{missing}",
+        counted(rows, "row", "rows"),
         record.told_blobs(),
         record.made_at
     ))

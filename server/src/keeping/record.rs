@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::count::counted;
 use crate::store::{CopyError, StoreError, TableProof};
 
 /// The version of the JSON.
@@ -121,17 +122,19 @@ impl Record {
     pub(super) fn told_blobs(&self) -> String {
         let is_report = |piece: &&Piece| piece.file.starts_with(REPORTS);
         let reports = self.blobs.iter().filter(is_report).count();
-        format!("{} manifests and {reports} large reports", self.blobs.len() - reports)
+        let manifests = counted((self.blobs.len() - reports) as u64, "manifest", "manifests");
+        format!("{manifests} and {}", counted(reports as u64, "large report", "large reports"))
     }
 
     /// What the operator is told.
     pub(super) fn told(&self, folder: &Path) -> String {
         let rows: u64 = self.tables.iter().map(|table| table.rows).sum();
         let mut told = format!(
-            "{}: {rows} rows in {} tables, {}, as of {}\nkeep the configuration, the authority's key and \
+            "{}: {} in {}, {}, as of {}\nkeep the configuration, the authority's key and \
              the secrets elsewhere: they are not in it",
             folder.display(),
-            self.tables.len(),
+            counted(rows, "row", "rows"),
+            counted(self.tables.len() as u64, "table", "tables"),
             self.told_blobs(),
             self.made_at
         );

@@ -227,7 +227,7 @@ fn large_reports_are_in_a_backup_and_come_back() {
     kept.fill();
     let name = kept.fill_report();
     let made = kept.backup(&kept.path("backup")).unwrap();
-    assert!(made.told(Path::new("there")).contains("1 manifests and 1 large reports"));
+    assert!(made.told(Path::new("there")).contains("1 manifest and 1 large report,"));
     let good = fs::read(kept.blob(&name)).unwrap();
     for to in [Kept::new(None), Kept::new(Some(postgres()))] {
         let restored = to.restore(&kept.path("backup")).unwrap();

@@ -216,7 +216,7 @@ fn back_up_and_restore(place: &Place) -> Result<()> {
     let output = place.site.sandbox.path("backup").to_string_lossy().into_owned();
     let large = count(&place.site, NAMED)?;
     let made = place.server(&["backup", "--output", &output])?.text();
-    assert!(made.contains(&format!("{large} large reports")) && !made.contains("missing"), "{made}");
+    assert!(made.contains(&format!("{large} large report")) && !made.contains("missing"), "{made}");
     for ending in ["", "-wal", "-shm"] {
         let path = place.site.sandbox.path(format!("congruent.db{ending}"));
         if path.exists() {
@@ -236,7 +236,7 @@ fn back_up_and_restore(place: &Place) -> Result<()> {
     fs::remove_dir_all(&output)?;
     let made = place.server(&["backup", "--output", &output])?.text();
     assert!(
-        made.contains(&format!("{} large reports", large - 1))
+        made.contains(&format!("{} large report", large - 1))
             && made.contains("missing, and not in it: blake3-"),
         "{made}"
     );

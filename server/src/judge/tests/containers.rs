@@ -294,7 +294,7 @@ async fn an_order_that_may_be_known_is_given_up_for_one_with_another_target() {
     let (first, target) = bench.due().await.remove(0);
     assert_eq!(target, OrderTarget::Container);
     let bench = bench.restart_with_rules(&for_the_node()).await;
-    let known = "; the platform may have the order: it had confirmed none of 1 tries";
+    let known = "; the platform may have the order: it had not confirmed the one try";
     let shown = bench.shown_by_subject().await;
     assert_eq!(
         shown,

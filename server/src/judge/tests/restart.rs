@@ -30,7 +30,7 @@ async fn check_restart(toml: &str, on_its_way: bool, expected: &str) {
 #[tokio::test]
 async fn an_order_that_is_not_called_for_after_a_restart_is_not_sent() {
     let replace = server_toml("replace");
-    let known = "; the platform may have the order: it had confirmed none of 1 tries";
+    let known = "; the platform may have the order: it had not confirmed the one try";
     for (toml, expected) in [
         (server_toml("report-only"), "web-1 held: group web is report-only"),
         (
