@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::Period;
-use crate::store::SweepTimes;
+use crate::store::LookTimes;
 
 /// How well a node was watched.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -13,6 +13,9 @@ pub(super) struct NodeCoverage {
     pub(super) sweeps: usize,
     /// Those of them that read every file and saw everything.
     pub(super) complete_sweeps: usize,
+    /// Looks in the period that no accepted manifest was held to: a container's layers are
+    /// looked at without one, and a node may run what its group does not accept.
+    pub(super) looks_without_manifest: usize,
     /// The last sweep before the period's end.
     pub(super) last_sweep_at: Option<Timestamp>,
     /// The longest time in the period without a sweep, from its beginning (or
@@ -22,15 +25,16 @@ pub(super) struct NodeCoverage {
 }
 
 impl NodeCoverage {
-    /// Of `sweeps` in order: the last one before the period, and all in it. The
+    /// Of `looks` in order: the last sweep before the period, and all looks since. The
     /// node is in scope from `in_scope_from` on; the period is over at `as_of`.
     pub(super) fn of(
-        sweeps: &[SweepTimes],
+        looks: &[LookTimes],
         period: Period,
         in_scope_from: Timestamp,
         as_of: Timestamp,
     ) -> Self {
-        let within: Vec<_> = sweeps.iter().filter(|sweep| sweep.received_at >= period.from).collect();
+        let in_period = looks.iter().filter(|look| look.received_at >= period.from);
+        let (within, others): (Vec<&LookTimes>, Vec<_>) = in_period.partition(|look| look.held);
         let start = period.from.max(in_scope_from).min(as_of);
         let times = within.iter().map(|sweep| sweep.received_at.max(start));
         let edges: Vec<Timestamp> = std::iter::once(start).chain(times).chain([as_of.max(start)]).collect();
@@ -38,7 +42,8 @@ impl NodeCoverage {
         Self {
             sweeps: within.len(),
             complete_sweeps: within.iter().filter(|sweep| sweep.complete).count(),
-            last_sweep_at: sweeps.last().map(|sweep| sweep.received_at),
+            looks_without_manifest: others.len(),
+            last_sweep_at: looks.iter().rfind(|look| look.held).map(|sweep| sweep.received_at),
             largest_gap_seconds: gaps.max().unwrap_or(0),
         }
     }
@@ -51,20 +56,26 @@ mod tests {
     use congruent_protocol::digest::Algorithm;
     use congruent_protocol::verification::State;
 
-    fn check(sweeps: &[&str], in_scope_from: &str, as_of: &str) -> (usize, Option<String>, i64) {
-        let sweeps: Vec<_> = sweeps
-            .iter()
-            .map(|at| SweepTimes {
-                report_id: 1,
-                received_at: time(at),
-                state: State::Congruent,
-                findings_digest: Algorithm::Blake3.digest(b""),
-                beside: None,
-                complete: true,
-            })
-            .collect();
+    fn look(at: &str, held: bool) -> LookTimes {
+        LookTimes {
+            report_id: 1,
+            received_at: time(at),
+            state: State::Congruent,
+            findings_digest: Algorithm::Blake3.digest(b""),
+            beside: None,
+            held,
+            complete: true,
+        }
+    }
+
+    fn coverage(looks: &[LookTimes], in_scope_from: &str, as_of: &str) -> NodeCoverage {
         let period = Period { from: time("2026-03-01T00:00:00Z"), to: time("2026-03-02T00:00:00Z") };
-        let coverage = NodeCoverage::of(&sweeps, period, time(in_scope_from), time(as_of));
+        NodeCoverage::of(looks, period, time(in_scope_from), time(as_of))
+    }
+
+    fn check(sweeps: &[&str], in_scope_from: &str, as_of: &str) -> (usize, Option<String>, i64) {
+        let sweeps: Vec<_> = sweeps.iter().map(|at| look(at, true)).collect();
+        let coverage = coverage(&sweeps, in_scope_from, as_of);
         (coverage.sweeps, coverage.last_sweep_at.map(|at| at.to_string()), coverage.largest_gap_seconds)
     }
 
@@ -82,5 +93,21 @@ mod tests {
         // In scope from five o'clock on; the period is not over yet.
         assert_eq!(check(&two, "2026-03-01T05:00:00Z", "2026-03-01T17:00:00Z"), (2, last(two[1]), hours(10)));
         assert_eq!(check(&two[..1], "2026-03-01T05:00:00Z", "2026-03-01T07:00:00Z").2, hours(1));
+    }
+    #[test]
+    fn a_look_without_a_manifest_is_no_sweep() {
+        let looks = [
+            look("2026-03-01T06:00:00Z", true),
+            look("2026-03-01T12:00:00Z", false),
+            look("2026-03-01T18:00:00Z", false),
+        ];
+        let expected = NodeCoverage {
+            sweeps: 1,
+            complete_sweeps: 1,
+            looks_without_manifest: 2,
+            last_sweep_at: Some(time("2026-03-01T06:00:00Z")),
+            largest_gap_seconds: 18 * 3600,
+        };
+        assert_eq!(coverage(&looks, "2026-01-01T00:00:00Z", "2026-03-02T00:00:00Z"), expected);
     }
 }

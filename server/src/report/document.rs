@@ -16,7 +16,7 @@ use crate::record::{
     ActionRecord, AuditRecord, ContainerState, ContainerTransition, DecisionRecord, RefusalRecord, Transition,
 };
 use crate::scope::Scope;
-use crate::store::{RemovalRow, SweepTimes};
+use crate::store::{LookTimes, RemovalRow};
 use crate::subject::SubjectId;
 
 /// The version of the JSON of reports.
@@ -121,7 +121,8 @@ struct ContainerRecord<'a> {
 struct FindingRecord<'a> {
     first_seen: Timestamp,
     last_seen: Timestamp,
-    /// Whether the last sweep in the period still had it.
+    /// Whether the last sweep in the period still had it. What a look without a manifest found
+    /// in a layer is held to the last look of that kind.
     in_last_sweep: bool,
     #[serde(flatten)]
     finding: &'a Finding,
@@ -205,7 +206,7 @@ impl<'a> NodeRecord<'a> {
             state: last.map_or(State::Unknown, |state| state.state),
             since: last.map(|state| state.at),
             note: last.and_then(|state| state.note.as_deref()),
-            coverage: NodeCoverage::of(&node.sweeps, period, in_scope_from, as_of),
+            coverage: NodeCoverage::of(&node.looks, period, in_scope_from, as_of),
             states: within.cloned().map(Into::into).collect(),
             findings: findings(node, period),
             containers: evidence
@@ -235,7 +236,7 @@ impl<'a> ContainerRecord<'a> {
             state: last.map_or(ContainerState::Unknown, ContainerState::of),
             since: last.map(|state| state.at),
             note: last.and_then(|state| state.note.as_deref()),
-            coverage: NodeCoverage::of(&container.sweeps, period, first, ended.unwrap_or(as_of).min(as_of)),
+            coverage: NodeCoverage::of(&container.looks, period, first, ended.unwrap_or(as_of).min(as_of)),
             states: within.cloned().map(Into::into).collect(),
             findings: findings(container, period),
         }
@@ -252,22 +253,25 @@ fn place<'a>(id: &str, evidence: &'a Evidence) -> (&'a str, &'a str) {
     found.unwrap_or_default()
 }
 
-/// The distinct findings of a subject's sweeps in the period, in tree order.
+/// The distinct findings of the looks at a subject in the period, in tree order.
 fn findings<'a>(subject: &'a SubjectEvidence, period: Period) -> Vec<FindingRecord<'a>> {
-    let within = || subject.sweeps.iter().filter(|sweep| sweep.received_at >= period.from);
-    let last_set = within().next_back().map(SweepTimes::found);
+    let within = || subject.looks.iter().filter(|look| look.received_at >= period.from);
+    // What a look without a manifest does not see is not gone for that.
+    let last_set = |held| within().rfind(|look| look.held == held).map(LookTimes::found);
+    let (last_held, last_other) = (last_set(true), last_set(false));
     let mut distinct: BTreeMap<String, FindingRecord<'a>> = BTreeMap::new();
-    for sweep in within().filter(|sweep| sweep.state == State::Divergent) {
-        for finding in subject.findings.get(&sweep.found()).into_iter().flatten() {
+    for look in within().filter(|look| look.state == State::Divergent) {
+        let last = if look.held { last_held } else { last_other };
+        for finding in subject.findings.get(&look.found()).into_iter().flatten() {
             let key = serde_json::to_string(finding).expect("findings always serialise");
             let record = distinct.entry(key).or_insert(FindingRecord {
-                first_seen: sweep.received_at,
-                last_seen: sweep.received_at,
+                first_seen: look.received_at,
+                last_seen: look.received_at,
                 in_last_sweep: false,
                 finding,
             });
-            record.last_seen = sweep.received_at;
-            record.in_last_sweep = Some(sweep.found()) == last_set;
+            record.last_seen = look.received_at;
+            record.in_last_sweep = Some(look.found()) == last;
         }
     }
     let mut records: Vec<_> = distinct.into_values().collect();

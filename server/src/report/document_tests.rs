@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::*;
 use crate::config::Mode;
 use crate::scope::{ScopeGroup, ScopeManifest, ScopeNode};
-use crate::store::{RecordKind, RemovalRow, StateRow, SweepTimes};
+use crate::store::{LookTimes, RecordKind, RemovalRow, StateRow};
 use crate::subject::SubjectId;
 use crate::testing::{added, root_of, tampered, time};
 
@@ -38,13 +38,14 @@ fn state(at: &str, state: State) -> StateRow {
     StateRow { subject, at: time(at), state, note: None, report_id: None, is_over: false, identity: None }
 }
 
-fn sweep(report_id: i64, at: &str, findings: &[Finding]) -> SweepTimes {
-    SweepTimes {
+fn sweep(report_id: i64, at: &str, findings: &[Finding]) -> LookTimes {
+    LookTimes {
         report_id,
         received_at: time(at),
         state: if findings.is_empty() { State::Congruent } else { State::Divergent },
         findings_digest: congruent_protocol::report::findings_digest(findings),
         beside: None,
+        held: true,
         complete: true,
     }
 }
@@ -61,7 +62,7 @@ fn evidence() -> Evidence {
             state("2026-02-01T00:01:00Z", State::Congruent),
             state("2026-03-10T00:00:00Z", State::Divergent),
         ],
-        sweeps: vec![
+        looks: vec![
             sweep(1, "2026-02-28T00:00:00Z", &[]),
             sweep(2, "2026-03-02T00:00:00Z", &[]),
             sweep(3, "2026-03-10T00:00:00Z", &one),
@@ -107,7 +108,7 @@ fn evidence() -> Evidence {
             config_digest: None,
         }),
         states: vec![state("2026-03-08T00:00:00Z", State::Congruent), over],
-        sweeps: vec![sweep(6, "2026-03-08T00:00:00Z", &[])],
+        looks: vec![sweep(6, "2026-03-08T00:00:00Z", &[])],
         findings: BTreeMap::new(),
     };
     let running = SubjectId::container("web-1", "c2");
@@ -171,6 +172,35 @@ fn every_node_is_shown_with_state_coverage_and_findings() {
         (&report["totals"]["nodes_without_sweep"], &report["totals"]["findings"]),
         (&1.into(), &2.into())
     );
+}
+
+#[test]
+fn a_layer_that_was_mended_is_gone_from_the_last_look() {
+    let subject = SubjectId::container("web-1", "c1");
+    let found = vec![added("/bin/planted")];
+    let look = |report_id, at, findings: &[Finding], held| {
+        let state = if findings.is_empty() { State::Unknown } else { State::Divergent };
+        LookTimes { state, held, ..sweep(report_id, at, findings) }
+    };
+    let damaged = look(1, "2026-03-08T00:00:00Z", &found, false);
+    let check = |last: LookTimes, expected: bool| {
+        let c1 = SubjectEvidence {
+            looks: vec![damaged, last],
+            findings: [(damaged.found(), found.clone())].into(),
+            ..SubjectEvidence::default()
+        };
+        let containers = [(subject.clone(), c1)].into();
+        let report = rendered(&Evidence { containers, ..evidence() }, "2026-05-01T00:00:00Z");
+        let shown = &report["nodes"][0]["containers"][0];
+        assert_eq!(shown["findings"][0]["in_last_sweep"], expected, "{last:?}");
+        let others = 2 - usize::from(last.held);
+        assert_eq!(shown["coverage"]["looks_without_manifest"], others, "{last:?}");
+        assert_eq!(shown["coverage"]["sweeps"], 2 - others, "{last:?}");
+    };
+    check(look(2, "2026-03-09T00:00:00Z", &found, false), true);
+    check(look(2, "2026-03-09T00:00:00Z", &[], false), false);
+    // With a manifest it is looked at in another way.
+    check(look(2, "2026-03-09T00:00:00Z", &[], true), true);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::Period;
 use crate::record::{ActionRecord, AuditRecord, DecisionRecord, RefusalRecord};
 use crate::scope::{Scope, ScopeNode};
-use crate::store::{ActionFilter, EnrolmentRow, Found, RemovalRow, StateRow, StoreError, SweepTimes, View};
+use crate::store::{ActionFilter, EnrolmentRow, Found, LookTimes, RemovalRow, StateRow, StoreError, View};
 use crate::subject::SubjectId;
 
 /// A limit that cuts nothing: the greatest that the store takes.
@@ -42,9 +42,9 @@ pub(super) struct SubjectEvidence {
     pub(super) identity: Option<ContainerIdentity>,
     /// Every state until the period's end, in order.
     pub(super) states: Vec<StateRow>,
-    /// The last sweep before the period and all in it, in order.
-    pub(super) sweeps: Vec<SweepTimes>,
-    /// Each set of findings that a sweep in the period had.
+    /// The last sweep before the period and all looks since, in order.
+    pub(super) looks: Vec<LookTimes>,
+    /// Each set of findings that a look in the period had.
     pub(super) findings: BTreeMap<Found, Vec<Finding>>,
 }
 
@@ -74,8 +74,8 @@ pub(super) fn read(view: &View<'_>, period: Period) -> Result<Evidence, StoreErr
     });
     let mut identities = view.identities()?;
     for (id, container) in &mut containers {
-        let SubjectEvidence { sweeps, findings, .. } = read_subject(view, id, period)?;
-        (container.sweeps, container.findings) = (sweeps, findings);
+        let SubjectEvidence { looks, findings, .. } = read_subject(view, id, period)?;
+        (container.looks, container.findings) = (looks, findings);
         container.identity = match identities.remove(id) {
             None => identity_of_over(view, id, to)?,
             told => told,
@@ -132,37 +132,80 @@ fn add_enrolled(
 }
 
 fn read_subject(view: &View<'_>, id: &SubjectId, period: Period) -> Result<SubjectEvidence, StoreError> {
-    let sweeps = view.sweeps_until(id, period.from, period.to)?;
+    let looks = view.looks_until(id, period.from, period.to)?;
     let mut findings = BTreeMap::new();
-    for sweep in sweeps.iter().filter(|sweep| sweep.received_at >= period.from) {
+    for look in looks.iter().filter(|look| look.received_at >= period.from) {
         // Equal sets are read once: what stays divergent reports the
         // same findings at every sweep.
-        if sweep.state == State::Divergent && !findings.contains_key(&sweep.found()) {
-            findings.insert(sweep.found(), read_findings(view, sweep)?);
+        if look.state == State::Divergent && !findings.contains_key(&look.found()) {
+            findings.insert(look.found(), read_findings(view, look)?);
         }
     }
-    Ok(SubjectEvidence { sweeps, findings, ..SubjectEvidence::default() })
+    Ok(SubjectEvidence { looks, findings, ..SubjectEvidence::default() })
 }
 
-/// The findings of a sweep. The report's own bytes, which may lie as a blob, are not
+/// The findings of a look. The report's own bytes, which may lie as a blob, are not
 /// asked for them, but where they alone have them: so it is with old ones, and with what a
 /// container has beside its merged tree.
-fn read_findings(view: &View<'_>, sweep: &SweepTimes) -> Result<Vec<Finding>, StoreError> {
-    let set = match sweep.beside {
-        None => view.finding_set(&sweep.findings_digest)?,
+fn read_findings(view: &View<'_>, look: &LookTimes) -> Result<Vec<Finding>, StoreError> {
+    let set = match look.beside {
+        None => view.finding_set(&look.findings_digest)?,
         Some(_) => None,
     };
     match set {
         Some(set) => Ok(set),
-        None => Ok(view.report_body(sweep.report_id)?.all_findings()),
+        None => Ok(view.report_body(look.report_id)?.all_findings()),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use congruent_protocol::verification::SweepMode;
+    use jiff::SignedDuration;
+
     use super::*;
     use crate::store::{Body, NewReport, PackedBytes, Store};
     use crate::testing::{Fixture, new_report, time};
+
+    /// A damaged layer is found also where no manifest is the image's.
+    #[tokio::test]
+    async fn what_no_manifest_was_held_to_is_a_look_and_no_sweep() {
+        let fixture = Fixture::new("report-only");
+        let store = Store::open(&fixture.config().database).unwrap();
+        let manifest = crate::testing::verified(vec![], &[]).manifest;
+        let putting = store.write("put in reports", move |tx| {
+            let (full, quick) = (Some(SweepMode::Full), Some(SweepMode::Quick));
+            let reports = [
+                (State::Congruent, true, full),
+                (State::Divergent, false, full),
+                (State::Congruent, true, full),
+                (State::Divergent, true, quick),
+                // Of a manifest that its group does not accept.
+                (State::Unknown, true, full),
+                (State::Divergent, false, full),
+                (State::Unknown, false, full),
+                // Nothing was looked at.
+                (State::Unknown, false, None),
+            ];
+            for (hour, (state, has_manifest, sweep)) in reports.into_iter().enumerate() {
+                let manifest = has_manifest.then(|| manifest.clone());
+                let received_at = time("2026-03-01T00:00:00Z") + SignedDuration::from_hours(hour as i64);
+                let (container, sequence) = (Some("c1".to_owned()), hour as u64 + 1);
+                let report = new_report("web-1");
+                let report = NewReport { container, sequence, state, manifest, sweep, received_at, ..report };
+                tx.insert_report(&report, &Body::Row(PackedBytes::received("no frame".into())))?;
+            }
+            Ok(())
+        });
+        putting.await.unwrap();
+        let (from, until) = (time("2026-03-01T02:30:00Z"), time("2026-03-02T00:00:00Z"));
+        let subject = SubjectId::container("web-1", "c1");
+        let looks = store.read("read", move |view| view.looks_until(&subject, from, until)).await.unwrap();
+        let looks: Vec<_> = looks.iter().map(|look| (look.report_id, look.held, look.complete)).collect();
+        let expected =
+            [(3, true, true), (4, true, false), (5, false, true), (6, false, true), (7, false, true)];
+        assert_eq!(looks, expected);
+    }
 
     /// Reports need not be there, nor be readable.
     #[tokio::test]

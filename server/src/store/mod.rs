@@ -76,7 +76,7 @@ pub(crate) use manifests::ManifestRow;
 pub(crate) use node_list::{NamePattern, NodeFilter};
 pub(crate) use operators::OperatorRow;
 pub(crate) use outbox::{DeliveryRow, DueDelivery};
-pub(crate) use period::{Found, SweepTimes};
+pub(crate) use period::{Found, LookTimes};
 pub(crate) use reports::{NewReport, ReportRow};
 pub(crate) use retention::{RecordKind, RemovalRow, SHELVES, Shelf};
 pub(crate) use shared::{Changes, Sharing};

@@ -17,20 +17,26 @@ use crate::subject::SubjectId;
 /// beside its merged tree.
 pub(crate) type Found = (Digest, Option<Digest>);
 
-/// A sweep, and when the collector received it.
+/// A look at a subject, and when the collector received its report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct SweepTimes {
+pub(crate) struct LookTimes {
     pub(crate) report_id: i64,
     pub(crate) received_at: Timestamp,
     pub(crate) state: State,
     pub(crate) findings_digest: Digest,
     /// Of a container: the digest of what was found beside its merged tree.
     pub(crate) beside: Option<Digest>,
+    /// Whether it was held to an accepted manifest, and so is a sweep. Layers of containers
+    /// are looked at also where no manifest is their image's, and may be damaged then too.
+    pub(crate) held: bool,
     /// Whether every file was read, and nothing was left unverified.
     pub(crate) complete: bool,
 }
 
-impl SweepTimes {
+/// Whether a report is of a sweep that was held to an accepted manifest.
+const HELD: &str = "(manifest IS NOT NULL AND state IN ('congruent', 'divergent', 'incomplete'))";
+
+impl LookTimes {
     /// What was found, by its digests.
     pub(crate) fn found(&self) -> Found {
         (self.findings_digest, self.beside)
@@ -58,27 +64,30 @@ impl View<'_> {
         self.rows("read the subjects' states", sql, params![Micros(until)], StateRow::from_row)
     }
 
-    /// The last sweep of a subject before `from`, and all from then until before
-    /// `until`, in the order of their arrival. A sweep is one that was held to
-    /// an accepted manifest.
-    pub(crate) fn sweeps_until(
+    /// The last sweep of a subject before `from`, and all looks at it from then until before
+    /// `until`, in the order of their arrival.
+    pub(crate) fn looks_until(
         &self,
         subject: &SubjectId,
         from: Timestamp,
         until: Timestamp,
-    ) -> Result<Vec<SweepTimes>, StoreError> {
-        let sql = "SELECT id, received_at, state, findings_digest, coalesce(sweep = 'full', FALSE) AND NOT conditional, beside FROM reports WHERE node = ?1 AND container = ?4 \
-             AND state IN ('congruent', 'divergent', 'incomplete') AND received_at < ?3 AND received_at >= \
+    ) -> Result<Vec<LookTimes>, StoreError> {
+        let sql = format!(
+            "SELECT id, received_at, state, findings_digest, coalesce(sweep = 'full', FALSE) AND NOT conditional, beside, {HELD} \
+             FROM reports WHERE node = ?1 AND container = ?4 AND ({HELD} OR sweep IS NOT NULL) \
+             AND received_at < ?3 AND received_at >= \
              coalesce((SELECT max(received_at) FROM reports WHERE node = ?1 AND container = ?4 AND received_at < ?2 \
-             AND state IN ('congruent', 'divergent', 'incomplete')), ?2) ORDER BY received_at, id";
+             AND {HELD}), ?2) ORDER BY received_at, id"
+        );
         let values = params![subject.node, Micros(from), Micros(until), subject.container_column()];
-        self.rows("read a subject's sweeps", sql, values, |row| {
-            Ok(SweepTimes {
+        self.rows("read the looks at a subject", &sql, values, |row| {
+            Ok(LookTimes {
                 report_id: row.get(0)?,
                 received_at: row.get::<_, Micros>(1)?.0,
                 state: row.get::<_, Word<_>>(2)?.0,
                 findings_digest: row.get::<_, Word<_>>(3)?.0,
                 complete: row.get(4)?,
+                held: row.get(6)?,
                 beside: row.get::<_, Option<Word<_>>>(5)?.map(|word| word.0),
             })
         })
