@@ -87,8 +87,8 @@ async fn list(connection: &Connection, args: &ListArgs) -> anyhow::Result<()> {
         None => vec!["containers"],
     };
     let list = List { path, key: "containers", columns: COLUMNS, filter: args.filter(), pages: &args.pages };
-    let end = |listed: &Listed| json!({ "next": listed.next, "schema_version": 1, "truncated": listed.next.is_some() });
-    list.write(connection, end, |listed| summary(listed, args)).await
+    let members = |listed: &Listed| json!({ "next": listed.next, "schema_version": 1, "truncated": listed.next.is_some() });
+    list.write(connection, members, |listed| summary(listed, args)).await
 }
 
 /// What stands under the table.

@@ -93,12 +93,11 @@ pub(super) async fn list(connection: &Connection, args: &ListArgs) -> anyhow::Re
         filter: args.filter(),
         pages: &args.pages,
     };
-    // What the rest is `--after` is the last node's id.
-    let end = |listed: &Listed| {
-        let truncated = listed.next.is_some();
-        json!({ "schema_version": 1, "totals": listed.totals, "truncated": truncated })
+    let members = |listed: &Listed| {
+        let (next, truncated) = (&listed.next, listed.next.is_some());
+        json!({ "next": next, "schema_version": 1, "totals": listed.totals, "truncated": truncated })
     };
-    list.write(connection, end, |listed| summary(listed, args)).await
+    list.write(connection, members, |listed| summary(listed, args)).await
 }
 
 /// What stands under the table.

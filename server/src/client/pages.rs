@@ -53,20 +53,30 @@ impl Listed {
 }
 
 impl List<'_> {
-    /// Writes the list, with what `end` has as members of a JSON document, or what
+    /// Writes the list, with what `members` has as members of a JSON document, or what
     /// `summary` says under the table.
     pub(super) async fn write(
         &self,
         connection: &Connection,
-        end: impl FnOnce(&Listed) -> Value,
+        members: impl Fn(&Listed) -> Value,
         summary: impl FnOnce(&Listed) -> String,
     ) -> anyhow::Result<()> {
         match connection.format {
             Format::Json => {
                 let mut document = Document::of(self.key);
-                let pages = self.each_page(connection, |items| output::offer(&document.push(items)));
+                // What stands before the items must be known before they are written: where the
+                // list goes on, which is nowhere unless --limit cuts it.
+                let waits = self.pages.limit.is_some() && document.has_before(&members(&Listed::default()));
+                let mut unwritten =
+                    if waits { String::new() } else { document.begin(&members(&Listed::default())) };
+                let pages = self.each_page(connection, |items| {
+                    unwritten.push_str(&document.push(items));
+                    if waits { Ok(true) } else { output::offer(&std::mem::take(&mut unwritten)) }
+                });
                 if let Some(listed) = pages.await? {
-                    output::write(&document.end(&end(&listed)))?;
+                    let members = members(&listed);
+                    let begin = if waits { document.begin(&members) } else { String::new() };
+                    output::write(&(begin + &unwritten + &document.end(&members)))?;
                 }
             }
             Format::Text => {
@@ -116,25 +126,38 @@ impl List<'_> {
     }
 }
 
-/// One JSON document whose items come a page at a time. Its keys are sorted where that of
-/// the items is before all others.
+/// One JSON document whose items come a page at a time. Its keys are sorted, as those of
+/// every document.
 #[derive(Debug)]
 struct Document {
     key: &'static str,
     has_items: bool,
-    is_begun: bool,
 }
 
 impl Document {
     fn of(key: &'static str) -> Self {
-        Self { key, has_items: false, is_begun: false }
+        Self { key, has_items: false }
+    }
+
+    /// Whether one of these members stands before the items.
+    fn has_before(&self, members: &Value) -> bool {
+        let keys = members.as_object().into_iter().flat_map(serde_json::Map::keys);
+        keys.into_iter().any(|key| key.as_str() < self.key)
+    }
+
+    /// The document's beginning, with the members that stand before the items.
+    fn begin(&self, members: &Value) -> String {
+        let mut text = "{\n".to_owned();
+        for (key, value) in
+            members.as_object().into_iter().flatten().filter(|(key, _)| key.as_str() < self.key)
+        {
+            text.push_str(&format!("  {}: {},\n", Value::from(key.as_str()), indented(value, 2)));
+        }
+        text + &format!("  \"{}\": [", self.key)
     }
 
     fn push(&mut self, items: &[Value]) -> String {
         let mut text = String::new();
-        if !std::mem::replace(&mut self.is_begun, true) {
-            text.push_str(&format!("{{\n  \"{}\": [", self.key));
-        }
         for item in items {
             text.push_str(if std::mem::replace(&mut self.has_items, true) { ",\n" } else { "\n" });
             text.push_str(&format!("    {}", indented(item, 4)));
@@ -142,11 +165,15 @@ impl Document {
         text
     }
 
-    /// The rest, with these members after the items.
+    /// The rest, with the members that stand after the items.
     fn end(&self, members: &Value) -> String {
-        let close = if self.has_items { "\n  ]," } else { "]," };
-        let rest = format!("{members:#}");
-        format!("{close}{}\n", rest.strip_prefix('{').unwrap_or(&rest))
+        let mut text = if self.has_items { "\n  ]" } else { "]" }.to_owned();
+        for (key, value) in
+            members.as_object().into_iter().flatten().filter(|(key, _)| key.as_str() > self.key)
+        {
+            text.push_str(&format!(",\n  {}: {}", Value::from(key.as_str()), indented(value, 2)));
+        }
+        text + "\n}\n"
     }
 }
 
@@ -164,16 +191,17 @@ mod tests {
     #[test]
     fn pages_make_one_document() {
         let page = |ids: &[&str]| ids.iter().map(|id| json!({ "id": id, "a": null })).collect::<Vec<_>>();
-        for pages in [vec![page(&[])], vec![page(&["a\n\u{1b}", "b"]), page(&["c"])]] {
-            let mut document = Document::of("nodes");
-            let mut text: String = pages.iter().map(|page| document.push(page)).collect();
-            let members = json!({ "schema_version": 1, "totals": { "all": 3 }, "truncated": false });
-            text.push_str(&document.end(&members));
-            let expected = json!({
-                "nodes": pages.concat(), "schema_version": 1, "totals": { "all": 3 }, "truncated": false
-            });
-            assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), expected, "{text}");
-            if !pages[0].is_empty() {
+        let members =
+            json!({ "next": "c", "schema_version": 1, "totals": { "all": 3, "b": [] }, "truncated": true });
+        for (key, has_before) in [("nodes", true), ("containers", false)] {
+            for pages in [vec![page(&[])], vec![page(&["a\n\u{1b}", "b"]), page(&["c"])]] {
+                let mut document = Document::of(key);
+                assert_eq!(document.has_before(&members), has_before, "{key}");
+                let mut text = document.begin(&members);
+                text.extend(pages.iter().map(|page| document.push(page)));
+                text.push_str(&document.end(&members));
+                let mut expected = members.clone();
+                expected[key] = pages.concat().into();
                 assert_eq!(text, output::json(&expected), "as any other document");
             }
         }

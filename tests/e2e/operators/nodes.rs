@@ -183,6 +183,11 @@ fn thousands_are_listed_page_by_page() -> Result<()> {
     let parsed: Value = serde_json::from_str(&document)?;
     assert_eq!(document, format!("{parsed:#}\n"), "sorted, as all documents");
     assert_eq!((&parsed["schema_version"], &parsed["truncated"]), (&json!(1), &json!(true)));
+    assert_eq!(parsed["next"], parsed["nodes"][0]["id"]);
+    let document = scene.admin().run(&["node", "list", "--format", "json"])?.text();
+    let parsed: Value = serde_json::from_str(&document)?;
+    assert_eq!(document, format!("{parsed:#}\n"), "also where it came in pages");
+    assert_eq!((&parsed["next"], &parsed["truncated"]), (&json!(null), &json!(false)));
     Ok(())
 }
 
