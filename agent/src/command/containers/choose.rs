@@ -23,14 +23,18 @@ pub(super) fn choose(containers: &[Container], words: &[String]) -> Result<Vec<C
     Ok(chosen.into_iter().cloned().collect())
 }
 
-/// The one container that is meant: what has all of the word counts before what
-/// begins with it.
+/// The one container that is meant: a whole id comes first, so that none can be named to
+/// stand in another's place, then a whole name, then the beginning of an id.
 fn meant<'a>(containers: &'a [Container], word: &str) -> Result<&'a Container, ChooseError> {
-    let whole = |container: &&Container| container.id == word || container.name.as_deref() == Some(word);
-    let mut found: Vec<_> = containers.iter().filter(whole).collect();
-    if found.is_empty() && !word.is_empty() {
-        found = containers.iter().filter(|container| container.id.starts_with(word)).collect();
-    }
+    let of = |is_meant: fn(&Container, &str) -> bool| {
+        let found = containers.iter().filter(|container| is_meant(container, word));
+        Some(found.collect::<Vec<_>>()).filter(|found| !found.is_empty())
+    };
+    let by_id = of(|container, word| container.id == word);
+    let found = by_id
+        .or_else(|| of(|container, word| container.name.as_deref() == Some(word)))
+        .or_else(|| of(|container, word| !word.is_empty() && container.id.starts_with(word)))
+        .unwrap_or_default();
     match found[..] {
         [] => Err(ChooseError::None(word.to_owned())),
         [one] => Ok(one),
@@ -59,6 +63,7 @@ mod tests {
             named(Runtime::Podman, "bb01", "db"),
             named(Runtime::Crio, "bb02", "db"),
             named(Runtime::Containerd, "web-2", "x"),
+            named(Runtime::Docker, "cc01", "bb01"),
         ];
         let check = |word: &str, expected: Result<&str, &str>| {
             let found = choose(&all, &[word.to_owned()]);
@@ -72,6 +77,7 @@ mod tests {
         check("aa", Ok("aa02"));
         check("web", Ok("aa01"));
         check("web-", Ok("web-2"));
+        check("bb01", Ok("bb01"));
         check("bb02", Ok("bb02"));
         check("db", Err("podman bb01, crio bb02"));
         check("b", Err("any of"));
