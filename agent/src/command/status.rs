@@ -141,7 +141,8 @@ impl Told {
 
 fn print_look(out: &mut impl Write, look: &LookNoted, now: Timestamp) -> io::Result<()> {
     let coverage = &look.coverage;
-    writeln!(out, "state        {}, {} findings", look.state.name(), look.findings)?;
+    let findings = output::counted(look.findings, "finding", "findings");
+    writeln!(out, "state        {}, {findings}", look.state.name())?;
     writeln!(out, "last sweep   {}, {}, of {}", look.mode.name(), ago(look.finished_at, now), look.manifest)?;
     writeln!(
         out,

@@ -9,7 +9,7 @@ use congruent_protocol::manifest::{EntriesReader, ListedEntry, Manifest, Manifes
 use congruent_protocol::path::{TreePath, escape};
 use serde::Serialize;
 
-use super::lint;
+use super::{counted, lint};
 
 /// The version of the JSON page.
 const SCHEMA: u32 = 1;
@@ -40,7 +40,8 @@ pub(crate) fn text<R: Read>(
         writeln!(out, "  {:<10} {}", name.replace('_', " "), escape(word.as_bytes()))?;
     }
     if let Some(image) = &predicate.origin.image {
-        writeln!(out, "  image      {}, {} layers", image.config_digest, image.diff_ids.len())?;
+        let layers = counted(image.diff_ids.len() as u64, "layer", "layers");
+        writeln!(out, "  image      {}, {layers}", image.config_digest)?;
     }
     if let Some(packages) = &predicate.packages {
         writeln!(out, "  packages   {} by {}", packages.list.len(), escape(packages.manager.as_bytes()))?;

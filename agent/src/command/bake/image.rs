@@ -20,7 +20,7 @@ use crate::image::reference::ReferenceError;
 use crate::image::{self, BlobDigest, Image, ImageError, Platform, Reference};
 use crate::layer::{BakedImage, ImageBaking, LayerError, Limits, Reading};
 use crate::lint::Collector;
-use crate::output::lint as page;
+use crate::output::{counted, lint as page};
 use crate::progress::Progress;
 use crate::sweep::Counters;
 
@@ -184,7 +184,8 @@ fn tell_written(args: &Bake, order: &Order, told: &Told) -> anyhow::Result<()> {
     tell(args, *root, entries, &order.keys)?;
     let mut err = io::stderr();
     let platform = image.platform.as_deref().unwrap_or_default();
-    writeln!(err, "  image {}, {}, {layers} layers", image.config_digest, escape(platform.as_bytes()))?;
+    let layers = counted(*layers as u64, "layer", "layers");
+    writeln!(err, "  image {}, {}, {layers}", image.config_digest, escape(platform.as_bytes()))?;
     writeln!(err, "  written to {}", escape(output.as_os_str().as_encoded_bytes()))?;
     tell_loosening(loosening(&order.contract).as_ref())?;
     if let Some(report) = lint {
