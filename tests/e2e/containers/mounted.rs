@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use congruent_tests::docker::Docker;
 use congruent_tests::podman::Podman;
+use congruent_tests::program::run;
 use congruent_tests::sandbox::Sandbox;
-use congruent_tests::tree;
 use congruent_tests::wait::{PATIENCE, wait_for};
-use serde_json::Value;
+use congruent_tests::{agent, tree};
+use rustix::fs::removexattr;
+use serde_json::{Value, json};
 
 use super::verified::{CONTRACT, Image, Runtime, Web};
 
@@ -137,6 +139,84 @@ fn what_docker_mounted_is_told_from_a_copy() -> Result<()> {
 #[test]
 fn what_podman_mounted_is_told_from_a_copy() -> Result<()> {
     a_directory_that_was_put_aside_is_told(&Web::on(Podman::new)?)
+}
+
+/// Layers of which a higher one hides what a lower one has, in each way there is.
+const HIDING: &str = "FROM base:1
+RUN b=/bin/busybox; $b mkdir -p opaque gone over part/in put && for path in opaque/file gone/file over/file part/in/file \\
+    put/file gone.file over.file; do echo 1 > $path; done
+RUN b=/bin/busybox; $b rm -r opaque gone gone.file && $b mkdir opaque && for path in opaque/other over/file part/in/other \\
+    over.file; do echo 2 > $path; done
+";
+
+/// What a layer lost that hid what lies below still hides it. That is damage of the one
+/// layer, and the other has what it had.
+#[test]
+fn what_a_higher_layer_lost_is_no_gap_of_a_lower_one() -> Result<()> {
+    let sandbox = Sandbox::new()?;
+    let docker = Docker::start(&sandbox.path("docker"))?;
+    docker.build()?;
+    fs::create_dir(sandbox.path("context"))?;
+    sandbox.write("context/Dockerfile", HIDING)?;
+    let context = sandbox.path("context");
+    docker.docker(&["build", "--quiet", "--network=none", "--tag=app:1", &context.to_string_lossy()])?;
+    let id = docker.sleeper("web", &[])?;
+    let lowers = docker.directory("web", "LowerDir")?;
+    let [_init, higher, lower, _base] = &lowers.split(':').map(Path::new).collect::<Vec<_>>()[..] else {
+        anyhow::bail!("there are other layers: {lowers}");
+    };
+    // Overlay remembers what it was asked for.
+    docker.docker(&["exec", "web", "/bin/busybox", "find", "/", "-xdev"])?;
+    let hidden = ["/gone", "/gone.file", "/opaque/file"];
+    for path in hidden {
+        docker.docker(&["exec", "web", "/bin/busybox", "test", "!", "-e", path])?;
+    }
+    let verify = || -> Result<Value> {
+        let mut verify = agent::command(&["containers", "verify", "--format", "json", "--data-root"])?;
+        let ended = run(verify.arg(docker.data_root()).arg(&id))?;
+        let page: Value = serde_json::from_slice(&ended.stdout).with_context(|| ended.stderr.clone())?;
+        Ok(page["containers"][0].clone())
+    };
+    let told = verify()?;
+    ensure!(told["lower"]["state"] == "congruent" && told["coverage"]["gaps"] == json!([]), "{told}");
+
+    removexattr(higher.join("opaque"), "trusted.overlay.opaque")?;
+    for file in ["gone", "gone.file", "over.file"] {
+        fs::remove_file(higher.join(file))?;
+    }
+    for directory in ["over", "part"] {
+        fs::remove_dir_all(higher.join(directory))?;
+    }
+    let told = verify()?;
+    ensure!(told["lower"]["state"] == "divergent", "{told}");
+    let layers = told["lower"]["layers"].as_array().context("there are no layers")?;
+    let findings = layers[2]["findings"].as_array().context("there are no findings")?;
+    let mut lost: Vec<_> = findings.iter().filter_map(|finding| finding["path"].as_str()).collect();
+    lost.sort_unstable();
+    let expected = [
+        "/gone",
+        "/gone.file",
+        "/opaque/.wh..wh..opq",
+        "/over",
+        "/over.file",
+        "/over/file",
+        "/part",
+        "/part/in",
+        "/part/in/other",
+    ];
+    ensure!(lost == expected, "{lost:?}");
+    ensure!(layers[1]["state"] == "congruent", "{}", layers[1]);
+    ensure!(told["coverage"]["gaps"] == json!([]), "{}", told["coverage"]);
+    for path in hidden {
+        docker.docker(&["exec", "web", "/bin/busybox", "test", "!", "-e", path])?;
+    }
+
+    // What nothing above had is another thing all the same.
+    let all = lower.ancestors().nth(2).context("the layer lies at the root")?;
+    let swapped = Swapped::new(&lower.join("put"), all)?;
+    let told = verify()?;
+    ensure!(replaced(&told) == [("lower", Some("/put"))], "{}", told["coverage"]);
+    swapped.undo()
 }
 
 /// What a container does itself is no other thing than what it has mounted, however often

@@ -13,26 +13,32 @@
 //! wrong for it: what it does shows in its writable layer before it shows in the mount, and
 //! what hides an entry of a lower layer hides it for good. So what hides an entry is asked
 //! for last; and of the writable layer only what nobody has touched lately is compared.
+//!
+//! What a lower layer lost behind the runtime's back goes on hiding what lies below, as
+//! long as the overlay remembers it: an entry, a whiteout, the mark of an opaque directory.
+//! The loss is a finding of the layer that had it, and no gap of those below.
 
 use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::io;
-use std::ops::ControlFlow;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use congruent_protocol::drift::{Change, Finding};
+use congruent_protocol::entry::Kind;
 use congruent_protocol::path::TreePath;
 use congruent_protocol::verification::State;
 use jiff::Timestamp;
 use rustix::fs::{AtFlags, Dir, DirEntry, FileType, Mode, OFlags, Statx, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 
-use super::{GapPath, Lower, Part, PartGap, Writable, ids};
+use super::{CheckedLower, GapPath, Lower, Part, PartGap, Writable, ids};
 use crate::container::Container;
 use crate::layer::Notes;
 use crate::sweep::{Root, open_descendant, sees_trusted};
@@ -74,7 +80,8 @@ enum MountedError {
     #[error("what it has mounted does not answer")]
     Silent,
     #[error(
-        "what lies at {} is not what the container has mounted: it was put there while the container ran",
+        "what lies at {} is not what the container has mounted: it was put there, or what hid it was taken away, while \
+         the container ran",
         .0.display()
     )]
     Replaced(PathBuf),
@@ -89,7 +96,15 @@ pub(super) fn check(
     gaps: &mut Vec<PartGap>,
 ) {
     let Some(mounted) = Mounted::of(container, now) else { return };
-    let found = mounted.compare_in_time();
+    let found = match mounted.compare_in_time() {
+        Ok(mut unlike) => {
+            leave_out_lost(&mut unlike, &lower.layers);
+            // The first of each layer tells as much as all.
+            unlike.dedup_by_key(|one| one.at);
+            unlike.into_iter().map(|one| one.gap).collect()
+        }
+        Err(error) => vec![PartGap::of(Part::Container, &error)],
+    };
     let has = |part| found.iter().any(|gap| gap.part == part);
     if has(Part::Lower) && matches!(lower.state, State::Congruent | State::Unknown) {
         lower.state = State::Incomplete;
@@ -98,6 +113,45 @@ pub(super) fn check(
         upper.state = State::Incomplete;
     }
     gaps.extend(found);
+}
+
+/// An entry of a layer of which the container shows something else.
+struct Unlike {
+    /// Of which layer: 0 is the writable one.
+    at: usize,
+    /// How many of the image's layers lie below; none where it is no layer of the image.
+    height: Option<usize>,
+    path: TreePath,
+    gap: PartGap,
+}
+
+/// Leaves out what a higher layer hid until it lost what hid it.
+fn leave_out_lost(unlike: &mut Vec<Unlike>, layers: &[Rc<CheckedLower>]) {
+    for (height, layer) in layers.iter().enumerate() {
+        let lies_below = |one: &Unlike| one.height.is_some_and(|below| below < height);
+        let Some(findings) = layer.findings.as_ref().filter(|_| unlike.iter().any(lies_below)) else {
+            continue;
+        };
+        // What cannot be read back explains nothing.
+        let findings = findings.iter().into_iter().flatten().map_while(Result::ok);
+        for lost in findings.filter_map(|finding| lost(&finding)) {
+            unlike.retain(|one| !lies_below(one) || !hid(&lost, &one.path));
+        }
+    }
+}
+
+/// Where a layer lost what hides all that lies below.
+fn lost(finding: &Finding) -> Option<TreePath> {
+    let is_lost = matches!(finding.change, Change::Removed | Change::Replaced);
+    let is_mark = finding.expected.as_ref().is_some_and(|expected| expected.kind == Kind::Opaque);
+    let place = if is_mark { finding.path.parent() } else { Some(finding.path.clone()) };
+    place.filter(|_| is_lost)
+}
+
+/// Whether what a layer had at `lost` hid `path`, where it has nothing now. What it had
+/// beneath `path` it had in a directory, which need not be listed.
+fn hid(lost: &TreePath, path: &TreePath) -> bool {
+    path.starts_with(lost) || lost.starts_with(path)
 }
 
 /// What is to be compared.
@@ -115,6 +169,8 @@ struct Mounted {
 /// One directory of the overlay.
 struct Layer {
     part: Part,
+    /// As of [`Unlike`].
+    height: Option<usize>,
     /// What a gap calls it.
     name: Option<String>,
     directory: PathBuf,
@@ -129,6 +185,8 @@ enum Shown {
     Merged,
     /// What hides it, or what cannot be told.
     Other,
+    /// Something else, and no layer above hides it.
+    Unlike,
 }
 
 /// What higher layers have at an entry's path.
@@ -153,10 +211,15 @@ impl Mounted {
     /// where what overlay notes in them is not shown: why has been told then.
     fn of(container: &Container, now: Timestamp) -> Option<Self> {
         let (pid, root_mount, upper) = (container.pid?, container.root_mount?, container.upper.as_ref()?);
-        let of_upper =
-            |directory: &PathBuf| Layer { part: Part::Upper, name: None, directory: directory.clone() };
-        let lowers = container.layers.iter().rev().map(|layer| Layer {
+        let of_upper = |directory: &PathBuf| Layer {
+            part: Part::Upper,
+            height: None,
+            name: None,
+            directory: directory.clone(),
+        };
+        let lowers = container.layers.iter().enumerate().rev().map(|(height, layer)| Layer {
             part: Part::Lower,
+            height: Some(height),
             name: Some(layer.called()),
             directory: layer.directory.clone(),
         });
@@ -166,13 +229,12 @@ impl Mounted {
         sees_trusted().then_some(Self { pid, root_mount, layers, notes, settled_before })
     }
 
-    /// What is not mounted. Compares on a thread of its own, which is left alone where it
-    /// gets no answer.
-    fn compare_in_time(self) -> Vec<PartGap> {
-        let failed = |error| vec![PartGap::of(Part::Container, &error)];
+    /// What is not mounted, of the highest layer first. Compares on a thread of its own,
+    /// which is left alone where it gets no answer.
+    fn compare_in_time(self) -> Result<Vec<Unlike>, MountedError> {
         if UNANSWERED.fetch_add(1, Ordering::Relaxed) >= MAX_UNANSWERED {
             UNANSWERED.fetch_sub(1, Ordering::Relaxed);
-            return failed(MountedError::Silent);
+            return Err(MountedError::Silent);
         }
         let (give, take) = mpsc::channel();
         let compare = move || {
@@ -183,15 +245,12 @@ impl Mounted {
         };
         if let Err(error) = thread::Builder::new().spawn(compare) {
             UNANSWERED.fetch_sub(1, Ordering::Relaxed);
-            return failed(MountedError::Open(error));
+            return Err(MountedError::Open(error));
         }
-        match take.recv_timeout(PATIENCE) {
-            Ok(found) => found.unwrap_or_else(failed),
-            Err(_) => failed(MountedError::Silent),
-        }
+        take.recv_timeout(PATIENCE).unwrap_or(Err(MountedError::Silent))
     }
 
-    fn compare(&self) -> Result<Vec<PartGap>, MountedError> {
+    fn compare(&self) -> Result<Vec<Unlike>, MountedError> {
         let Some(shown) = self.open_root()? else { return Ok(Vec::new()) };
         let mut open = Vec::new();
         for layer in &self.layers {
@@ -203,16 +262,16 @@ impl Mounted {
         let Some((_, upper)) = open.first() else { return Ok(Vec::new()) };
         let shown_stat = stat(&shown).map_err(|errno| MountedError::Open(errno.into()))?;
         if upper.stx_ino != shown_stat.stx_ino {
-            return Ok(vec![self.layers[0].replaced(&TreePath::root())]);
+            return Ok(vec![self.layers[0].unlike(0, TreePath::root())]);
         }
         let is_one =
             open.len() == self.layers.len() && open.iter().all(|(_, stat)| device(stat) == device(upper));
         let comparison = Comparison { mounted: self, open, shown, is_one };
         let mut found = Vec::new();
         for (at, layer) in self.layers.iter().enumerate().take(comparison.open.len()) {
-            let ControlFlow::Break(path) = comparison.compare(at) else { continue };
-            found.push(layer.replaced(&path));
-            if at == 0 {
+            let paths = comparison.compare(at);
+            found.extend(paths.into_iter().map(|path| layer.unlike(at, path)));
+            if at == 0 && !found.is_empty() {
                 // What the writable layer hides is not known.
                 break;
             }
@@ -238,13 +297,14 @@ impl Mounted {
 }
 
 impl Layer {
-    fn replaced(&self, path: &TreePath) -> PartGap {
+    fn unlike(&self, at: usize, path: TreePath) -> Unlike {
         let mut place = self.directory.clone();
         let names = path.as_bytes().split(|&byte| byte == b'/').filter(|name| !name.is_empty());
         place.extend(names.map(OsStr::from_bytes));
         let gap = PartGap::of(self.part, &MountedError::Replaced(place));
-        let path = (!path.is_root()).then(|| GapPath::Entry(path.clone()));
-        PartGap { layer: self.name.clone(), path, ..gap }
+        let gap_path = (!path.is_root()).then(|| GapPath::Entry(path.clone()));
+        let gap = PartGap { layer: self.name.clone(), path: gap_path, ..gap };
+        Unlike { at, height: self.height, path, gap }
     }
 }
 
@@ -259,11 +319,12 @@ struct Comparison<'a> {
 }
 
 impl Comparison<'_> {
-    /// Compares the layer `at`, and ends with the first path of which something else is
-    /// shown. What cannot be opened or listed cannot be compared.
-    fn compare(&self, at: usize) -> ControlFlow<TreePath> {
+    /// Compares the layer `at`; gives the paths of which something else is shown. What
+    /// cannot be opened or listed cannot be compared.
+    fn compare(&self, at: usize) -> Vec<TreePath> {
+        let mut unlike = Vec::new();
         let (Ok(real), Ok(shown)) = (self.open[at].0.try_clone(), self.shown.try_clone()) else {
-            return ControlFlow::Continue(());
+            return unlike;
         };
         let mut queue = VecDeque::from([Place { path: TreePath::root(), real, shown }]);
         let mut left = MAX_DIRECTORIES;
@@ -273,54 +334,49 @@ impl Comparison<'_> {
             for entry in listed(&place.real) {
                 let name = entry.file_name().to_bytes();
                 let Ok(path) = place.path.join(name) else { continue };
-                match entry.file_type() {
+                let shown = match entry.file_type() {
                     FileType::Directory if siblings.min(left) > 0 => {
-                        let below = self.directory(at, &place, path, name)?;
                         (siblings, left) = (siblings - 1, left - 1);
+                        let (shown, below) = self.directory(at, &place, &path, name);
                         queue.extend(below);
+                        shown
                     }
                     FileType::RegularFile | FileType::Symlink if files > 0 => {
-                        let is_compared = self.file(at, &place, &path, name)?;
-                        files = if is_compared { 0 } else { files - 1 };
+                        let shown = self.file(at, &place, &path, name);
+                        files = if shown == Shown::Same { 0 } else { files - 1 };
+                        shown
                     }
-                    _ => {}
+                    _ => continue,
+                };
+                if shown == Shown::Unlike {
+                    unlike.push(path);
                 }
             }
         }
-        ControlFlow::Continue(())
+        unlike
     }
 
-    /// Compares a directory; gives it where what is in it can be compared.
-    fn directory(
-        &self,
-        at: usize,
-        above: &Place,
-        path: TreePath,
-        name: &[u8],
-    ) -> ControlFlow<TreePath, Option<Place>> {
-        let Ok(real) = open_descendant(above.real.as_fd(), name) else { return ControlFlow::Continue(None) };
+    /// Compares a directory; gives it too where what is in it can be compared.
+    fn directory(&self, at: usize, above: &Place, path: &TreePath, name: &[u8]) -> (Shown, Option<Place>) {
+        let Ok(real) = open_descendant(above.real.as_fd(), name) else { return (Shown::Other, None) };
         let shown = rustix::fs::openat(&above.shown, name, PATH | OFlags::NOFOLLOW, Mode::empty());
         let stats = (stat(&real), or_none(shown.as_ref().map_err(|errno| *errno).and_then(stat)));
-        let (Ok(real_stat), Ok(shown_stat)) = stats else { return ControlFlow::Continue(None) };
+        let (Ok(real_stat), Ok(shown_stat)) = stats else { return (Shown::Other, None) };
         let again = || stat_at(&above.real, name).ok();
-        let is_open = match self.hold(at, &path, &real_stat, shown_stat.as_ref(), again)? {
-            Shown::Same | Shown::Merged => true,
-            Shown::Other => false,
-        };
-        let shown = shown.ok().filter(|_| is_open);
-        ControlFlow::Continue(shown.map(|shown| Place { path, real, shown }))
+        let held = self.hold(at, path, &real_stat, shown_stat.as_ref(), again);
+        let shown = shown.ok().filter(|_| matches!(held, Shown::Same | Shown::Merged));
+        (held, shown.map(|shown| Place { path: path.clone(), real, shown }))
     }
 
-    /// Compares a file or link; gives whether that was possible.
-    fn file(&self, at: usize, above: &Place, path: &TreePath, name: &[u8]) -> ControlFlow<TreePath, bool> {
+    /// Compares a file or link.
+    fn file(&self, at: usize, above: &Place, path: &TreePath, name: &[u8]) -> Shown {
         let stats = (stat_at(&above.real, name), or_none(stat_at(&above.shown, name)));
-        let (Ok(real), Ok(shown)) = stats else { return ControlFlow::Continue(false) };
+        let (Ok(real), Ok(shown)) = stats else { return Shown::Other };
         if real.stx_size == 0 {
             // It may be a whiteout.
-            return ControlFlow::Continue(false);
+            return Shown::Other;
         }
-        let again = || stat_at(&above.real, name).ok();
-        self.hold(at, path, &real, shown.as_ref(), again).map_continue(|shown| shown == Shown::Same)
+        self.hold(at, path, &real, shown.as_ref(), || stat_at(&above.real, name).ok())
     }
 
     /// Holds what is shown at `path` to what lies there in the layer `at`.
@@ -331,16 +387,16 @@ impl Comparison<'_> {
         real: &Statx,
         shown: Option<&Statx>,
         again: impl FnOnce() -> Option<Statx>,
-    ) -> ControlFlow<TreePath, Shown> {
+    ) -> Shown {
         let is_covered = shown.is_some_and(|shown| shown.stx_mnt_id != self.mounted.root_mount);
         if is_covered || real.stx_mnt_id != self.open[at].1.stx_mnt_id {
-            return ControlFlow::Continue(Shown::Other);
+            return Shown::Other;
         }
         if shown.is_some_and(|shown| self.is_same(at, real, shown)) {
-            return ControlFlow::Continue(Shown::Same);
+            return Shown::Same;
         }
         if again().is_none_or(|again| identity(&again) != identity(real)) {
-            return ControlFlow::Continue(Shown::Other);
+            return Shown::Other;
         }
         let above = match at {
             0 if real.stx_ctime.tv_sec >= self.mounted.settled_before => Above::Other,
@@ -348,9 +404,9 @@ impl Comparison<'_> {
             _ => self.above(at, path),
         };
         match above {
-            Above::Nothing => ControlFlow::Break(path.clone()),
-            Above::Directory => ControlFlow::Continue(Shown::Merged),
-            Above::Other => ControlFlow::Continue(Shown::Other),
+            Above::Nothing => Shown::Unlike,
+            Above::Directory => Shown::Merged,
+            Above::Other => Shown::Other,
         }
     }
 
