@@ -146,6 +146,9 @@ impl Containerd {
         } else {
             Err(LayerError::Snapshotter(record.snapshotter.clone()))
         };
+        // It is removed from one file before it is from the other.
+        container.is_changing =
+            matches!(laid, Err(LayerError::Missing(_))) && self.store.changed_lately(METADATA);
         if let Some(()) = container.or_lacks(laid) {
             let target = namespace.images.get(&record.image).and_then(|digest| chain::sha256(digest));
             self.hold_to_image(&mut container, target);

@@ -49,6 +49,9 @@ struct State {
     running: bool,
     #[serde(default)]
     paused: bool,
+    /// It ended, and its policy has it started again; it then is `running` as well.
+    #[serde(default)]
+    restarting: bool,
     #[serde(default)]
     started_at: String,
 }
@@ -102,7 +105,14 @@ pub(super) fn is_root(store: &Store) -> bool {
 
 /// Every container in Docker's data root; `containerds` may keep their layers.
 pub(super) fn read(store: &Store, containerds: &[Containerd]) -> Result<Vec<Container>, StateError> {
-    Ok(store.directories(CONTAINERS)?.iter().map(|id| container(store, containerds, id)).collect())
+    let found = store.directories(CONTAINERS)?.into_iter().map(|id| {
+        let mut container = container(store, containerds, &id);
+        // Docker makes what it lacks just now, or takes away the rest.
+        container.is_changing =
+            !container.gaps.is_empty() && store.changed_lately(&format!("{CONTAINERS}/{id}"));
+        container
+    });
+    Ok(found.collect())
 }
 
 fn container(store: &Store, containerds: &[Containerd], id: &str) -> Container {
@@ -144,6 +154,7 @@ fn container(store: &Store, containerds: &[Containerd], id: &str) -> Container {
 
 fn state(state: &State) -> ContainerState {
     match state {
+        State { restarting: true, .. } => ContainerState::Restarting,
         State { paused: true, .. } => ContainerState::Paused,
         State { running: true, .. } => ContainerState::Running,
         State { started_at, .. } if started_at == NEVER => ContainerState::Created,

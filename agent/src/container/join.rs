@@ -56,27 +56,53 @@ pub(super) fn join<'a>(
 
 /// What runs is known from processes alone: state may be of before a crash.
 fn settle(container: &mut Container) {
-    let says_it_runs = matches!(container.state, ContainerState::Running | ContainerState::Paused);
-    if says_it_runs && container.pid.is_none() {
-        container.state = ContainerState::Unknown;
-        let why = "its runtime's state says that it runs, and no process of it was found";
-        container.gaps.push(why.to_owned());
+    if container.pid.is_some() {
+        return;
     }
+    let why = match container.state {
+        ContainerState::Running | ContainerState::Paused => {
+            // Or it ended just now, and its runtime has not written it down.
+            container.is_changing = true;
+            container.state = ContainerState::Unknown;
+            "its runtime's state says that it runs, and no process of it was found"
+        }
+        ContainerState::Restarting => {
+            "it ended, and its runtime's state says that it is started again: between two runs nothing of it is \
+             mounted that could be seen"
+        }
+        _ => return,
+    };
+    container.gaps.push(why.to_owned());
 }
 
 /// Tells a container what runs of it.
 pub(super) fn tell(container: &mut Container, process: &Process, host: &[Mount]) {
     container.pid = Some(process.pid);
+    container.namespace = Some(process.namespace.clone());
     container.state = process.state;
     container.uid_map.clone_from(&process.uid_map);
     container.gid_map.clone_from(&process.gid_map);
     if process.strange > 0 {
         container.gaps.push(format!("{} lines of its list of mounts are not understood", process.strange));
     }
+    let known = container.gaps.len();
+    hold_root(container, process, host);
+    container.is_changing |= process.is_new && container.gaps.len() > known;
+}
+
+/// Holds the root of a process to what state tells of.
+fn hold_root(container: &mut Container, process: &Process, host: &[Mount]) {
     let Some(root) = process.root() else {
         container.gaps.push("no root is mounted for its processes".to_owned());
         return;
     };
+    if is_same(root, host.iter().rev().find(|mount| mount.path == b"/")) {
+        // As every process of a runtime has until it has mounted the container's.
+        let why = "its process still has the host's root, as it has while it is started: which layers it has \
+                   cannot be seen";
+        container.gaps.push(why.to_owned());
+        return;
+    }
     if !root.filesystem.ends_with(b"overlay") && !root.filesystem.ends_with(b"overlayfs") {
         let kind = escape(&root.filesystem);
         container.gaps.push(format!("its root is no overlay but {kind}: which layers it has cannot be seen"));
@@ -85,6 +111,11 @@ pub(super) fn tell(container: &mut Container, process: &Process, host: &[Mount])
     container.root_writable = Some(root.is_writable());
     container.mounts = surface::of(&container.id, &process.mounts, host, process.shared);
     hold_to_mount(container, root);
+}
+
+/// Whether both show one directory of one file system.
+fn is_same(one: &Mount, other: Option<&Mount>) -> bool {
+    other.is_some_and(|other| (one.device, &one.root) == (other.device, &other.root))
 }
 
 /// Holds the layers that state tells of to those that are mounted.

@@ -20,13 +20,19 @@ mod store;
 mod surface;
 pub(crate) mod verify;
 
+use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use congruent_protocol::digest::Digest;
 use congruent_protocol::path::escape;
 
 pub(crate) use crate::layer::IdRange;
 pub(crate) use roots::{FindError, Found, find};
+
+/// What began or was written less long ago than this may be about to change: a start or
+/// an end takes less.
+const LATELY: Duration = Duration::from_secs(5);
 
 /// Who made a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -56,6 +62,8 @@ pub(crate) enum ContainerState {
     Running,
     /// It has processes, and they are frozen.
     Paused,
+    /// It ended, and its runtime's state says that it is started again.
+    Restarting,
     /// It ran, and has no process any more.
     Stopped,
     /// It never ran.
@@ -70,6 +78,7 @@ impl ContainerState {
         match self {
             Self::Running => "running",
             Self::Paused => "paused",
+            Self::Restarting => "restarting",
             Self::Stopped => "stopped",
             Self::Created => "created",
             Self::Unknown => "unknown",
@@ -90,6 +99,9 @@ pub(crate) struct Container {
     pub(crate) state: ContainerState,
     /// A process of it, as the host numbers it: the first, where that can be told.
     pub(crate) pid: Option<u32>,
+    /// That process's namespace of mounts, as the kernel names it: with the number it tells
+    /// the process from one that has its number later.
+    pub(crate) namespace: Option<PathBuf>,
     /// The image's layers, lowest first.
     pub(crate) layers: Vec<LayerOnDisk>,
     /// Docker's own layer between image and container, with stubs to mount on.
@@ -105,6 +117,8 @@ pub(crate) struct Container {
     pub(crate) mounts: Vec<MountSurface>,
     /// What could not be found, and why. Quotes foreign text.
     pub(crate) gaps: Vec<String>,
+    /// Whether what it lacks is what a start or an end lacks for a moment.
+    pub(crate) is_changing: bool,
     /// How its users are numbered outside; empty where it does not run.
     pub(crate) uid_map: Vec<IdRange>,
     /// How its groups are numbered outside.
@@ -122,6 +136,7 @@ impl Container {
             config_digest: None,
             state: ContainerState::Unknown,
             pid: None,
+            namespace: None,
             layers: Vec::new(),
             init: None,
             upper: None,
@@ -129,6 +144,7 @@ impl Container {
             root_mount: None,
             mounts: Vec::new(),
             gaps: Vec::new(),
+            is_changing: false,
             uid_map: Vec::new(),
             gid_map: Vec::new(),
         }
@@ -136,8 +152,22 @@ impl Container {
 
     /// Whether it is looked at: whatever may be running is.
     pub(crate) fn is_running(&self) -> bool {
-        use ContainerState::{Paused, Running, Unknown};
-        matches!(self.state, Running | Paused | Unknown)
+        use ContainerState::{Paused, Restarting, Running, Unknown};
+        matches!(self.state, Running | Paused | Restarting | Unknown)
+    }
+
+    /// Whether the process that was found of it has ended, be it that another runs by now.
+    pub(crate) fn has_ended(&self) -> bool {
+        let (Some(pid), Some(namespace)) = (self.pid, &self.namespace) else { return false };
+        match processes::namespace(Path::new("/proc"), pid) {
+            Ok(now) => now != *namespace,
+            Err(error) => error.kind() != io::ErrorKind::PermissionDenied,
+        }
+    }
+
+    /// Whether it is known what is mounted in it.
+    pub(crate) fn is_mounted(&self) -> bool {
+        self.root_writable.is_some()
     }
 
     /// Where what it shows lies: its layers, and what it wrote.
@@ -226,4 +256,24 @@ pub(crate) struct MountSurface {
     pub(crate) exec: bool,
     /// All options, as the kernel tells them; none where it is not mounted.
     pub(crate) options: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_ended_is_known() {
+        let of = |pid| {
+            let namespace = processes::namespace(Path::new("/proc"), std::process::id()).ok();
+            Container { pid, namespace, ..Container::new(Runtime::Docker, "a") }
+        };
+        assert!(!of(None).has_ended() && !of(Some(std::process::id())).has_ended());
+        let other = Container { namespace: Some("mnt:[1]".into()), ..of(Some(std::process::id())) };
+        assert!(other.has_ended(), "another has its number");
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let pid = Some(child.id());
+        child.wait().unwrap();
+        assert!(of(pid).has_ended());
+    }
 }

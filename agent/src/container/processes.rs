@@ -4,9 +4,10 @@
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::cgroup::{self, CgroupName};
-use super::{ContainerState, IdRange};
+use super::{ContainerState, IdRange, LATELY};
 use crate::mountinfo::{self, Mount};
 use crate::regular;
 
@@ -21,6 +22,10 @@ const MAX_ID_RANGES: usize = 340;
 #[derive(Debug, Clone)]
 pub(super) struct Process {
     pub(super) pid: u32,
+    /// Of its mounts, as the kernel names it.
+    pub(super) namespace: PathBuf,
+    /// Whether it began just now, and may not have its container's root yet.
+    pub(super) is_new: bool,
     pub(super) cgroup: Option<CgroupName>,
     pub(super) state: ContainerState,
     pub(super) mounts: Vec<Mount>,
@@ -65,7 +70,7 @@ pub(super) fn look(proc: &Path, cgroups: &Path) -> io::Result<Processes> {
     let mut chosen: HashMap<PathBuf, (u32, bool)> = HashMap::new();
     let hosts = std::fs::read_link(proc.join("1/ns/mnt")).ok();
     for pid in pids(proc)? {
-        let namespace = match std::fs::read_link(proc.join(format!("{pid}/ns/mnt"))) {
+        let namespace = match namespace(proc, pid) {
             Ok(namespace) => namespace,
             // Its mounts may be told all the same.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => pid.to_string().into(),
@@ -79,12 +84,12 @@ pub(super) fn look(proc: &Path, cgroups: &Path) -> io::Result<Processes> {
             *kept = (pid, true);
         }
     }
-    let mut order: Vec<_> = chosen.into_values().collect();
+    let mut order: Vec<_> = chosen.into_iter().collect();
     // The first process of its pids stands for the container, whatever came before it.
-    order.sort_unstable_by_key(|&(pid, first)| (!first, pid));
+    order.sort_unstable_by_key(|&(_, (pid, first))| (!first, pid));
     let mut of_containers = Vec::new();
-    for (pid, _) in order {
-        match read(proc, cgroups, pid) {
+    for (namespace, (pid, _)) in order {
+        match read(proc, cgroups, pid, namespace) {
             Ok(process) => of_containers.extend(process),
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => forbidden += 1,
             Err(_) => {}
@@ -92,6 +97,11 @@ pub(super) fn look(proc: &Path, cgroups: &Path) -> io::Result<Processes> {
     }
     let host = mounts(&proc.join("1/mountinfo")).or_else(|_| mounts(&proc.join("self/mountinfo")));
     Ok(Processes { of_containers, forbidden, host: host.map(|(mounts, _)| mounts).unwrap_or_default() })
+}
+
+/// The namespace of a process's mounts.
+pub(super) fn namespace(proc: &Path, pid: u32) -> io::Result<PathBuf> {
+    std::fs::read_link(proc.join(format!("{pid}/ns/mnt")))
 }
 
 fn pids(proc: &Path) -> io::Result<Vec<u32>> {
@@ -114,7 +124,7 @@ fn is_first(proc: &Path, pid: u32) -> bool {
 }
 
 /// A process, if its root is an overlay or its cgroup a container's.
-fn read(proc: &Path, cgroup_mount: &Path, pid: u32) -> io::Result<Option<Process>> {
+fn read(proc: &Path, cgroup_mount: &Path, pid: u32, namespace: PathBuf) -> io::Result<Option<Process>> {
     let file = |name: &str| proc.join(format!("{pid}/{name}"));
     let cgroups = text(&file("cgroup"))?;
     let cgroup = cgroup::container(&cgroups);
@@ -123,11 +133,28 @@ fn read(proc: &Path, cgroup_mount: &Path, pid: u32) -> io::Result<Option<Process
     let state = if frozen { ContainerState::Paused } else { ContainerState::Running };
     let id_map = |name| text(&file(name)).map(|map| parse_id_map(&map));
     let (uid_map, gid_map) = (id_map("uid_map")?, id_map("gid_map")?);
-    let shared = shared(proc, pid);
-    let process = Process { pid, cgroup, state, mounts, strange, uid_map, gid_map, shared };
+    let (is_new, shared) = (is_new(&file("stat")), shared(proc, pid));
+    let process =
+        Process { pid, namespace, is_new, cgroup, state, mounts, strange, uid_map, gid_map, shared };
     let overlay = process.root().is_some_and(|root| root.filesystem.ends_with(b"overlay"));
     let fuse = process.root().is_some_and(|root| root.filesystem == b"fuse.fuse-overlayfs");
     Ok((overlay || fuse || process.cgroup.is_some()).then_some(process))
+}
+
+/// Whether a process began lately, or has ended by now.
+fn is_new(stat: &Path) -> bool {
+    let began = text(stat).ok().and_then(|stat| began(&stat, rustix::param::clock_ticks_per_second()));
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let now = Duration::from_secs(now.tv_sec.unsigned_abs());
+    began.is_none_or(|began| now < began + LATELY)
+}
+
+/// How long after the machine a process began. Its name, which may be anything, stands in
+/// parentheses before all that is told in numbers (proc_pid_stat(5)).
+fn began(stat: &str, ticks_per_second: u64) -> Option<Duration> {
+    let after_name = &stat[stat.rfind(')')? + 1..];
+    let ticks: u64 = after_name.split_ascii_whitespace().nth(19)?.parse().ok()?;
+    Some(Duration::from_secs(ticks.checked_div(ticks_per_second)?))
 }
 
 /// What cannot be told apart is taken for one.
@@ -168,6 +195,24 @@ mod tests {
         assert_eq!(parse_id_map("         0          0 4294967295\n"), [range(0, 0, u32::MAX)]);
         let two = "0 1000 1\n1 100000 65536\nodd\n-1 2 3\n";
         assert_eq!(parse_id_map(two), [range(0, 1000, 1), range(1, 100_000, 65_536)]);
+    }
+
+    #[test]
+    fn when_a_process_began_is_known() {
+        let rest = "S 1 2 3 4 -1 5 6 7 8 9 10 11 12 13 20 0 1 0 4321 99 98";
+        for name in ["sleep", "a ) b", ")(", ""] {
+            assert_eq!(began(&format!("7 ({name}) {rest}"), 100), Some(Duration::from_secs(43)), "{name}");
+        }
+        for broken in ["", "7 (sleep", "7 (sleep) S 1 2", &format!("7 (a) {}", rest.replace("4321", "-"))] {
+            assert_eq!(began(broken, 100), None, "{broken}");
+        }
+        let mut child = std::process::Command::new("sleep").arg("100").spawn().unwrap();
+        let stat = |pid: u32| format!("/proc/{pid}/stat").into();
+        let (new, old): (PathBuf, PathBuf) = (stat(child.id()), stat(1));
+        let is_so = is_new(&new) && !is_new(&old);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(is_so && is_new(&new), "what has ended is about to change");
     }
 
     #[test]

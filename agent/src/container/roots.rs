@@ -1,9 +1,11 @@
 //! Where runtimes keep their state: the usual places, what mounts show, and what
 //! the operator names.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use congruent_protocol::path::escape;
 
@@ -19,6 +21,10 @@ const USUAL: [&str; 3] = ["/var/lib/docker", "/var/lib/containers/storage", "/va
 const DOCKERS_CONTAINERD: &str = "containerd/daemon";
 /// Where Podman of a user keeps its state, from the user's home.
 const ROOTLESS: &str = ".local/share/containers/storage";
+/// How long a container that starts or ends is waited for, and for how long at first
+/// between two looks.
+const PATIENCE: Duration = Duration::from_millis(600);
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
 /// The longest /etc/passwd taken.
 const MAX_PASSWD_BYTES: u64 = 16 << 20;
 
@@ -61,9 +67,46 @@ pub(crate) struct Found {
 
 /// Finds every container on this host; `named` are data roots at places of their own.
 ///
+/// A container that starts or ends while it is looked for may show neither. So it is
+/// looked for again, for well under a second; where all are settled, once. One that changes
+/// still at the last look is told as it ran at an earlier one, or else as it is.
+///
 /// # Errors
 /// When a named root is none, or nothing can be told of processes.
 pub(crate) fn find(named: &[PathBuf]) -> Result<Found, FindError> {
+    let (began, mut pause) = (Instant::now(), FIRST_PAUSE);
+    let mut ran = HashMap::new();
+    loop {
+        let mut found = look(named)?;
+        let is_settled = !found.containers.iter().any(|container| container.is_changing);
+        if is_settled || began.elapsed() >= PATIENCE {
+            recall(&mut found.containers, ran);
+            return Ok(found);
+        }
+        let running = found.containers.into_iter().filter(|one| one.is_running() && !one.is_changing);
+        ran.extend(running.map(|container| (key(&container), container)));
+        thread::sleep(pause);
+        pause *= 2;
+    }
+}
+
+/// Which of them a container is.
+fn key(container: &Container) -> (Runtime, String) {
+    (container.runtime, container.id.clone())
+}
+
+/// Puts those that change as they ran before. On a host where containers come and go all
+/// the time each look may see another change.
+fn recall(containers: &mut [Container], mut ran: HashMap<(Runtime, String), Container>) {
+    for container in containers.iter_mut().filter(|container| container.is_changing) {
+        if let Some(earlier) = ran.remove(&key(container)) {
+            *container = earlier;
+        }
+    }
+}
+
+/// Looks at the host once.
+fn look(named: &[PathBuf]) -> Result<Found, FindError> {
     let mut search = Search::default();
     for path in named {
         // As the kernel names it in the mounts that lie in it.
@@ -183,7 +226,7 @@ impl Search {
         let unknown = join::join(&mut self.found.containers, &seen.of_containers, &seen.host);
         let mut told = HashSet::new();
         for container in unknown.into_iter().filter_map(|process| without_state(process, seen)) {
-            if told.insert((container.runtime, container.id.clone())) {
+            if told.insert(key(&container)) {
                 self.found.containers.push(container);
             }
         }
@@ -191,8 +234,7 @@ impl Search {
             let why = format!("{} processes may not be looked at; root may look at all", seen.forbidden);
             self.found.gaps.push(why);
         }
-        let order = |container: &Container| (container.runtime, container.id.clone());
-        self.found.containers.sort_by_key(order);
+        self.found.containers.sort_by_key(key);
         self.found
     }
 }
@@ -208,6 +250,8 @@ fn without_state(process: &Process, seen: &Processes) -> Option<Container> {
     let id = id.or(laid_out.map(|(_, layer, _)| layer))?;
     let mut container = Container::new(runtime.unwrap_or(Runtime::Containerd), &id);
     container.gaps.push("it runs, and no runtime's state that was read tells of it".to_owned());
+    // It may have been made after the state was read.
+    container.is_changing = process.is_new;
     join::tell(&mut container, process, &seen.host);
     container.upper = upper;
     Some(container)
@@ -239,6 +283,22 @@ fn homes() -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::container::ContainerState;
+
+    #[test]
+    fn what_changes_is_told_as_it_ran() {
+        use ContainerState::{Restarting, Running, Unknown};
+        let of = |id: &str, state, is_changing| Container {
+            state,
+            is_changing,
+            ..Container::new(Runtime::Docker, id)
+        };
+        let ran = [of("a", Running, false), of("b", Running, false), of("gone", Running, false)];
+        let ran = ran.into_iter().map(|container| (key(&container), container)).collect();
+        let mut last = [of("a", Unknown, true), of("b", Restarting, false), of("new", Unknown, true)];
+        recall(&mut last, ran);
+        assert_eq!(last.map(|container| container.state), [Running, Restarting, Unknown]);
+    }
 
     #[test]
     fn mounts_tell_where_data_roots_are() {

@@ -19,6 +19,14 @@ use super::{Container, ContainerState, LayerOnDisk, Runtime, chain};
 /// The largest of the lists that is taken.
 const MAX_LIST_BYTES: u64 = 256 << 20;
 
+/// What is written when a container is made or removed.
+const LISTS_WRITTEN: [&str; 4] = [
+    "overlay-containers/containers.json",
+    "overlay-containers/volatile-containers.json",
+    "overlay-layers/layers.json",
+    "overlay-layers/volatile-layers.json",
+];
+
 /// A container in `containers.json`.
 #[derive(Debug, Deserialize)]
 pub struct ContainerRecord {
@@ -125,7 +133,13 @@ pub(super) fn read(store: &Store) -> (Vec<Container>, Vec<StateError>) {
     let lists = Lists { layers, images };
     let mut seen = HashSet::new();
     records.retain(|record| seen.insert(record.id.clone()));
-    (records.iter().map(|record| container(store, &lists, record)).collect(), errors)
+    let mut containers: Vec<_> = records.iter().map(|record| container(store, &lists, record)).collect();
+    for container in containers.iter_mut().filter(|container| !container.gaps.is_empty()) {
+        // One list may be of before what another is of.
+        container.is_changing =
+            LISTS_WRITTEN.iter().any(|list| store.has(list) && store.changed_lately(list));
+    }
+    (containers, errors)
 }
 
 fn list<T: DeserializeOwned>(store: &Store, file: &str, errors: &mut Vec<StateError>) -> Vec<T> {

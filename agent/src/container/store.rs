@@ -13,6 +13,7 @@ use rustix::fs::{Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use serde::de::DeserializeOwned;
 
+use super::LATELY;
 use super::bolt::BoltError;
 use crate::beneath;
 use crate::sweep::open_descendant;
@@ -194,6 +195,12 @@ impl Store {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
             listed => listed.map_err(|source| self.unreadable(name, source)),
         }
+    }
+
+    /// Whether a file or directory was written to lately, or is gone.
+    pub(super) fn changed_lately(&self, name: &str) -> bool {
+        let changed = std::fs::symlink_metadata(self.path(name)).and_then(|found| found.modified());
+        changed.map_or(true, |changed| changed.elapsed().is_ok_and(|ago| ago < LATELY))
     }
 
     /// That a file does not hold what it should.

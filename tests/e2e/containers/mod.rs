@@ -6,6 +6,7 @@ mod docker;
 mod mounted;
 mod on_containerd;
 mod ordered;
+mod passing;
 mod podman;
 mod reported;
 mod state;

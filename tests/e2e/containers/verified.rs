@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use congruent_protocol::drift::Finding;
@@ -125,6 +126,14 @@ impl Image {
         Ok(Self { sandbox, keys, manifests, baked })
     }
 
+    /// The command that verifies containers of the image.
+    pub(super) fn verifying(&self, runtime: &impl Runtime) -> Result<Command> {
+        let mut verify = agent::command(&["containers", "verify", "--format", "json", "--data-root"])?;
+        verify.arg(runtime.data_root()).arg("--manifests").arg(&self.manifests);
+        verify.arg("--trust").arg(&self.keys.public);
+        Ok(verify)
+    }
+
     /// What verify says of these containers: all of it, and of each.
     pub(super) fn verify(&self, runtime: &impl Runtime, ids: &[&str]) -> Result<(Ended, Vec<Value>)> {
         self.verify_with(runtime, ids, &[])
@@ -147,10 +156,7 @@ impl Image {
         ids: &[&str],
         words: &[&str],
     ) -> Result<(Ended, Vec<Value>)> {
-        let mut verify = agent::command(&["containers", "verify", "--format", "json", "--data-root"])?;
-        verify.arg(runtime.data_root()).arg("--manifests").arg(&self.manifests);
-        verify.arg("--trust").arg(&self.keys.public).args(words).args(ids);
-        let ended = run(&mut verify)?;
+        let ended = run(self.verifying(runtime)?.args(words).args(ids))?;
         let page: Value = serde_json::from_slice(&ended.stdout).with_context(|| ended.stderr.clone())?;
         ensure!(page["schema_version"] == 1, "{page}");
         let containers = page["containers"].as_array().context("there are no containers")?.clone();

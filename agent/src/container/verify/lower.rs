@@ -42,6 +42,11 @@ pub(crate) struct Lower {
 }
 
 impl Lower {
+    /// Layers of which nothing was seen.
+    pub(super) fn unseen() -> Self {
+        Self { state: State::Incomplete, method: None, layers: Vec::new() }
+    }
+
     /// Quick where one of its layers was looked at so.
     pub(crate) fn mode(&self) -> SweepMode {
         let is_quick = self.layers.iter().any(|layer| layer.mode == SweepMode::Quick);

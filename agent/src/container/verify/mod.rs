@@ -199,6 +199,9 @@ impl<'a> Verifier<'a> {
         gaps.extend(of_upper);
         let mounts = surface::check(container, known, &mut gaps);
         mounted::check(container, (self.clock)(), (&mut lower, &mut upper), &mut gaps);
+        if container.has_ended() {
+            gaps = note_end(container, (&mut lower, &mut upper), gaps);
+        }
         let entries_seen =
             lower.layers.iter().map(|layer| layer.entries_seen).sum::<u64>() + upper.entries_seen;
         let first_seen = std::mem::take(&mut upper.first_seen);
@@ -262,6 +265,24 @@ fn state_of(parts: [State; 3], has_manifest: bool, has_gaps: bool) -> State {
     } else {
         State::Congruent
     }
+}
+
+/// Notes that a container ended while it was looked at. What is taken away with it is no
+/// difference: where that may be, nothing is told of what was seen.
+fn note_end(
+    container: &Container,
+    (lower, upper): (&mut Lower, &mut Writable),
+    gaps: Vec<PartGap>,
+) -> Vec<PartGap> {
+    let of_container =
+        |reason: &str| PartGap { part: Part::Container, layer: None, path: None, reason: reason.to_owned() };
+    if container.upper.as_deref().is_none_or(Path::exists) {
+        let ended = of_container("it ended while it was looked at, and may have been started anew");
+        return gaps.into_iter().chain([ended]).collect();
+    }
+    *lower = Lower::unseen();
+    *upper = Writable::unseen(State::Incomplete, upper.protected.take());
+    vec![of_container("it ended and was removed while it was looked at")]
 }
 
 /// What of the container as a whole could not be found out.

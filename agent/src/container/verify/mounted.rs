@@ -97,6 +97,8 @@ pub(super) fn check(
 ) {
     let Some(mounted) = Mounted::of(container, now) else { return };
     let found = match mounted.compare_in_time() {
+        // Its layers may have been taken away meanwhile. That it ended is told.
+        _ if container.has_ended() => return,
         Ok(mut unlike) => {
             leave_out_lost(&mut unlike, &lower.layers);
             // The first of each layer tells as much as all.

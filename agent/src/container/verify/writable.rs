@@ -89,20 +89,7 @@ pub(super) fn check(
     known: Option<&Known>,
     gaps: &mut Vec<PartGap>,
 ) -> Writable {
-    let nothing = |state, protected| Writable {
-        state,
-        findings: None,
-        runtime_layer: Vec::new(),
-        changes: Changes::default(),
-        observed_root: None,
-        entries_seen: 0,
-        mode: SweepMode::Full,
-        entries_recalled: 0,
-        cache_trouble: None,
-        first_seen: Vec::new(),
-        protected,
-    };
-    let Some(known) = known else { return nothing(State::Unknown, None) };
+    let Some(known) = known else { return Writable::unseen(State::Unknown, None) };
     match look(verifier, container, known) {
         Ok(Looked { checked, runtime_layer, cache_trouble }) => {
             gaps.extend(PartGap::of_sweep(Part::Upper, &checked.coverage));
@@ -123,7 +110,26 @@ pub(super) fn check(
         }
         Err(error) => {
             gaps.push(PartGap::of(Part::Upper, &error));
-            nothing(State::Incomplete, protected::of(known).ok())
+            Writable::unseen(State::Incomplete, protected::of(known).ok())
+        }
+    }
+}
+
+impl Writable {
+    /// One of which nothing was seen.
+    pub(super) fn unseen(state: State, protected: Option<Protected>) -> Self {
+        Self {
+            state,
+            findings: None,
+            runtime_layer: Vec::new(),
+            changes: Changes::default(),
+            observed_root: None,
+            entries_seen: 0,
+            mode: SweepMode::Full,
+            entries_recalled: 0,
+            cache_trouble: None,
+            first_seen: Vec::new(),
+            protected,
         }
     }
 }
@@ -142,8 +148,8 @@ fn look(verifier: &Verifier<'_>, container: &Container, known: &Known) -> Result
     let entries = known.entries()?;
     let image = Image { manifest: &known.manifest, entries, content_key: verifier.content_key };
     let told = container.mounts.iter().map(|mount| mount.path.as_path());
-    // Not every runtime tells what it mounts in a container that does not run.
-    let usual = USUAL.iter().filter(|_| !container.is_running()).map(Path::new);
+    // Not every runtime tells what it mounts in a container.
+    let usual = USUAL.iter().filter(|_| !container.is_mounted()).map(Path::new);
     let mounted: Vec<TreePath> = told.chain(usual).filter_map(tree_path).collect();
     let algorithm = known.manifest.predicate().root.algorithm();
     let looking = looking(verifier, container, algorithm, &ids)?;

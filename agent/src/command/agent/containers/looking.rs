@@ -2,8 +2,6 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
-use std::{fs, io, thread};
 
 use congruent_protocol::digest::Digest;
 use congruent_protocol::path::escape;
@@ -24,8 +22,6 @@ use crate::sweep::Counters;
 
 /// In the state directory: what looks saw of layers.
 const CACHES: &str = "layers";
-/// How long a container that is starting or stopping is given.
-const SETTLING: Duration = Duration::from_secs(1);
 /// The most gaps that are told of one look, and the longest.
 const MAX_GAPS: usize = 100;
 const MAX_GAP_CHARS: usize = 1000;
@@ -66,7 +62,7 @@ impl Sighted {
 
 /// Looks for the containers that run.
 pub(super) fn sight(config: &Config, how: &Containers, mode: SweepMode) -> Result<Sighted, FindError> {
-    let Found { containers, mut gaps, .. } = find_settled(&how.data_roots)?;
+    let Found { containers, mut gaps, .. } = find(&how.data_roots)?;
     let shared = shared_by(&containers);
     let caches = caches(config, mode, &containers);
     let containers = reportable(containers, &mut gaps);
@@ -86,17 +82,6 @@ fn caches(config: &Config, mode: SweepMode, containers: &[Container]) -> Option<
     let opened = LayerCaches::open(&config.state_directory.join(CACHES), mode);
     let caches = opened.and_then(|caches| caches.forget_others(containers).map(|()| caches));
     caches.map_err(|error| warn!("layers are read whole: {:#}", anyhow::Error::new(error))).ok()
-}
-
-/// A container that is starting or stopping may say that it runs and have no process, or
-/// a process that has not its root yet. Only what is so for a time is so.
-fn find_settled(data_roots: &[PathBuf]) -> Result<Found, FindError> {
-    let found = find(data_roots)?;
-    if found.containers.iter().any(|container| container.is_running() && !container.gaps.is_empty()) {
-        thread::sleep(SETTLING);
-        return find(data_roots);
-    }
-    Ok(found)
 }
 
 /// Finds all that there are. A data root that is none is a gap, and keeps nothing back.
@@ -196,12 +181,11 @@ pub(super) fn verify(
     let reporting = Reporting { shared: &shared, content_key: &content_key, max_bytes: MAX_REPORT_BYTES };
     let mut layers = Layers::default();
     for container in &containers {
-        let process = process(container);
-        if process.is_none() {
+        if container.has_ended() {
             continue;
         }
         let verdict = verifier.look(container, &mut layers);
-        if self::process(container) != process {
+        if container.has_ended() {
             continue;
         }
         let (outcome, container) = report(verdict, reporting);
@@ -210,17 +194,6 @@ pub(super) fn verify(
         }
     }
     Ok(())
-}
-
-/// What tells a container's process from one that has its number later; none where it has
-/// ended.
-fn process(container: &Container) -> Option<PathBuf> {
-    let Some(pid) = container.pid else { return Some(PathBuf::new()) };
-    match fs::read_link(format!("/proc/{pid}/ns/mnt")) {
-        Ok(namespace) => Some(namespace),
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Some(PathBuf::new()),
-        Err(_) => None,
-    }
 }
 
 #[cfg(test)]
@@ -263,15 +236,5 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let gaps = find(&[folder.path().to_owned(), folder.path().join("none")]).unwrap().gaps;
         assert!(gaps[0].contains("is no data root") && gaps[1].contains("cannot open"), "{gaps:?}");
-    }
-
-    #[test]
-    fn a_process_that_ended_is_known() {
-        let of = |pid| process(&Container { pid, ..Container::new(Runtime::Docker, "a") });
-        assert!(of(None).is_some() && of(Some(std::process::id())).is_some());
-        let mut child = std::process::Command::new("true").spawn().unwrap();
-        let pid = Some(child.id());
-        child.wait().unwrap();
-        assert!(of(pid).is_none());
     }
 }
