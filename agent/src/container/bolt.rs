@@ -1,4 +1,4 @@
-//! Reads bolt files, in which containerd keeps what it knows: a tree of buckets with
+//! Reads bolt files, in which containerd and Podman keep what they know: a tree of buckets with
 //! keys and values, in pages. bbolt's `page.go`, `bucket.go` and `meta` say how.
 //!
 //! Reads only, and holds no lock, since the daemon has the file locked as long as it

@@ -267,7 +267,7 @@ fn chain_of(name: &str) -> Option<Digest> {
 }
 
 /// Reads a bolt file at one moment, also while its daemon writes to it.
-fn bolt(store: &Store, name: &str) -> Result<Bolt, StateError> {
+pub(super) fn bolt(store: &Store, name: &str) -> Result<Bolt, StateError> {
     let file = store.file(name)?;
     let unreadable = |source| StateError::Read { path: store.path(name), source };
     for _ in 0..ATTEMPTS {

@@ -13,6 +13,7 @@ mod containerd;
 mod docker;
 mod image;
 mod join;
+mod libpod;
 mod processes;
 mod roots;
 pub mod storage;

@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 
 use super::image::{self, MAX_CONFIG_BYTES, MAX_LAYERS};
 use super::store::{StateError, Store, is_absent, is_id};
-use super::{Container, ContainerState, LayerOnDisk, Runtime, chain};
+use super::{Container, ContainerState, LayerOnDisk, Runtime, chain, libpod};
 
 /// The largest of the lists that is taken.
 const MAX_LIST_BYTES: u64 = 256 << 20;
@@ -139,6 +139,7 @@ pub(super) fn read(store: &Store) -> (Vec<Container>, Vec<StateError>) {
         container.is_changing =
             LISTS_WRITTEN.iter().any(|list| store.has(list) && store.changed_lately(list));
     }
+    errors.extend(libpod::note_restarts(store, &mut containers).err());
     (containers, errors)
 }
 

@@ -8,6 +8,7 @@ use std::thread;
 
 use anyhow::{Context, Result, ensure};
 use congruent_tests::docker::Docker;
+use congruent_tests::podman::Podman;
 use congruent_tests::program::run;
 use congruent_tests::sandbox::Sandbox;
 use congruent_tests::wait::{PATIENCE, wait_for};
@@ -63,6 +64,28 @@ fn a_container_that_is_started_again_and_again_is_told_as_such() -> Result<()> {
     let (ended, told) = web.image.verify(&web.runtime, &[&again])?;
     ensure!(ended.code == Some(1) && told[0]["lower"]["state"] == "divergent", "{}", told[0]);
     web.runtime.docker(&["rm", "--force", "again"]).map(drop)
+}
+
+/// Podman starts it at once, so that there is but a moment between two runs.
+#[test]
+fn podman_starts_a_container_again_and_again() -> Result<()> {
+    let web = Web::on(Podman::new)?;
+    let run = ["run", "--detach", "--network=none", "--restart=always", "--name=again", "web:1"];
+    let again = web.runtime.call(&[&run[..], &["/usr/bin/busybox", "true"]].concat())?;
+    let root = Runtime::data_root(&web.runtime);
+    let is_between = || {
+        let container = told(&root, &again)?;
+        Ok((container["state"] == "restarting" && gaps(&container)[0].contains(BETWEEN_RUNS)).then_some(()))
+    };
+    wait_for("the container to be between two runs", PATIENCE, is_between)?;
+    web.runtime.call(&["rm", "--force", "again"])?;
+    // One that somebody stops is started no more.
+    let kept = Runtime::sleeper(&web.runtime, "kept", &["--restart=always"])?;
+    ensure!(told(&root, &kept)?["state"] == "running");
+    web.runtime.call(&["stop", "--time=0", "kept"])?;
+    let container = told(&root, &kept)?;
+    ensure!(container["state"] == "stopped" && gaps(&container).is_empty(), "{container}");
+    Ok(())
 }
 
 /// However often it is started, a look sees it as it was before or is after, and says what
