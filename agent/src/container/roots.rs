@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -105,28 +106,16 @@ fn recall(containers: &mut [Container], mut ran: HashMap<(Runtime, String), Cont
     }
 }
 
-/// Looks at the host once.
+/// Looks at the host once: at processes and at what runtimes keep side by side, since
+/// either takes as long.
 fn look(named: &[PathBuf]) -> Result<Found, FindError> {
-    let mut search = Search::default();
-    for path in named {
-        // As the kernel names it in the mounts that lie in it.
-        let store = std::path::absolute(path).and_then(|path| Store::open(&path));
-        let store = store.map_err(|source| FindError::Open { path: path.clone(), source })?;
-        if kind(&store).is_none() {
-            return Err(FindError::NoRoot(path.clone()));
-        }
-        search.take(store);
-    }
-    for path in USUAL.map(Path::new) {
-        search.try_take(path, Store::open(path));
-    }
-    for home in homes() {
-        let path = home.join(ROOTLESS);
-        search.try_take(&path, Store::open_beneath(&home, &path));
-    }
-    let seen = processes::look(Path::new("/proc"), Path::new("/sys/fs/cgroup")).map_err(FindError::Proc)?;
-    search.take_mounted(&seen.of_containers);
-    Ok(search.finish(&seen))
+    thread::scope(|scope| {
+        let seen = scope.spawn(|| processes::look(Path::new("/proc"), Path::new("/sys/fs/cgroup")));
+        let mut search = Search::of_places(named)?;
+        let seen = seen.join().unwrap_or_else(|panicked| resume_unwind(panicked)).map_err(FindError::Proc)?;
+        search.take_mounted(&seen.of_containers);
+        Ok(search.finish(&seen))
+    })
 }
 
 #[derive(Clone, Copy)]
@@ -157,6 +146,28 @@ struct Search {
 }
 
 impl Search {
+    /// Takes the named roots, and those at the usual places.
+    fn of_places(named: &[PathBuf]) -> Result<Self, FindError> {
+        let mut search = Self::default();
+        for path in named {
+            // As the kernel names it in the mounts that lie in it.
+            let store = std::path::absolute(path).and_then(|path| Store::open(&path));
+            let store = store.map_err(|source| FindError::Open { path: path.clone(), source })?;
+            if kind(&store).is_none() {
+                return Err(FindError::NoRoot(path.clone()));
+            }
+            search.take(store);
+        }
+        for path in USUAL.map(Path::new) {
+            search.try_take(path, Store::open(path));
+        }
+        for home in homes() {
+            let path = home.join(ROOTLESS);
+            search.try_take(&path, Store::open_beneath(&home, &path));
+        }
+        Ok(search)
+    }
+
     /// Takes a root that may not be there.
     fn try_take(&mut self, path: &Path, opened: io::Result<Store>) {
         match opened {
