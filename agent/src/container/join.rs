@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use congruent_protocol::path::escape;
 
 use super::processes::Process;
-use super::{Container, ContainerState, surface};
+use super::{Container, ContainerState, MountSurface, surface};
 use crate::mountinfo::{Mount, Overlay};
 
 /// What tells two names of one directory from two directories.
@@ -44,8 +44,9 @@ pub(super) fn join<'a>(
         let by_upper = upper.and_then(|upper| by_upper.get(&upper));
         let named = process.cgroup.as_ref().and_then(|cgroup| by_id.get(&cgroup.id));
         match by_upper.or(named) {
-            // Whatever else it has of mount namespaces, the first process counts.
-            Some(&at) if containers[at].pid.is_some() => {}
+            Some(&at) if containers[at].pid.is_some() => {
+                tell_more(&mut containers[at], process, host, by_upper.is_some());
+            }
             Some(&at) => tell(&mut containers[at], process, host),
             None => unknown.push(process),
         }
@@ -88,6 +89,31 @@ pub(super) fn tell(container: &mut Container, process: &Process, host: &[Mount])
     let known = container.gaps.len();
     hold_root(container, process, host);
     container.is_changing |= process.is_new && container.gaps.len() > known;
+}
+
+/// Tells a container what its first process does not see, and another does that has a
+/// namespace of mounts of its own: what is mounted there is surface as well.
+fn tell_more(container: &mut Container, process: &Process, host: &[Mount], is_of_overlay: bool) {
+    let has_its_root = is_of_overlay && process.root().is_some_and(|root| root.root == b"/");
+    if !has_its_root {
+        let why =
+            format!("its process {} has a root of its own: what it has there cannot be seen", process.pid);
+        container.gaps.push(why);
+        container.is_changing |= process.is_new;
+        return;
+    }
+    for mount in surface::of(&container.id, &process.mounts, host, process.shared) {
+        if !container.mounts.iter().any(|known| is_as_open(known, &mount)) {
+            container.mounts.push(mount);
+        }
+    }
+}
+
+/// Whether one mount is the same surface as another.
+fn is_as_open(known: &MountSurface, other: &MountSurface) -> bool {
+    let of = |mount: &MountSurface| (mount.kind, mount.writable, mount.exec);
+    of(known) == of(other)
+        && (&known.path, &known.source, &known.filesystem) == (&other.path, &other.source, &other.filesystem)
 }
 
 /// Holds the root of a process to what state tells of.

@@ -4,6 +4,7 @@
 mod containerd;
 mod docker;
 mod mounted;
+mod namespaces;
 mod on_containerd;
 mod ordered;
 mod passing;

@@ -206,7 +206,7 @@ fn read(tree: PathBuf, manifest_file: &Path, keys: &KeyFiles) -> Result<Baked> {
 }
 
 /// Findings as rows say them.
-fn findings(list: &Value) -> Result<Vec<Expected>> {
+pub(super) fn findings(list: &Value) -> Result<Vec<Expected>> {
     let findings: Vec<Finding> = serde_json::from_value(list.clone()).context("these are no findings")?;
     Ok(findings.iter().map(Expected::from).collect())
 }
