@@ -112,7 +112,8 @@ impl Told {
             writeln!(out, "look failed  {at}: {}", escape(why.as_bytes()))?;
         }
         let Waiting { reports, bytes, lost } = self.spool;
-        write!(out, "spool        {reports} reports wait, {bytes} bytes")?;
+        let reports = output::counted(reports, "report waits", "reports wait");
+        write!(out, "spool        {reports}, {bytes} bytes")?;
         match lost {
             0 => writeln!(out)?,
             lost => writeln!(out, "; {lost} were lost since the node enrolled")?,

@@ -1,8 +1,8 @@
 //! Reads bolt files, in which containerd and Podman keep what they know: a tree of buckets with
 //! keys and values, in pages. bbolt's `page.go`, `bucket.go` and `meta` say how.
 //!
-//! Reads only, and holds no lock, since the daemon has the file locked as long as it
-//! runs. That is safe: a transaction writes to free pages alone, then one of two
+//! Reads only, and holds no lock: containerd has its file locked as long as it runs, and
+//! Podman must not wait for us. That is safe: a transaction writes to free pages alone, then one of two
 //! meta pages. Pages of a transaction stay as they are until the one after the next,
 //! so whoever reads the file whole and finds the newest meta page unchanged
 //! afterwards ([`transaction`]) has one state of it.
@@ -99,6 +99,11 @@ impl Bolt {
         Ok(Self { bytes, meta, steps: Cell::new(0) })
     }
 
+    /// How long the file is.
+    pub fn length(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// The number of the transaction that it shows.
     pub fn transaction(&self) -> u64 {
         self.meta.transaction
@@ -142,6 +147,10 @@ impl Bolt {
         let count = usize::from(u16_at(page, 10).ok_or_else(damaged)?);
         for index in 0..count {
             self.step()?;
+            // Each has bytes of its own.
+            if into.len() > self.bytes.len() / ELEMENT_BYTES {
+                return Err(BoltError::TooLarge);
+            }
             let element = page.get(PAGE_HEADER_BYTES + index * ELEMENT_BYTES..).ok_or_else(damaged)?;
             match flags {
                 BRANCH => {
@@ -285,8 +294,12 @@ pub(crate) mod testing {
 
     /// A file whose root bucket holds one bucket, `v1`, as containerd's do.
     pub(crate) fn file_of(v1: Tree) -> Vec<u8> {
-        let root = Tree::Bucket(vec![("v1".to_owned(), v1)]);
-        let mut page = encode(&root)[BUCKET_HEADER_BYTES..].to_vec();
+        file_with(&bucket([("v1", v1)]))
+    }
+
+    /// A file with this root bucket.
+    pub(crate) fn file_with(root: &Tree) -> Vec<u8> {
+        let mut page = encode(root)[BUCKET_HEADER_BYTES..].to_vec();
         page[..8].copy_from_slice(&2_u64.to_ne_bytes());
         let overflow = (page.len() - 1) / PAGE;
         page[12..16].copy_from_slice(&(overflow as u32).to_ne_bytes());

@@ -6,13 +6,11 @@
 //! image is. Docker's containerd image store is the namespace `moby` of it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io;
-use std::os::unix::fs::FileExt;
 
 use congruent_protocol::digest::{Algorithm, Digest};
 use serde::Deserialize;
 
-use super::bolt::{self, Bolt, BoltError, Bucket, Value};
+use super::bolt::{BoltError, Bucket, Value};
 use super::image::{self, MAX_CONFIG_BYTES, MAX_LAYERS};
 use super::store::{StateError, Store, is_id};
 use super::{Container, ContainerState, LayerOnDisk, Runtime, chain};
@@ -24,10 +22,6 @@ const BLOBS: &str = "io.containerd.content.v1.content/blobs/sha256";
 const TASKS: &str = "io.containerd.runtime.v2.task";
 /// The namespace whose containers Docker's own state tells of.
 pub(super) const DOCKERS: &str = "moby";
-/// The largest bolt file taken.
-const MAX_BOLT_BYTES: u64 = 1 << 30;
-/// How often a file is read anew that changes while it is read.
-const ATTEMPTS: usize = 10;
 /// The most manifests looked at for one image, and how deep indexes may lie.
 const MAX_MANIFESTS: usize = 200;
 const MAX_INDEX_DEPTH: usize = 4;
@@ -106,7 +100,7 @@ impl Containerd {
     pub(super) fn open(store: Store) -> (Self, Vec<StateError>) {
         let mut errors = Vec::new();
         let mut read = |file: &str, take: &mut dyn FnMut(Bucket<'_>) -> Result<(), BoltError>| {
-            let taken = bolt(&store, file).and_then(|bolt| {
+            let taken = store.bolt(file).and_then(|bolt| {
                 take(bolt.root()).map_err(|source| StateError::Bolt { path: store.path(file), source })
             });
             errors.extend(taken.err());
@@ -264,28 +258,6 @@ fn is_chain(container: &Container, diff_ids: &[Digest]) -> bool {
 /// The chain id in a snapshotter's own name, `NAMESPACE/N/sha256:…`.
 fn chain_of(name: &str) -> Option<Digest> {
     chain::sha256(name.splitn(3, '/').nth(2)?)
-}
-
-/// Reads a bolt file at one moment, also while its daemon writes to it.
-pub(super) fn bolt(store: &Store, name: &str) -> Result<Bolt, StateError> {
-    let file = store.file(name)?;
-    let unreadable = |source| StateError::Read { path: store.path(name), source };
-    for _ in 0..ATTEMPTS {
-        let length = file.metadata().map_err(unreadable)?.len();
-        if length > MAX_BOLT_BYTES {
-            let why = format!("it is over {MAX_BOLT_BYTES} bytes long");
-            return Err(unreadable(io::Error::new(io::ErrorKind::FileTooLarge, why)));
-        }
-        let mut bytes = vec![0; usize::try_from(length).unwrap_or_default()];
-        file.read_exact_at(&mut bytes, 0).map_err(unreadable)?;
-        let read = Bolt::new(bytes).map_err(|source| StateError::Bolt { path: store.path(name), source })?;
-        let mut head = vec![0; bolt::HEAD_BYTES.min(usize::try_from(length).unwrap_or_default())];
-        file.read_exact_at(&mut head, 0).map_err(unreadable)?;
-        if bolt::transaction(&head) == Some(read.transaction()) {
-            return Ok(read);
-        }
-    }
-    Err(store.malformed(name, "it changed each time that it was read"))
 }
 
 fn read_namespaces(root: Bucket<'_>) -> Result<BTreeMap<String, Namespace>, BoltError> {

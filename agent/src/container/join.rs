@@ -84,7 +84,9 @@ pub(super) fn tell(container: &mut Container, process: &Process, host: &[Mount])
     container.uid_map.clone_from(&process.uid_map);
     container.gid_map.clone_from(&process.gid_map);
     if process.strange > 0 {
-        container.gaps.push(format!("{} lines of its list of mounts are not understood", process.strange));
+        container
+            .gaps
+            .push(format!("lines of its list of mounts that are not understood: {}", process.strange));
     }
     let known = container.gaps.len();
     hold_root(container, process, host);

@@ -13,7 +13,7 @@ mod containerd;
 mod docker;
 mod image;
 mod join;
-mod libpod;
+pub mod libpod;
 mod processes;
 mod roots;
 pub mod storage;
@@ -164,6 +164,11 @@ impl Container {
             Ok(now) => now != *namespace,
             Err(error) => error.kind() != io::ErrorKind::PermissionDenied,
         }
+    }
+
+    /// Whether all that says that it runs is its runtime's state.
+    fn is_said_to_run(&self) -> bool {
+        self.state == ContainerState::Unknown && self.pid.is_none()
     }
 
     /// Whether it is known what is mounted in it.

@@ -26,6 +26,9 @@ const ROOTLESS: &str = ".local/share/containers/storage";
 /// between two looks.
 const PATIENCE: Duration = Duration::from_millis(600);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
+/// After how many looks it is believed that nothing runs of what is said to run: state may
+/// be of before a crash.
+const LOOKS_FOR_A_PROCESS: u32 = 4;
 /// The longest /etc/passwd taken.
 const MAX_PASSWD_BYTES: u64 = 16 << 20;
 
@@ -75,12 +78,15 @@ pub(crate) struct Found {
 /// # Errors
 /// When a named root is none, or nothing can be told of processes.
 pub(crate) fn find(named: &[PathBuf]) -> Result<Found, FindError> {
-    let (began, mut pause) = (Instant::now(), FIRST_PAUSE);
+    let (began, mut looks, mut pause) = (Instant::now(), 0, FIRST_PAUSE);
     let mut ran = HashMap::new();
     loop {
         let mut found = look(named)?;
-        let is_settled = !found.containers.iter().any(|container| container.is_changing);
-        if is_settled || began.elapsed() >= PATIENCE {
+        looks += 1;
+        let is_unsettled = |container: &Container| {
+            container.is_changing && (looks < LOOKS_FOR_A_PROCESS || !container.is_said_to_run())
+        };
+        if !found.containers.iter().any(is_unsettled) || began.elapsed() >= PATIENCE {
             recall(&mut found.containers, ran);
             return Ok(found);
         }
@@ -114,7 +120,12 @@ fn look(named: &[PathBuf]) -> Result<Found, FindError> {
         let mut search = Search::of_places(named)?;
         let seen = seen.join().unwrap_or_else(|panicked| resume_unwind(panicked)).map_err(FindError::Proc)?;
         search.take_mounted(&seen.of_containers);
-        Ok(search.finish(&seen))
+        let mut found = search.finish(&seen);
+        // What ended between the two may be told by one alone, or as it ran before.
+        for container in &mut found.containers {
+            container.is_changing |= container.has_ended();
+        }
+        Ok(found)
     })
 }
 
@@ -242,7 +253,8 @@ impl Search {
             }
         }
         if seen.forbidden > 0 {
-            let why = format!("{} processes may not be looked at; root may look at all", seen.forbidden);
+            let why =
+                format!("processes that may not be looked at: {}; root may look at all", seen.forbidden);
             self.found.gaps.push(why);
         }
         self.found.containers.sort_by_key(key);

@@ -134,10 +134,10 @@ pub(super) fn read(store: &Store) -> (Vec<Container>, Vec<StateError>) {
     let mut seen = HashSet::new();
     records.retain(|record| seen.insert(record.id.clone()));
     let mut containers: Vec<_> = records.iter().map(|record| container(store, &lists, record)).collect();
+    // One list may be of before what another is of.
+    let is_changing = LISTS_WRITTEN.iter().any(|list| store.has(list) && store.changed_lately(list));
     for container in containers.iter_mut().filter(|container| !container.gaps.is_empty()) {
-        // One list may be of before what another is of.
-        container.is_changing =
-            LISTS_WRITTEN.iter().any(|list| store.has(list) && store.changed_lately(list));
+        container.is_changing = is_changing;
     }
     errors.extend(libpod::note_restarts(store, &mut containers).err());
     (containers, errors)

@@ -6,15 +6,18 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use congruent_protocol::path::TreePath;
-use rustix::fs::{Dir, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
+use rustix::time::{ClockId, clock_gettime};
 use serde::de::DeserializeOwned;
 
 use super::LATELY;
-use super::bolt::BoltError;
+use super::bolt::{self, Bolt, BoltError};
 use crate::beneath;
 use crate::sweep::open_descendant;
 
@@ -24,6 +27,12 @@ const MAX_NAMES: usize = 100_000;
 const MAX_WORD_BYTES: u64 = 1_024;
 /// The longest id or name of a directory that a runtime gives.
 const MAX_ID_BYTES: usize = 128;
+
+/// The largest bolt file taken of root, and of others.
+const MAX_BOLT_BYTES: u64 = 1 << 30;
+const MAX_BOLT_BYTES_OF_USERS: u64 = 32 << 20;
+/// How often one is read anew that changes while it is read.
+const BOLT_ATTEMPTS: usize = 10;
 
 /// Why a runtime's state cannot be told.
 #[derive(Debug, thiserror::Error)]
@@ -110,11 +119,13 @@ impl Store {
 
     /// Whether anything is there under this name.
     pub(super) fn has(&self, name: &str) -> bool {
+        self.stat(name).is_ok()
+    }
+
+    fn stat(&self, name: &str) -> Result<Stat, Errno> {
         let (above, last) = name.rsplit_once('/').unwrap_or((".", name));
-        let folder = open_descendant(self.directory.as_fd(), above.as_bytes());
-        let stat = folder
-            .and_then(|folder| rustix::fs::statat(&folder, last, rustix::fs::AtFlags::SYMLINK_NOFOLLOW));
-        stat.is_ok()
+        let folder = open_descendant(self.directory.as_fd(), above.as_bytes())?;
+        rustix::fs::statat(&folder, last, AtFlags::SYMLINK_NOFOLLOW)
     }
 
     /// Opens a regular file.
@@ -199,8 +210,41 @@ impl Store {
 
     /// Whether a file or directory was written to lately, or is gone.
     pub(super) fn changed_lately(&self, name: &str) -> bool {
-        let changed = std::fs::symlink_metadata(self.path(name)).and_then(|found| found.modified());
-        changed.map_or(true, |changed| changed.elapsed().is_ok_and(|ago| ago < LATELY))
+        match self.stat(name) {
+            Ok(stat) => modified(&stat).elapsed().is_ok_and(|ago| ago < LATELY),
+            Err(errno) => errno == Errno::NOENT,
+        }
+    }
+
+    /// Whether a file was written to since this machine was started.
+    pub(super) fn changed_since_boot(&self, name: &str) -> bool {
+        let up = clock_gettime(ClockId::Boottime);
+        let up = Duration::from_secs(up.tv_sec.unsigned_abs());
+        self.stat(name).is_ok_and(|stat| modified(&stat).elapsed().is_ok_and(|ago| ago < up))
+    }
+
+    /// Reads a bolt file at one moment, also while a daemon writes to it.
+    pub(super) fn bolt(&self, name: &str) -> Result<Bolt, StateError> {
+        let file = self.file(name)?;
+        let unreadable = |source| self.unreadable(name, source);
+        for _ in 0..BOLT_ATTEMPTS {
+            let metadata = file.metadata().map_err(unreadable)?;
+            let limit = if metadata.uid() == 0 { MAX_BOLT_BYTES } else { MAX_BOLT_BYTES_OF_USERS };
+            if metadata.len() > limit {
+                let why = format!("it is over {limit} bytes long");
+                return Err(unreadable(io::Error::new(io::ErrorKind::FileTooLarge, why)));
+            }
+            let mut bytes = vec![0; usize::try_from(metadata.len()).unwrap_or_default()];
+            file.read_exact_at(&mut bytes, 0).map_err(unreadable)?;
+            let mut head = vec![0; bolt::HEAD_BYTES.min(bytes.len())];
+            let read =
+                Bolt::new(bytes).map_err(|source| StateError::Bolt { path: self.path(name), source })?;
+            file.read_exact_at(&mut head, 0).map_err(unreadable)?;
+            if bolt::transaction(&head) == Some(read.transaction()) {
+                return Ok(read);
+            }
+        }
+        Err(self.malformed(name, "it changed each time that it was read"))
     }
 
     /// That a file does not hold what it should.
@@ -211,6 +255,10 @@ impl Store {
     fn unreadable(&self, name: &str, source: io::Error) -> StateError {
         StateError::Read { path: self.path(name), source }
     }
+}
+
+fn modified(stat: &Stat) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(stat.st_mtime.unsigned_abs())
 }
 
 /// Whether an error says that nothing is there.

@@ -22,7 +22,7 @@ use super::{Outcome, means, read_secret_key};
 use crate::atomic::{self, directory_of};
 use crate::cli::{Bake, LintChoice, OriginArgs};
 use crate::lint::{Allowance, Collector};
-use crate::output::lint as page;
+use crate::output::{counted, lint as page};
 use crate::packages::{self, Found};
 use crate::progress::Progress;
 use crate::regular;
@@ -223,7 +223,8 @@ fn loosening(contract: &Contract) -> Option<Loosening> {
 fn tell(args: &Bake, root: Digest, summary: &EntriesSummary, keys: &[SecretKey]) -> io::Result<()> {
     let mut err = io::stderr();
     writeln!(err, "baked {} {}: {root}", args.name, args.image_version)?;
-    writeln!(err, "  {} entries, {} bytes of content", summary.count, summary.content_bytes)?;
+    let entries = counted(summary.count, "entry", "entries");
+    writeln!(err, "  {entries}, {} bytes of content", summary.content_bytes)?;
     for key in keys {
         writeln!(err, "  signed by {}", key.public().id())?;
     }

@@ -2,6 +2,9 @@
 
 use crate::container::Container;
 
+/// How much of an id runtimes show.
+const SHORT_ID: usize = 12;
+
 /// Why a word means no container.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum ChooseError {
@@ -23,17 +26,19 @@ pub(super) fn choose(containers: &[Container], words: &[String]) -> Result<Vec<C
     Ok(chosen.into_iter().cloned().collect())
 }
 
-/// The one container that is meant: a whole id comes first, so that none can be named to
-/// stand in another's place, then a whole name, then the beginning of an id.
+/// The one container that is meant: a whole id comes first, then a whole name, then the
+/// beginning of an id. As much of an id as runtimes show counts as much as a name, so that
+/// none can be named to stand in another's place.
 fn meant<'a>(containers: &'a [Container], word: &str) -> Result<&'a Container, ChooseError> {
-    let of = |is_meant: fn(&Container, &str) -> bool| {
-        let found = containers.iter().filter(|container| is_meant(container, word));
+    let of = |is_meant: &dyn Fn(&Container) -> bool| {
+        let found = containers.iter().filter(|container| is_meant(container));
         Some(found.collect::<Vec<_>>()).filter(|found| !found.is_empty())
     };
-    let by_id = of(|container, word| container.id == word);
-    let found = by_id
-        .or_else(|| of(|container, word| container.name.as_deref() == Some(word)))
-        .or_else(|| of(|container, word| !word.is_empty() && container.id.starts_with(word)))
+    let begins = |container: &Container| !word.is_empty() && container.id.starts_with(word);
+    let is_shown = |container: &Container| word.len() >= SHORT_ID && begins(container);
+    let found = of(&|container| container.id == word)
+        .or_else(|| of(&|container| container.name.as_deref() == Some(word) || is_shown(container)))
+        .or_else(|| of(&begins))
         .unwrap_or_default();
     match found[..] {
         [] => Err(ChooseError::None(word.to_owned())),
@@ -64,6 +69,9 @@ mod tests {
             named(Runtime::Crio, "bb02", "db"),
             named(Runtime::Containerd, "web-2", "x"),
             named(Runtime::Docker, "cc01", "bb01"),
+            named(Runtime::Docker, "0123456789abcdef", "y"),
+            named(Runtime::Docker, "cc02", "0123456789ab"),
+            named(Runtime::Docker, "cc03", "0123456789a"),
         ];
         let check = |word: &str, expected: Result<&str, &str>| {
             let found = choose(&all, &[word.to_owned()]);
@@ -79,6 +87,9 @@ mod tests {
         check("web-", Ok("web-2"));
         check("bb01", Ok("bb01"));
         check("bb02", Ok("bb02"));
+        check("0123456789ab", Err("docker 0123456789abcdef, docker cc02"));
+        check("0123456789a", Ok("cc03"));
+        check("0123456789abc", Ok("0123456789abcdef"));
         check("db", Err("podman bb01, crio bb02"));
         check("b", Err("any of"));
         check("", Err("no container"));

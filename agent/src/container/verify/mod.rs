@@ -267,8 +267,9 @@ fn state_of(parts: [State; 3], has_manifest: bool, has_gaps: bool) -> State {
     }
 }
 
-/// Notes that a container ended while it was looked at. What is taken away with it is no
-/// difference: where that may be, nothing is told of what was seen.
+/// Notes that a container ended while it was looked at. What is taken away with it, and with
+/// its image, is no difference: where that may be, nothing is told of what was seen. Another
+/// container on a damaged layer tells of it.
 fn note_end(
     container: &Container,
     (lower, upper): (&mut Lower, &mut Writable),
@@ -276,7 +277,8 @@ fn note_end(
 ) -> Vec<PartGap> {
     let of_container =
         |reason: &str| PartGap { part: Part::Container, layer: None, path: None, reason: reason.to_owned() };
-    if container.upper.as_deref().is_none_or(Path::exists) {
+    let is_gone = |upper: &Path| upper.try_exists().is_ok_and(|is_there| !is_there);
+    if !container.upper.as_deref().is_some_and(is_gone) {
         let ended = of_container("it ended while it was looked at, and may have been started anew");
         return gaps.into_iter().chain([ended]).collect();
     }
