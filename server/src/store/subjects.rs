@@ -171,11 +171,11 @@ impl View<'_> {
     /// The containers that ran on a node and do no more, at most `limit`, the newest first:
     /// of each the change that it was over with.
     pub(crate) fn over_on(&self, node: &str, limit: usize) -> Result<Vec<StateRow>, StoreError> {
-        // One may have been over more than once.
-        let sql = "SELECT * FROM subject_states WHERE node = ?1 AND is_over AND NOT EXISTS \
-             (SELECT 1 FROM subject_states AS later WHERE later.node = subject_states.node \
-              AND later.container = subject_states.container AND later.id > subject_states.id) \
-             ORDER BY id DESC LIMIT ?2";
+        // One may have been over more than once. Its newest change is looked up in an index; of
+        // NOT EXISTS, PostgreSQL may make a join that compares each with each.
+        let sql = "SELECT * FROM subject_states WHERE node = ?1 AND is_over AND id = \
+             (SELECT max(id) FROM subject_states AS newest WHERE newest.node = subject_states.node \
+              AND newest.container = subject_states.container) ORDER BY id DESC LIMIT ?2";
         self.rows("read what is over on a node", sql, params![node, limit], StateRow::from_row)
     }
 

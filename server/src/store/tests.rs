@@ -1,4 +1,5 @@
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use super::sql::params;
 use super::*;
@@ -71,6 +72,37 @@ async fn a_sign_of_life_is_one_row_and_is_heard_of_all_on_its_node() {
         Ok((written, [node?, container?, other?]))
     });
     assert_eq!(heard.await.unwrap(), (Some(1), [Some(later), Some(later), None]));
+}
+
+/// Each is looked up by itself: what compares them with each other takes half a minute here.
+#[tokio::test]
+async fn what_was_over_again_and_again_is_found_at_once() {
+    const TIMES: usize = 20_000;
+    let (_dir, path) = database();
+    for database in [Database::Sqlite(path), crate::testing::postgres()] {
+        let store = Store::open(&database).unwrap();
+        let putting = store.write("put in what was over", |tx| {
+            let sql = format!(
+                "INSERT INTO subject_states (node, container, at, state, is_over) \
+                 WITH RECURSIVE number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < {TIMES}) \
+                 SELECT 'web-1', 'c1', n, 'unknown', TRUE FROM number"
+            );
+            tx.execute("put in what was over", &sql, params![])?;
+            let at = time("2026-03-01T00:00:00Z");
+            for id in ["c2", "c3", "c2"] {
+                tx.end_container(&SubjectId::container("web-1", id), at, "it is gone")?;
+            }
+            // It runs again.
+            tx.insert_subject(&SubjectId::container("web-1", "c3"), "web", at, "new")
+        });
+        putting.await.unwrap();
+        let begun = Instant::now();
+        let over = store.read("look what is over", |view| view.over_on("web-1", TIMES)).await.unwrap();
+        let took = begun.elapsed();
+        let ids: Vec<_> = over.into_iter().map(|row| row.subject.container.unwrap()).collect();
+        assert_eq!(ids, ["c2", "c1"], "{database}");
+        assert!(took < Duration::from_secs(5), "{database}: {took:?}");
+    }
 }
 
 #[tokio::test]

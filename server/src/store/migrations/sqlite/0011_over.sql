@@ -9,3 +9,6 @@ UPDATE subject_states SET is_over = 1 WHERE container <> '' AND note LIKE 'the c
 
 -- What is over on a node, the newest first.
 CREATE INDEX subject_states_over ON subject_states (node, id) WHERE is_over;
+-- A subject's changes, the newest first: by number, since that is what orders them.
+DROP INDEX subject_states_subject;
+CREATE INDEX subject_states_subject ON subject_states (node, container, id);
