@@ -124,8 +124,10 @@ fn hold_root(container: &mut Container, process: &Process, host: &[Mount]) {
         container.gaps.push("no root is mounted for its processes".to_owned());
         return;
     };
-    if is_same(root, host.iter().rev().find(|mount| mount.path == b"/")) {
-        // As every process of a runtime has until it has mounted the container's.
+    let hosts = host.iter().rev().find(|mount| mount.path == b"/");
+    if process.mounts.iter().any(|mount| mount.path == b"/" && is_same(mount, hosts)) {
+        // As every process of a runtime has until it has mounted the container's and taken
+        // the host's away from beneath it.
         let why = "its process still has the host's root, as it has while it is started: which layers it has \
                    cannot be seen";
         container.gaps.push(why.to_owned());

@@ -128,6 +128,8 @@ impl<I: Iterator<Item = Result<LayerEntry, EntriesError>>> Check<'_, I> {
             }
             (expected, None) => self.contribute(&path, expected.as_ref())?,
             (Some(LayerNode::Implied), Some(LayerNode::Entry(entry))) if entry.node.is_directory() => {}
+            // An archive may list nothing at all; its layer has a directory all the same.
+            (None, Some(LayerNode::Entry(entry))) if path.is_root() && entry.node.is_directory() => {}
             (None, Some(node)) => {
                 self.findings.push(&Finding::added(&path, Class::Immutable, told(&node)))?;
                 self.contribute(&path, Some(&node))?;

@@ -179,6 +179,7 @@ impl OnDisk {
             Sight::Mount | Sight::Anything => {
                 let reason = "something is mounted over it".to_owned();
                 on_disk.problem = Some(Problem { kind: ProblemKind::Unreadable, reason });
+                on_disk.is_unlisted = true;
             }
         }
         on_disk

@@ -30,6 +30,9 @@ use crate::sweep::{Problem, ProblemKind, Root, Stamp, empty_coverage, key_conten
 /// Where a link to the container's own list of mounts is, and where it points.
 const MTAB: (&[u8], &[u8]) = (b"/etc/mtab", b"/proc/mounts");
 
+/// The most places that are taken for what something may have been mounted on.
+const MAX_POSSIBLE_STUBS: usize = 64;
+
 /// What a writable layer came to.
 pub(crate) struct CheckedWritable {
     /// The root of the merged tree; the baked one exactly when there is no finding and
@@ -74,6 +77,8 @@ pub(crate) struct Image<'a, I> {
 pub(crate) struct Made<'a> {
     /// The places over which it mounted something.
     pub(crate) mounted: &'a [TreePath],
+    /// Whether there may be more such places.
+    pub(crate) may_be_more: bool,
     /// The mode that it gives to the top directory of every writable layer, where that
     /// is not the image's.
     pub(crate) top_mode: Option<u16>,
@@ -111,6 +116,7 @@ where
         coverage,
         memory,
         covers: Vec::new(),
+        possible_stubs: 0,
     };
     on_disk::read_over(root, looking, contract, image.manifest, recalled, |on_disk| check.take(on_disk))?;
     check.take_untouched_before(None)?;
@@ -141,6 +147,7 @@ struct Check<'a, I: Iterator> {
     memory: &'a mut Memory,
     /// The innermost last.
     covers: Vec<Cover>,
+    possible_stubs: usize,
 }
 
 impl<I: Iterator<Item = Result<ListedEntry, EntriesError>>> Check<'_, I> {
@@ -194,6 +201,11 @@ impl<I: Iterator<Item = Result<ListedEntry, EntriesError>>> Check<'_, I> {
                 }
                 if baked.is_none() && self.is_stub(&path, &entry) {
                     self.changes.stubs += 1;
+                } else if baked.is_none() && redirect.is_none() && self.may_be_stub(&entry) {
+                    let reason =
+                        "it may be what something was mounted on, which is not known where nothing runs";
+                    let reason = reason.to_owned();
+                    self.note_gap(&path, Problem { kind: ProblemKind::Unreadable, reason });
                 } else {
                     self.count_directory(&entry, below, is_opaque, redirect.is_some());
                     self.judge_seen(&path, baked.as_ref(), entry, problem.is_none())?;
@@ -302,6 +314,16 @@ impl<I: Iterator<Item = Result<ListedEntry, EntriesError>>> Check<'_, I> {
             }
             _ => false,
         }
+    }
+
+    /// Whether a runtime could have made it to mount on, where not all such places are known.
+    fn may_be_stub(&mut self, entry: &Entry) -> bool {
+        let may_be = self.made.may_be_more
+            && self.possible_stubs < MAX_POSSIBLE_STUBS
+            && matches!(entry.node, Node::Directory | Node::File { size: 0, .. })
+            && entry.mode & 0o7000 == 0;
+        self.possible_stubs += usize::from(may_be);
+        may_be
     }
 
     fn count_directory(

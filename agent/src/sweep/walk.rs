@@ -12,7 +12,7 @@ use congruent_protocol::entry::Node;
 use congruent_protocol::normalise::is_reserved;
 use congruent_protocol::path::TreePath;
 use congruent_protocol::verification::MountTreatment;
-use rustix::fs::{FileType, OFlags, Statx};
+use rustix::fs::{FileType, OFlags, SeekFrom, Statx};
 use rustix::io::Errno;
 use rustix::mount::OpenTreeFlags;
 
@@ -132,7 +132,11 @@ impl<'w, 'a> Walk<'w, 'a> {
             .directory
             .try_clone()
             .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::BADF));
-        let opened = opened.and_then(|fd| Ok((stat(&fd)?, fd)));
+        // Another look may have listed it: both have one place in it.
+        let opened = opened.and_then(|fd| {
+            rustix::fs::seek(&fd, SeekFrom::Start(0))?;
+            Ok((stat(&fd)?, fd))
+        });
         match opened {
             Ok((stat, fd)) => self.enter(fd, &stat, terms, None),
             Err(errno) => self.unseen(terms, None, Problem::unreadable("cannot stat", errno)),

@@ -39,7 +39,16 @@ fn reasons(verdict: &Value) -> Vec<&str> {
 #[test]
 fn a_container_that_is_started_again_and_again_is_told_as_such() -> Result<()> {
     let web = Web::on(Docker::start)?;
-    let run = ["run", "--detach", "--network=none", "--restart=always", "--name=again", "web:1"];
+    // Docker makes a place for the memory, and tells nobody of it where none is mounted.
+    let run = [
+        "run",
+        "--detach",
+        "--network=none",
+        "--tmpfs=/scratch",
+        "--restart=always",
+        "--name=again",
+        "web:1",
+    ];
     let again = web.runtime.docker(&[&run[..], &["/usr/bin/busybox", "true"]].concat())?;
     let root = Runtime::data_root(&web.runtime);
     let is_between = || {
@@ -57,7 +66,8 @@ fn a_container_that_is_started_again_and_again_is_told_as_such() -> Result<()> {
     wait_for("the container to be between two runs", PATIENCE, is_between)?;
     let (ended, told) = web.image.verify(&web.runtime, &[&again])?;
     ensure!(ended.code == Some(3) && told[0]["state"] == "incomplete", "{}", told[0]);
-    ensure!(reasons(&told[0]).len() == 1 && reasons(&told[0])[0].contains(BETWEEN_RUNS), "{}", told[0]);
+    ensure!(reasons(&told[0]).iter().any(|reason| reason.contains(BETWEEN_RUNS)), "{}", told[0]);
+    ensure!(told[0]["upper"]["findings"].as_array().is_some_and(Vec::is_empty), "{}", told[0]);
     // Its layers lie there, and are looked at.
     let layer = web.directory("LowerDir")?;
     fs::write(layer.join("usr/bin/more"), "")?;
@@ -78,7 +88,9 @@ fn podman_starts_a_container_again_and_again() -> Result<()> {
         Ok((container["state"] == "restarting" && gaps(&container)[0].contains(BETWEEN_RUNS)).then_some(()))
     };
     wait_for("the container to be between two runs", PATIENCE, is_between)?;
-    web.runtime.call(&["rm", "--force", "again"])?;
+    // Podman fails where it ends meanwhile.
+    let remove = || Ok(web.runtime.call(&["rm", "--force", "again"]).ok());
+    wait_for("the container to be removed", PATIENCE, remove)?;
     // One that somebody stops is started no more.
     let kept = Runtime::sleeper(&web.runtime, "kept", &["--restart=always"])?;
     ensure!(told(&root, &kept)?["state"] == "running");

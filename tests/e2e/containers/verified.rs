@@ -352,7 +352,9 @@ fn what_podman_makes_is_no_finding() -> Result<()> {
     ensure!(ended.code == Some(0), "{told:?}");
     web.runtime.call(&["stop", "--time", "0", "web"])?;
     let (ended, told) = web.verify()?;
-    ensure!(ended.code == Some(0), "{told}");
+    ensure!(ended.code == Some(3) && told["upper"]["state"] == "congruent", "{told}");
+    let gaps = told["coverage"]["gaps"].as_array().context("there are no gaps")?;
+    ensure!(gaps.len() == 1 && gaps[0]["part"] == "mounts", "its mounts are not known: {told}");
     Ok(())
 }
 
@@ -542,6 +544,13 @@ fn what_is_mounted_over_a_layer_is_not_the_layer() -> Result<()> {
         ensure!(ended.code == Some(3) && told[part]["state"] == "incomplete", "{part}: {told}");
         ensure!(told["coverage"]["gaps"].to_string().contains("something is mounted over"), "{told}");
     }
+    // What it hides of a part of the layer is not known, and nothing that was removed.
+    let part = web.directory("LowerDir")?.join("usr");
+    succeed("mount", [Path::new("--bind"), &part, &part])?;
+    let seen = web.verify();
+    succeed("umount", [&part])?;
+    let (ended, told) = seen?;
+    ensure!(ended.code == Some(3) && told["lower"]["state"] == "incomplete", "{told}");
     Ok(())
 }
 

@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use congruent_protocol::digest::Algorithm;
@@ -41,6 +41,12 @@ pub(crate) enum LayerCachesError {
         #[source]
         source: io::Error,
     },
+    #[error(
+        "the directory {} for what looks saw of layers is not ours alone: another owns it, or may write to it; give \
+         another, or take the right away",
+        .0.display()
+    )]
+    Foreign(PathBuf),
     #[error("cannot list the directory {} of what looks saw of layers", .directory.display())]
     List {
         directory: PathBuf,
@@ -65,7 +71,13 @@ impl LayerCaches {
     /// quick, each is full all the same for which nothing can be recalled.
     pub(crate) fn open(directory: &Path, mode: SweepMode) -> Result<Self, LayerCachesError> {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
-        made.map_err(|source| LayerCachesError::Make { directory: directory.to_owned(), source })?;
+        let metadata = made.and_then(|()| fs::metadata(directory));
+        let metadata =
+            metadata.map_err(|source| LayerCachesError::Make { directory: directory.to_owned(), source })?;
+        // Who may write to it could put one cache in another's place.
+        if metadata.uid() != rustix::process::geteuid().as_raw() || metadata.mode() & 0o022 != 0 {
+            return Err(LayerCachesError::Foreign(directory.to_owned()));
+        }
         Ok(Self { directory: directory.to_owned(), mode })
     }
 

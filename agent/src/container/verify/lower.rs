@@ -229,9 +229,12 @@ fn look(verifier: &Verifier<'_>, container: &Container, layer: &LayerOnDisk, key
             looked.findings = Some(checked.findings);
         }
         Err(error) => {
-            if matches!(error, LayerError::NoMeans) {
-                looked.state = State::Unknown;
-            }
+            looked.state = match error {
+                LayerError::NoMeans => State::Unknown,
+                // What there was no room for was found.
+                LayerError::Check(CheckError::Spill(_)) => State::Divergent,
+                _ => State::Incomplete,
+            };
             looked.gaps.push(PartGap::of(Part::Lower, &error));
         }
     }

@@ -1,5 +1,8 @@
 //! What is mounted in a container: surface that no image holds to anything.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
 use congruent_protocol::contract::{Contract, ExpectedMount, MountContent};
 use congruent_protocol::drift::{Attributes, Finding};
 use congruent_protocol::path::{TreePath, escape};
@@ -7,7 +10,7 @@ use congruent_protocol::verification::State;
 
 use super::writable::tree_path;
 use super::{GapPath, Known, Part, PartGap};
-use crate::container::{Container, MountKind, MountSurface};
+use crate::container::{Container, MountKind, MountSurface, Runtime};
 
 /// Where runtimes mount memory that may be written to.
 const USUAL_MEMORY: [&str; 4] = ["/dev", "/dev/shm", "/run", "/sys/fs/cgroup"];
@@ -25,6 +28,10 @@ pub(super) fn check(container: &Container, known: Option<&Known>, gaps: &mut Vec
     let Some(known) = known else { return Mounts { state: State::Unknown, findings: Vec::new() } };
     let contract = &known.manifest.predicate().contract;
     let mut findings = Vec::new();
+    if !container.is_running() && container.runtime != Runtime::Docker {
+        let reason = "what its runtime mounts in it is not known, since it does not run".to_owned();
+        gaps.push(PartGap { part: Part::Mounts, layer: None, path: None, reason });
+    }
     for mount in &container.mounts {
         let shown = || escape(mount.path.as_os_str().as_encoded_bytes()).into_owned();
         let gap = |path, reason: &str| PartGap {
@@ -38,15 +45,22 @@ pub(super) fn check(container: &Container, known: Option<&Known>, gaps: &mut Vec
             gaps.push(gap(GapPath::Foreign(shown()), reason));
             continue;
         };
-        match contract.mount_at(&path).filter(|expected| fits(expected, mount) && !is_hosts(expected, mount))
+        let expected = contract.mount_at(&path);
+        if mount.filesystem.is_none()
+            && expected.is_some_and(|expected| fits_as_far_as_known(expected, mount))
         {
+            let reason = "what is mounted there is not known in full, since nothing of the container runs";
+            gaps.push(gap(GapPath::Entry(path), reason));
+            continue;
+        }
+        match expected.filter(|expected| fits(expected, mount) && !is_hosts(expected, mount)) {
             Some(ExpectedMount { content: MountContent::Verify, .. }) => {
                 let reason =
                     "the contract has it verified, and what lies on a container's mounts is not looked at";
                 gaps.push(gap(GapPath::Entry(path), reason));
             }
             Some(_) => {}
-            None if is_usual(contract, &path, mount) => {}
+            None if is_usual(contract, &path, mount) && !is_program(mount) => {}
             None => {
                 let source = escape(mount.source.as_os_str().as_encoded_bytes()).into_owned();
                 let attributes = Attributes::mount(mount.filesystem.clone(), Some(source));
@@ -78,6 +92,14 @@ fn is_usual(contract: &Contract, path: &TreePath, mount: &MountSurface) -> bool 
     }
 }
 
+/// Whether what a runtime made as a file to be read could be run: who may write to it in
+/// the container has made it so.
+fn is_program(mount: &MountSurface) -> bool {
+    let made = || fs::symlink_metadata(&mount.source);
+    mount.kind == MountKind::Runtime
+        && made().is_ok_and(|made| made.is_file() && made.permissions().mode() & 0o6111 != 0)
+}
+
 /// Whether it is one of the devices that runtimes bind from the host where they can make
 /// none, in a user namespace: in its own place, or what shows nothing over what is hidden.
 fn is_plain_device(path: &TreePath, mount: &MountSurface) -> bool {
@@ -98,16 +120,28 @@ fn is_hosts(expected: &ExpectedMount, mount: &MountSurface) -> bool {
 /// Whether the mount is as the contract names it. Of what is not mounted no other flags
 /// are known than these.
 fn fits(expected: &ExpectedMount, mount: &MountSurface) -> bool {
+    expected.filesystem.as_ref().is_none_or(|wanted| mount.filesystem.as_ref() == Some(wanted))
+        && expected.flags.iter().all(|flag| has_flag(mount, flag))
+        && has_source(expected, mount)
+}
+
+/// The same of one that is not mounted, of which neither file system nor flags are known.
+fn fits_as_far_as_known(expected: &ExpectedMount, mount: &MountSurface) -> bool {
+    (expected.filesystem.is_some() || !expected.flags.is_empty()) && has_source(expected, mount)
+}
+
+fn has_source(expected: &ExpectedMount, mount: &MountSurface) -> bool {
     let source = escape(mount.source.as_os_str().as_encoded_bytes());
-    let has_flag = |flag: &String| match flag.as_str() {
+    expected.source.as_ref().is_none_or(|wanted| *wanted == source)
+}
+
+fn has_flag(mount: &MountSurface, flag: &str) -> bool {
+    match flag {
         "ro" => !mount.writable,
         "rw" => mount.writable,
         "noexec" => !mount.exec,
-        _ => mount.options.contains(flag),
-    };
-    expected.filesystem.as_ref().is_none_or(|wanted| mount.filesystem.as_ref() == Some(wanted))
-        && expected.source.as_ref().is_none_or(|wanted| *wanted == source)
-        && expected.flags.iter().all(has_flag)
+        _ => mount.options.iter().any(|option| option == flag),
+    }
 }
 
 #[cfg(test)]
@@ -142,6 +176,36 @@ mod tests {
         check("['nodev']", false);
         check("['nosuid', 'noexec']", false);
         check("['ro']", false);
+    }
+
+    #[test]
+    fn what_is_not_mounted_is_not_known_in_full() {
+        let check = |more: &str, source: &str, expected: bool| {
+            let text = format!("base = 'none'\n[[mount]]\npath = '/m'\ncontent = 'hide'\n{more}");
+            let contract = Contract::from_toml(&text).unwrap();
+            let mount = MountSurface { filesystem: None, ..mount(MountKind::Volume, "", source) };
+            assert_eq!(fits_as_far_as_known(&contract.mounts()[0], &mount), expected, "{more} {source}");
+        };
+        check("filesystem = 'ext4'", "/srv/a", true);
+        check("flags = ['nosuid']", "/srv/a", true);
+        check("filesystem = 'ext4'\nsource = '/srv/a'", "/srv/a", true);
+        check("filesystem = 'ext4'\nsource = '/srv/a'", "/srv/b", false);
+        // Nothing of this is unknown.
+        check("", "/srv/a", false);
+        check("source = '/srv/a'", "/srv/a", false);
+    }
+
+    #[test]
+    fn what_a_runtime_makes_to_be_read_is_no_program() {
+        let folder = tempfile::tempdir().unwrap();
+        let hosts = folder.path().join("hosts");
+        fs::write(&hosts, "127.0.0.1 localhost\n").unwrap();
+        let of = |kind| mount(kind, "ext4", hosts.to_str().unwrap());
+        for (mode, expected) in [(0o644, false), (0o755, true), (0o645, true), (0o4644, true)] {
+            fs::set_permissions(&hosts, fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(is_program(&of(MountKind::Runtime)), expected, "{mode:o}");
+            assert!(!is_program(&of(MountKind::Bind)));
+        }
     }
 
     #[test]

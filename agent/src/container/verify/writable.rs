@@ -110,7 +110,10 @@ pub(super) fn check(
         }
         Err(error) => {
             gaps.push(PartGap::of(Part::Upper, &error));
-            Writable::unseen(State::Incomplete, protected::of(known).ok())
+            // What there was no room for was found.
+            let was_found = matches!(error, WritableError::Check(CheckError::Spill(_)));
+            let state = if was_found { State::Divergent } else { State::Incomplete };
+            Writable::unseen(state, protected::of(known).ok())
         }
     }
 }
@@ -153,7 +156,8 @@ fn look(verifier: &Verifier<'_>, container: &Container, known: &Known) -> Result
     let mounted: Vec<TreePath> = told.chain(usual).filter_map(tree_path).collect();
     let algorithm = known.manifest.predicate().root.algorithm();
     let looking = looking(verifier, container, algorithm, &ids)?;
-    let made = Made { mounted: &mounted, top_mode: top_mode_of(container.runtime) };
+    let may_be_more = !container.is_mounted();
+    let made = Made { mounted: &mounted, may_be_more, top_mode: top_mode_of(container.runtime) };
     let (mut memory, mut cache_trouble) = verifier.caches.map_or_else(Default::default, |caches| {
         caches.recall_writable(upper, &root, &known.manifest, looking.notes, verifier)
     });

@@ -28,12 +28,14 @@ fn check_mapped(ids: &IdMaps, is_lowest: bool, change: impl Fn(&Path)) -> (Vec<S
         Looking { algorithm: Algorithm::Blake3, means: &means, counters: &counters, ids, notes: Notes::User };
     let root = Root::open(Some(directory.path())).unwrap();
     let layer = &manifest.predicate().layers[0];
-    let entries = manifest.layer(0, Cursor::new(&bytes)).unwrap();
-    let expected = Expected { entries, count: layer.entries.count, is_lowest, top_mode: None };
-    let findings = FindingsWriter::spilling_to(&std::env::temp_dir());
-    let (contract, mut memory) = (Contract::empty(), Memory::default());
-    let checked =
-        check(&root, expected, &contract, looking, &mut memory, findings, || Timestamp::UNIX_EPOCH).unwrap();
+    let look = || {
+        let entries = manifest.layer(0, Cursor::new(&bytes)).unwrap();
+        let expected = Expected { entries, count: layer.entries.count, is_lowest, top_mode: None };
+        look_at(&root, expected, looking)
+    };
+    let first = look();
+    let checked = look();
+    assert_eq!(first.observed_root, checked.observed_root, "each look sees all of the directory");
     let told = |finding: Finding| {
         let fields: Vec<_> = finding.fields.iter().map(ToString::to_string).collect();
         let kind = finding.observed.map_or("nothing", |observed| observed.kind.name());
@@ -42,6 +44,33 @@ fn check_mapped(ids: &IdMaps, is_lowest: bool, change: impl Fn(&Path)) -> (Vec<S
     let findings: Vec<String> = checked.findings.load().unwrap().into_iter().map(told).collect();
     assert_eq!(checked.observed_root == layer.root, findings.is_empty(), "{findings:?}");
     (findings, checked.coverage)
+}
+
+fn look_at<I>(root: &Root, expected: Expected<I>, looking: Looking<'_>) -> CheckedLayer
+where
+    I: Iterator<Item = Result<LayerEntry, EntriesError>> + Send,
+{
+    let findings = FindingsWriter::spilling_to(&std::env::temp_dir());
+    let (contract, mut memory) = (Contract::empty(), Memory::default());
+    check(root, expected, &contract, looking, &mut memory, findings, || Timestamp::UNIX_EPOCH).unwrap()
+}
+
+#[test]
+fn an_archive_that_lists_nothing_has_a_directory_all_the_same() {
+    let directory = tempfile::tempdir().unwrap();
+    let (means, counters, ids) = (Means::new(Some(1), None, false), Counters::default(), IdMaps::default());
+    let algorithm = Algorithm::Blake3;
+    let looking = Looking { algorithm, means: &means, counters: &counters, ids: &ids, notes: Notes::User };
+    let root = Root::open(Some(directory.path())).unwrap();
+    let look = || {
+        let expected = Expected { entries: std::iter::empty(), count: 0, is_lowest: false, top_mode: None };
+        look_at(&root, expected, looking)
+    };
+    let checked = look();
+    assert!(checked.findings.is_empty());
+    assert_eq!(checked.observed_root, LayerHasher::new(algorithm).finish());
+    put(directory.path(), "more", "");
+    assert_eq!(look().findings.len(), 1);
 }
 
 #[test]

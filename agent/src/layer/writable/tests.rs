@@ -59,7 +59,7 @@ pub(super) fn look(
     let image = Image { manifest: &manifest, entries: entries(), content_key: &content_key };
     let mounted: Vec<TreePath> = mounted.iter().map(|path| TreePath::new(*path).unwrap()).collect();
     let findings = FindingsWriter::spilling_to(&std::env::temp_dir());
-    let made = Made { mounted: &mounted, top_mode: Some(0o555) };
+    let made = Made { mounted: &mounted, may_be_more: false, top_mode: Some(0o555) };
     let checked =
         check(&root, image, made, looking, &mut Memory::default(), findings, || Timestamp::UNIX_EPOCH)
             .unwrap();

@@ -61,6 +61,7 @@ impl Site {
                 tar_split: None,
             }],
             upper: Some(upper.path().to_owned()),
+            root_writable: Some(true),
             ..Container::new(Runtime::Docker, "1")
         };
         Self { folder, layer, upper, library, container }

@@ -62,6 +62,7 @@ impl Scene {
             upper: Some(upper.path().to_owned()),
             uid_map: all_ids.clone(),
             gid_map: all_ids,
+            root_writable: Some(true),
             ..Container::new(Runtime::Docker, ID)
         };
         Self { layer, upper, init, library, manifest, bytes, container }
