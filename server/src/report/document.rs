@@ -121,8 +121,9 @@ struct ContainerRecord<'a> {
 struct FindingRecord<'a> {
     first_seen: Timestamp,
     last_seen: Timestamp,
-    /// Whether the last sweep in the period still had it. What a look without a manifest found
-    /// in a layer is held to the last look of that kind.
+    /// Whether the last look in the period that would have seen it still had it. A sweep that
+    /// saw everything sees what any look found; a look that was held to no manifest sees what
+    /// another of its kind found.
     in_last_sweep: bool,
     #[serde(flatten)]
     finding: &'a Finding,
@@ -253,28 +254,46 @@ fn place<'a>(id: &str, evidence: &'a Evidence) -> (&'a str, &'a str) {
     found.unwrap_or_default()
 }
 
+/// A finding, and which looks saw it.
+struct Seen<'a> {
+    finding: &'a Finding,
+    /// The first and the last of them, by their places among the looks.
+    first: usize,
+    last: usize,
+    /// Whether one was not held to a manifest: what that sees, others of its kind see as well.
+    by_other: bool,
+}
+
 /// The distinct findings of the looks at a subject in the period, in tree order.
 fn findings<'a>(subject: &'a SubjectEvidence, period: Period) -> Vec<FindingRecord<'a>> {
-    let within = || subject.looks.iter().filter(|look| look.received_at >= period.from);
-    // What a look without a manifest does not see is not gone for that.
-    let last_set = |held| within().rfind(|look| look.held == held).map(LookTimes::found);
-    let (last_held, last_other) = (last_set(true), last_set(false));
-    let mut distinct: BTreeMap<String, FindingRecord<'a>> = BTreeMap::new();
-    for look in within().filter(|look| look.state == State::Divergent) {
-        let last = if look.held { last_held } else { last_other };
+    let looks: Vec<_> = subject.looks.iter().filter(|look| look.received_at >= period.from).collect();
+    let mut distinct: BTreeMap<String, Seen<'a>> = BTreeMap::new();
+    for (at, look) in looks.iter().enumerate().filter(|(_, look)| look.state == State::Divergent) {
         for finding in subject.findings.get(&look.found()).into_iter().flatten() {
             let key = serde_json::to_string(finding).expect("findings always serialise");
-            let record = distinct.entry(key).or_insert(FindingRecord {
-                first_seen: look.received_at,
-                last_seen: look.received_at,
-                in_last_sweep: false,
-                finding,
-            });
-            record.last_seen = look.received_at;
-            record.in_last_sweep = Some(look.found()) == last;
+            let seen = distinct.entry(key).or_insert(Seen { finding, first: at, last: at, by_other: false });
+            seen.last = at;
+            seen.by_other |= !look.held;
         }
     }
-    let mut records: Vec<_> = distinct.into_values().collect();
+    let last_of = |is_meant: &dyn Fn(&LookTimes) -> bool| looks.iter().rposition(|look| is_meant(look));
+    let last_held = last_of(&|look| look.held);
+    let last_complete = last_of(&|look| look.held && look.complete);
+    // What it found is not told where its manifest is not accepted, and then it is no proof.
+    let last_other = last_of(&|look| !look.held && (look.state == State::Divergent || look.beside.is_none()));
+    let is_in_last = |seen: &Seen<'_>| {
+        // Each of these would have seen it.
+        let by_held = if looks[seen.last].held { last_held } else { last_complete };
+        let by_other = last_other.filter(|_| seen.by_other);
+        by_held.max(by_other).is_none_or(|last| last <= seen.last)
+    };
+    let record = |seen: Seen<'a>| FindingRecord {
+        first_seen: looks[seen.first].received_at,
+        last_seen: looks[seen.last].received_at,
+        in_last_sweep: is_in_last(&seen),
+        finding: seen.finding,
+    };
+    let mut records: Vec<_> = distinct.into_values().map(record).collect();
     records.sort_by(|a, b| (&a.finding.path, a.first_seen).cmp(&(&b.finding.path, b.first_seen)));
     records
 }

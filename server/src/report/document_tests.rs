@@ -175,32 +175,56 @@ fn every_node_is_shown_with_state_coverage_and_findings() {
 }
 
 #[test]
-fn a_layer_that_was_mended_is_gone_from_the_last_look() {
+fn a_layer_that_was_mended_is_gone_from_the_last_look_that_would_have_seen_it() {
     let subject = SubjectId::container("web-1", "c1");
     let found = vec![added("/bin/planted")];
-    let look = |report_id, at, findings: &[Finding], held| {
-        let state = if findings.is_empty() { State::Unknown } else { State::Divergent };
-        LookTimes { state, held, ..sweep(report_id, at, findings) }
+    let of = |held, state, findings: &[Finding]| LookTimes {
+        state,
+        held,
+        complete: held,
+        ..sweep(0, "2026-03-08T00:00:00Z", findings)
     };
-    let damaged = look(1, "2026-03-08T00:00:00Z", &found, false);
-    let check = |last: LookTimes, expected: bool| {
+    // Held to a manifest, or not.
+    let damaged = |held| of(held, State::Divergent, &found);
+    let clean = |held| of(held, if held { State::Congruent } else { State::Unknown }, &[]);
+    let incomplete = LookTimes { complete: false, ..of(true, State::Incomplete, &[]) };
+    let beside = Some(Algorithm::Blake3.digest(b"beside"));
+    let not_accepted = LookTimes { beside, ..of(false, State::Unknown, &[]) };
+    let check = |looks: &[LookTimes], expected: bool| {
+        let days = looks.iter().zip([8, 9, 10]);
+        let looks: Vec<_> = days
+            .map(|(look, day)| LookTimes {
+                received_at: time(&format!("2026-03-{day:02}T00:00:00Z")),
+                ..*look
+            })
+            .collect();
         let c1 = SubjectEvidence {
-            looks: vec![damaged, last],
-            findings: [(damaged.found(), found.clone())].into(),
+            looks: looks.clone(),
+            findings: [(damaged(true).found(), found.clone())].into(),
             ..SubjectEvidence::default()
         };
         let containers = [(subject.clone(), c1)].into();
         let report = rendered(&Evidence { containers, ..evidence() }, "2026-05-01T00:00:00Z");
         let shown = &report["nodes"][0]["containers"][0];
-        assert_eq!(shown["findings"][0]["in_last_sweep"], expected, "{last:?}");
-        let others = 2 - usize::from(last.held);
-        assert_eq!(shown["coverage"]["looks_without_manifest"], others, "{last:?}");
-        assert_eq!(shown["coverage"]["sweeps"], 2 - others, "{last:?}");
+        assert_eq!(shown["findings"][0]["in_last_sweep"], expected, "{looks:?}");
+        let sweeps = looks.iter().filter(|look| look.held).count();
+        assert_eq!(shown["coverage"]["sweeps"], sweeps, "{looks:?}");
+        assert_eq!(shown["coverage"]["looks_without_manifest"], looks.len() - sweeps, "{looks:?}");
     };
-    check(look(2, "2026-03-09T00:00:00Z", &found, false), true);
-    check(look(2, "2026-03-09T00:00:00Z", &[], false), false);
-    // With a manifest it is looked at in another way.
-    check(look(2, "2026-03-09T00:00:00Z", &[], true), true);
+    check(&[damaged(false), damaged(false)], true);
+    check(&[damaged(false), clean(false)], false);
+    check(&[damaged(false), clean(false), damaged(false)], true);
+    // A sweep looks at the layers as well, where it can.
+    check(&[damaged(false), clean(true)], false);
+    check(&[damaged(false), incomplete], true);
+    check(&[damaged(false), clean(true), clean(false)], false);
+    check(&[damaged(true), incomplete], false);
+    // Without a manifest nobody looks at all that a sweep does, but sees the same layers.
+    check(&[damaged(true), clean(false)], true);
+    check(&[damaged(false), damaged(true), clean(false)], false);
+    check(&[damaged(true), clean(false), clean(true)], false);
+    // It found something, of which nothing is told.
+    check(&[damaged(false), not_accepted], true);
 }
 
 #[test]
