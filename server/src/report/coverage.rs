@@ -13,9 +13,10 @@ pub(super) struct NodeCoverage {
     pub(super) sweeps: usize,
     /// Those of them that read every file and saw everything.
     pub(super) complete_sweeps: usize,
-    /// Looks in the period that no accepted manifest was held to: a container's layers are
-    /// looked at without one, and a node may run what its group does not accept.
-    pub(super) looks_without_manifest: usize,
+    /// Other looks in the period: that were not held to an accepted manifest (a container's
+    /// layers are looked at without one; one may have expired, or be of another image), or
+    /// whose result could not be reported.
+    pub(super) other_looks: usize,
     /// The last sweep before the period's end.
     pub(super) last_sweep_at: Option<Timestamp>,
     /// The longest time in the period without a sweep, from its beginning (or
@@ -42,7 +43,7 @@ impl NodeCoverage {
         Self {
             sweeps: within.len(),
             complete_sweeps: within.iter().filter(|sweep| sweep.complete).count(),
-            looks_without_manifest: others.len(),
+            other_looks: others.len(),
             last_sweep_at: looks.iter().rfind(|look| look.held).map(|sweep| sweep.received_at),
             largest_gap_seconds: gaps.max().unwrap_or(0),
         }
@@ -94,8 +95,9 @@ mod tests {
         assert_eq!(check(&two, "2026-03-01T05:00:00Z", "2026-03-01T17:00:00Z"), (2, last(two[1]), hours(10)));
         assert_eq!(check(&two[..1], "2026-03-01T05:00:00Z", "2026-03-01T07:00:00Z").2, hours(1));
     }
+
     #[test]
-    fn a_look_without_a_manifest_is_no_sweep() {
+    fn a_look_that_was_not_held_to_a_manifest_is_no_sweep() {
         let looks = [
             look("2026-03-01T06:00:00Z", true),
             look("2026-03-01T12:00:00Z", false),
@@ -104,7 +106,7 @@ mod tests {
         let expected = NodeCoverage {
             sweeps: 1,
             complete_sweeps: 1,
-            looks_without_manifest: 2,
+            other_looks: 2,
             last_sweep_at: Some(time("2026-03-01T06:00:00Z")),
             largest_gap_seconds: 18 * 3600,
         };

@@ -209,7 +209,7 @@ fn a_layer_that_was_mended_is_gone_from_the_last_look_that_would_have_seen_it() 
         assert_eq!(shown["findings"][0]["in_last_sweep"], expected, "{looks:?}");
         let sweeps = looks.iter().filter(|look| look.held).count();
         assert_eq!(shown["coverage"]["sweeps"], sweeps, "{looks:?}");
-        assert_eq!(shown["coverage"]["looks_without_manifest"], looks.len() - sweeps, "{looks:?}");
+        assert_eq!(shown["coverage"]["other_looks"], looks.len() - sweeps, "{looks:?}");
     };
     check(&[damaged(false), damaged(false)], true);
     check(&[damaged(false), clean(false)], false);

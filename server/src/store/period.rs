@@ -26,14 +26,16 @@ pub(crate) struct LookTimes {
     pub(crate) findings_digest: Digest,
     /// Of a container: the digest of what was found beside its merged tree.
     pub(crate) beside: Option<Digest>,
-    /// Whether it was held to an accepted manifest, and so is a sweep. Layers of containers
-    /// are looked at also where no manifest is their image's, and may be damaged then too.
+    /// Whether it was held to an accepted manifest, and its result reported: then it is a
+    /// sweep. Layers of containers are looked at also where no manifest is their image's, and
+    /// may be damaged then too.
     pub(crate) held: bool,
     /// Whether every file was read, and nothing was left unverified.
     pub(crate) complete: bool,
 }
 
-/// Whether a report is of a sweep that was held to an accepted manifest.
+/// Whether a report is of a sweep that was held to an accepted manifest. What has another or
+/// an expired one is `unknown`; what could not be reported names none.
 const HELD: &str = "(manifest IS NOT NULL AND state IN ('congruent', 'divergent', 'incomplete'))";
 
 impl LookTimes {
