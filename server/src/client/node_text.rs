@@ -158,9 +158,9 @@ fn push_report(page: &mut Page, node: &Value) {
     }
 }
 
-/// A number of the API's with its noun.
+/// A number of the API's with its noun; one that is not there is not taken for a number.
 fn number(value: &Value, one: &str, many: &str) -> String {
-    counted(value.as_u64().unwrap_or_default(), one, many)
+    value.as_u64().map_or_else(|| format!("{} {many}", cell(value)), |count| counted(count, one, many))
 }
 
 fn push_findings(page: &mut Page, node: &Value) {
@@ -342,6 +342,18 @@ history       2026-03-02T00:00:00Z over
               2026-03-01T00:00:00Z divergent
 ";
         assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn what_is_not_told_is_no_number() {
+        let shown = node(&json!({
+            "protected": { "entries": 1 }, "coverage": { "mode": "full", "entries_seen": 1 },
+        }));
+        for says in
+            ["protected     1 of - entries\n", "a full sweep saw 1 entry, where - were baked; 0 unreadable"]
+        {
+            assert!(shown.contains(says), "{says:?} in {shown}");
+        }
     }
 
     #[test]
