@@ -212,11 +212,16 @@ fn name_what_is_altered(place: &Place) -> Result<()> {
     Ok(())
 }
 
+/// How a backup tells what it has, from the word before the number of reports on.
+fn and_large_reports(large: i64) -> String {
+    format!(" and {large} large report{}", if large == 1 { "" } else { "s" })
+}
+
 fn back_up_and_restore(place: &Place) -> Result<()> {
     let output = place.site.sandbox.path("backup").to_string_lossy().into_owned();
     let large = count(&place.site, NAMED)?;
     let made = place.server(&["backup", "--output", &output])?.text();
-    assert!(made.contains(&format!("{large} large report")) && !made.contains("missing"), "{made}");
+    assert!(made.contains(&and_large_reports(large)) && !made.contains("missing"), "{made}");
     for ending in ["", "-wal", "-shm"] {
         let path = place.site.sandbox.path(format!("congruent.db{ending}"));
         if path.exists() {
@@ -236,8 +241,7 @@ fn back_up_and_restore(place: &Place) -> Result<()> {
     fs::remove_dir_all(&output)?;
     let made = place.server(&["backup", "--output", &output])?.text();
     assert!(
-        made.contains(&format!("{} large report", large - 1))
-            && made.contains("missing, and not in it: blake3-"),
+        made.contains(&and_large_reports(large - 1)) && made.contains("missing, and not in it: blake3-"),
         "{made}"
     );
     Ok(())
