@@ -73,17 +73,17 @@ impl ChooseError {
     }
 }
 
-/// The one container on a node that is meant: an id counts before a name, and what has all
-/// of the word before what begins with it.
+/// The one container on a node that is meant: a whole id counts first, whatever others are
+/// called. A name counts as much as the beginning of an id, or whoever names a container
+/// after another's id could have it stand for that.
 pub(super) fn choose<'a>(
     node: &str,
     candidates: &'a [Candidate],
     word: &str,
 ) -> Result<&'a Candidate, ChooseError> {
-    let like: [&dyn Fn(&Candidate) -> bool; 3] =
-        [&|one| one.id == word, &|one| one.name.as_deref() == Some(word), &|one| {
-            !word.is_empty() && one.id.starts_with(word)
-        }];
+    let like: [&dyn Fn(&Candidate) -> bool; 2] = [&|one| one.id == word, &|one| {
+        !word.is_empty() && (one.name.as_deref() == Some(word) || one.id.starts_with(word))
+    }];
     for is_meant in like {
         let found: Vec<_> = candidates.iter().filter(|one| is_meant(one)).collect();
         match found[..] {
@@ -107,10 +107,12 @@ mod tests {
     #[test]
     fn words_mean_one_container() {
         let all = [
-            candidate(Some("docker"), "aa01", Some("web")),
+            candidate(Some("docker"), "aa01", Some("shop")),
             candidate(Some("docker"), "aa02", Some("aa")),
             candidate(Some("podman"), "bb01", Some("db")),
             candidate(Some("cr\u{1b}io"), "bb02", Some("db")),
+            candidate(Some("docker"), "cc01", Some("cc")),
+            candidate(Some("docker"), "dd01", Some("web")),
             candidate(Some("containerd"), "web-2", Some("bb01")),
             Candidate { is_over: true, ..candidate(None, "web-3", None) },
         ];
@@ -124,12 +126,14 @@ mod tests {
             }
         };
         check("aa01", Ok("aa01"));
-        check("aa", Ok("aa02"));
-        check("web", Ok("aa01"));
+        check("cc", Ok("cc01"));
+        check("shop", Ok("aa01"));
         check("web-3", Ok("web-3"));
         check("bb02", Ok("bb02"));
         // Whoever names a container cannot have it stand for another.
         check("bb01", Ok("bb01"));
+        check("aa", Err("\"aa\" may be any of docker aa01, docker aa02: give more of the id"));
+        check("web", Err("may be any of docker dd01, containerd web-2, web-3 (over): give"));
         check("db", Err("\"db\" may be any of podman bb01, cr\\x1bio bb02: give more of the id"));
         check("web-", Err("may be any of containerd web-2, web-3 (over): give"));
         check("zz", Err("no container on \"web-1\" has the id or name \"zz\", or an id that begins so"));

@@ -66,8 +66,7 @@ pub(super) struct OneContainer {
 #[utoipa::path(get, path = "/v1/nodes/{id}/containers/{container}", operation_id = "show_container", tag = "containers",
     params(("id" = String, Path, description = "The node."),
         ("container" = String, Path, description = "The container: its id, its name, or the beginning of its id, as \
-            far as that means one alone. A whole id counts first; then a name before a beginning, of those that run, \
-            and after them of those that are over.")),
+            far as that means one alone. A whole id counts first; then what runs before what is over.")),
     responses((status = 200, description = "The container.", body = OneContainer), NotFound, Conflict))]
 pub(super) async fn one(
     State(api): State<Arc<Api>>,
