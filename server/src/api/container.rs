@@ -154,7 +154,8 @@ fn detail(view: &View<'_>, subject: &SubjectId) -> Result<Option<OneContainer>, 
         (Some(listed), _) => listed.into(),
         (None, Some(end)) => {
             last_state = states.get(1).filter(|before| !before.is_over).map(|before| before.state);
-            let identity = told.identity.take().or_else(|| end.identity.clone());
+            // What was over before that was kept with it has its name from its report.
+            let identity = end.identity.clone().or_else(|| told.identity.take());
             ContainerSummary::over(end, identity, row.as_ref(), view.verified_at(subject)?)
         }
         (None, None) => return Ok(None),

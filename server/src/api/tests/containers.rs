@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use congruent_protocol::report::ContainerIdentity;
 use reqwest::Method;
 use serde_json::json;
 
 use super::{Bench, with_collector_of};
 use crate::clock;
+use crate::subject::SubjectId;
 use crate::testing::containers::{accept_image, changed, config_digest, damaged, listing, looked};
 use crate::testing::{Fixture, wait_for};
 
@@ -170,6 +172,27 @@ async fn what_is_known_of_a_container_that_is_over_is_shown() {
         );
         assert_eq!(states(&c1), ["congruent", "over", "congruent"]);
         assert_eq!(bench.status("/v1/nodes/web-2/containers/c1").await, 404);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_over_has_the_name_that_it_had_at_its_end() {
+    with_containers(async |bench| {
+        let ending = bench.api.store.write("rename it and end it", |tx| {
+            let c2 = SubjectId::container("web-1", "c2");
+            let row = tx.subject(&c2)?.unwrap();
+            let identity =
+                ContainerIdentity { name: Some("shop".to_owned()), ..row.identity.clone().unwrap() };
+            tx.set_identity(&row, &identity)?;
+            tx.end_container(&c2, row.since, "it is gone")
+        });
+        ending.await.unwrap();
+        let shown = bench.get("/v1/nodes/web-1/containers/shop").await;
+        assert_eq!(
+            (&shown["id"], &shown["name"], &shown["report"]["sequence"]),
+            (&json!("c2"), &json!("shop"), &json!(2))
+        );
     })
     .await;
 }
