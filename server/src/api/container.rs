@@ -20,7 +20,7 @@ use super::list::cut;
 use super::node::unknown;
 use super::refusals::{Conflict, NotFound};
 use super::segment::Segment;
-use crate::record::{ActionRecord, ContainerTransition, DecisionRecord, ReportRecord};
+use crate::record::{ActionRecord, ContainerState, ContainerTransition, DecisionRecord, ReportRecord};
 use crate::store::{ActionFilter, StoreError, View};
 use crate::subject::SubjectId;
 
@@ -37,6 +37,7 @@ pub(super) struct OneContainer {
     schema_version: u32,
     #[serde(flatten)]
     summary: ContainerSummary,
+    state: ContainerState,
     /// What it was before it was over; null while it runs, or where that is not known any more.
     last_state: Option<SubjectState>,
     /// Its newest report, which what follows is from.
@@ -150,13 +151,17 @@ fn detail(view: &View<'_>, subject: &SubjectId) -> Result<Option<OneContainer>, 
     let decision = decision.map(|id| view.decision(id)).transpose()?.flatten();
     let decision_record = decision.map(DecisionRecord::from);
     let mut last_state = None;
-    let summary = match (listed, states.first().filter(|newest| newest.is_over)) {
-        (Some(listed), _) => listed.into(),
+    let (summary, state) = match (listed, states.first().filter(|newest| newest.is_over)) {
+        (Some(listed), _) => {
+            let state = listed.subject.state.into();
+            (listed.into(), state)
+        }
         (None, Some(end)) => {
             last_state = states.get(1).filter(|before| !before.is_over).map(|before| before.state);
             // What was over before that was kept with it has its name from its report.
             let identity = end.identity.clone().or_else(|| told.identity.take());
-            ContainerSummary::over(end, identity, row.as_ref(), view.verified_at(subject)?)
+            let verified_at = view.verified_at(subject)?;
+            (ContainerSummary::over(end, identity, row.as_ref(), verified_at), ContainerState::Over)
         }
         (None, None) => return Ok(None),
     };
@@ -167,6 +172,7 @@ fn detail(view: &View<'_>, subject: &SubjectId) -> Result<Option<OneContainer>, 
     Ok(Some(OneContainer {
         schema_version: API_SCHEMA,
         summary,
+        state,
         last_state,
         report: row.map(ReportRecord::from),
         coverage,

@@ -20,7 +20,6 @@ use super::list::{DEFAULT_LIMIT, check_limit, check_query, cut, refuse};
 use super::node::unknown;
 use super::refusals::{BadRequest, NotFound};
 use super::segment::Segment;
-use crate::record::ContainerState;
 use crate::store::{ContainerFilter, ListedSubject, ReportRow, StateRow};
 use crate::subject::SubjectId;
 
@@ -49,13 +48,22 @@ pub(super) struct ContainersQuery {
 #[derive(Serialize, ToSchema)]
 pub(super) struct Containers {
     schema_version: u32,
-    containers: Vec<ContainerSummary>,
+    containers: Vec<ListedContainer>,
     /// What the next page is to be `after`; null on the last.
     next: Option<String>,
     truncated: bool,
 }
 
-/// A container at a glance. Name, runtime, image and configuration are as its node says.
+/// A container that runs.
+#[derive(Serialize, ToSchema)]
+struct ListedContainer {
+    #[serde(flatten)]
+    summary: ContainerSummary,
+    state: SubjectState,
+}
+
+/// A container at a glance, but for its state: what is over has none. Name, runtime, image and
+/// configuration are as its node says.
 #[derive(Serialize, ToSchema)]
 pub(super) struct ContainerSummary {
     node: String,
@@ -64,8 +72,6 @@ pub(super) struct ContainerSummary {
     runtime: Option<String>,
     image: Option<String>,
     config_digest: Option<Digest>,
-    /// `over` where it runs no more; only where one is shown, for no list has it.
-    state: ContainerState,
     note: Option<String>,
     /// Since when it has that state, or is over.
     since: Timestamp,
@@ -122,7 +128,7 @@ async fn page(api: &Api, node: Option<String>, query: ContainersQuery) -> Result
     let mut listed = reading.await?;
     let truncated = cut(&mut listed, limit);
     let next = listed.last().filter(|_| truncated).map(|last| place(&last.subject.id));
-    let containers = listed.into_iter().map(ContainerSummary::from).collect();
+    let containers = listed.into_iter().map(ListedContainer::from).collect();
     Ok(Containers { schema_version: API_SCHEMA, containers, next, truncated })
 }
 
@@ -138,6 +144,12 @@ fn parse_place(text: &str) -> Result<SubjectId, Problem> {
     Ok(SubjectId::container(node, container))
 }
 
+impl From<ListedSubject> for ListedContainer {
+    fn from(listed: ListedSubject) -> Self {
+        Self { state: listed.subject.state, summary: listed.into() }
+    }
+}
+
 impl From<ListedSubject> for ContainerSummary {
     fn from(listed: ListedSubject) -> Self {
         let ListedSubject { subject, manifest, observed_root, findings_total, verified_at, decision } =
@@ -150,7 +162,6 @@ impl From<ListedSubject> for ContainerSummary {
             runtime,
             image,
             config_digest,
-            state: subject.state.into(),
             note: subject.note,
             since: subject.since,
             reported_at: subject.reported_at,
@@ -192,7 +203,6 @@ impl ContainerSummary {
             runtime,
             image,
             config_digest,
-            state: ContainerState::Over,
             note: end.note.clone(),
             since: end.at,
             reported_at: report.map(|report| report.received_at),

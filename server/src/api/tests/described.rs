@@ -53,6 +53,25 @@ async fn ask(router: &Router, method: &str, path: &str) -> Response {
     Service::call(&service, request.body(Body::empty()).unwrap()).await.unwrap()
 }
 
+/// The states that the schema of a component has.
+fn states_of(component: &str) -> Vec<String> {
+    let document: Value = serde_json::from_str(operators_json()).unwrap();
+    let schemas = &document["components"]["schemas"];
+    let parts = schemas[component]["allOf"].as_array().unwrap();
+    let state = parts.iter().find_map(|part| part["properties"].get("state")).unwrap();
+    let name = state["$ref"].as_str().unwrap().rsplit('/').next().unwrap();
+    let words = schemas[name]["enum"].as_array().unwrap();
+    words.iter().map(|word| word.as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn only_what_is_shown_by_itself_may_be_over() {
+    let mut states = states_of("ListedContainer");
+    assert_eq!(states, ["congruent", "divergent", "incomplete", "silent", "unknown"]);
+    states.push("over".to_owned());
+    assert_eq!(states_of("OneContainer"), states);
+}
+
 async fn check(router: &Router, document: &str) {
     let routes = described(document);
     let paths: BTreeSet<_> = routes.keys().cloned().collect();
