@@ -20,6 +20,7 @@ use super::list::cut;
 use super::node::unknown;
 use super::refusals::{Conflict, NotFound};
 use super::segment::Segment;
+use crate::ingest::{chain_of, shorten};
 use crate::record::{ActionRecord, ContainerState, ContainerTransition, DecisionRecord, ReportRecord};
 use crate::store::{ActionFilter, StoreError, View};
 use crate::subject::SubjectId;
@@ -42,6 +43,9 @@ pub(super) struct OneContainer {
     last_state: Option<SubjectState>,
     /// Its newest report, which what follows is from.
     report: Option<ReportRecord>,
+    /// Of one that runs no more: why its report cannot be read, where it is lost. What the
+    /// report saw is not known then, though it may have findings.
+    report_lost: Option<String>,
     coverage: Option<Coverage>,
     /// The image's layers, lowest first.
     layers: Vec<LayerReport>,
@@ -145,8 +149,13 @@ fn detail(view: &View<'_>, subject: &SubjectId) -> Result<Option<OneContainer>, 
         Some(listed) => listed.subject.report_id.map(|id| view.report(id)).transpose()?.flatten(),
         None => view.newest_report_of(subject)?,
     };
-    let told = row.as_ref().map(|row| view.report_body(row.id)).transpose()?;
-    let mut told = told.map(Told::from).unwrap_or_default();
+    let body = row.as_ref().map(|row| view.report_body(row.id)).transpose();
+    let (body, report_lost) = match body {
+        // What runs reports anew; of what is over all else is told that is left.
+        Err(error) if listed.is_none() && error.is_lost_body() => (None, Some(shorten(&chain_of(&error)))),
+        body => (body?, None),
+    };
+    let mut told = body.map(Told::from).unwrap_or_default();
     let decision = listed.as_ref().and_then(|listed| listed.subject.decision_id);
     let decision = decision.map(|id| view.decision(id)).transpose()?.flatten();
     let decision_record = decision.map(DecisionRecord::from);
@@ -175,6 +184,7 @@ fn detail(view: &View<'_>, subject: &SubjectId) -> Result<Option<OneContainer>, 
         state,
         last_state,
         report: row.map(ReportRecord::from),
+        report_lost,
         coverage,
         layers,
         findings,

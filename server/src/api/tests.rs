@@ -22,7 +22,7 @@ struct Bench {
     url: String,
     http: reqwest::Client,
     api: Arc<Api>,
-    _fixture: Fixture,
+    fixture: Fixture,
 }
 
 /// Runs a collector, and `test` against it; then stops it.
@@ -54,7 +54,7 @@ async fn with_collector_of<F: Future<Output = ()>>(
     let running = tokio::spawn(collector.run_until(async move {
         let _ = stopped.await;
     }));
-    test(Bench { url, http, api, _fixture: fixture }).await;
+    test(Bench { url, http, api, fixture }).await;
     let _ = stop.send(());
     running.await.unwrap().unwrap();
 }

@@ -82,7 +82,10 @@ fn push_over(page: &mut Page, container: &Value) {
         let since = cell(&container["states"][1]["at"]);
         page.line("last state", &format!("{} since {since}", cell(&container["last_state"])));
     }
-    page.line("", "what follows is as it was seen last");
+    match &container["report_lost"] {
+        Value::Null => page.line("", "what follows is as it was seen last"),
+        why => page.line("", &format!("what was seen of it last is lost: {}", cell(why))),
+    }
 }
 
 fn push_containers(page: &mut Page, node: &Value) {
@@ -342,6 +345,16 @@ history       2026-03-02T00:00:00Z over
               2026-03-01T00:00:00Z divergent
 ";
         assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn what_is_lost_of_a_container_is_told() {
+        let shown =
+            container(&json!({ "state": "over", "findings_total": 1, "report_lost": "it is\nmissing" }));
+        assert!(
+            shown.contains("              what was seen of it last is lost: it is\\x0amissing\n"),
+            "{shown}"
+        );
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Containers, as operators see them; and which manifests a node gets for an image.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use congruent_protocol::report::ContainerIdentity;
+use congruent_protocol::report::{ContainerIdentity, Outcome};
 use reqwest::Method;
 use serde_json::json;
 
@@ -10,7 +11,7 @@ use super::{Bench, with_collector_of};
 use crate::clock;
 use crate::subject::SubjectId;
 use crate::testing::containers::{accept_image, changed, config_digest, damaged, listing, looked};
-use crate::testing::{Fixture, wait_for};
+use crate::testing::{Fixture, large, wait_for};
 
 impl Bench {
     /// The containers that a list has, as `node/id state`.
@@ -193,6 +194,41 @@ async fn what_is_over_has_the_name_that_it_had_at_its_end() {
             (&shown["id"], &shown["name"], &shown["report"]["sequence"]),
             (&json!("c2"), &json!("shop"), &json!(2))
         );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_what_is_over_is_shown_what_is_left_where_its_report_is_lost() {
+    with_containers(async |bench| {
+        let mut report = looked("web-1", 4, "c2", vec![], &[]);
+        let Outcome::Verified(verification) = &mut report.outcome else { panic!("a sweep verifies") };
+        let Outcome::Verified(noise) = large("web-1", 4).outcome else { panic!("a sweep verifies") };
+        verification.coverage.unreadable = noise.coverage.unreadable;
+        (verification.conditional, verification.state) = (noise.conditional, noise.state);
+        bench.report(&report).await;
+        let is_body = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "report");
+        let files = std::fs::read_dir(bench.fixture.path("manifests")).unwrap();
+        let bodies: Vec<_> = files.map(|file| file.unwrap().path()).filter(is_body).collect();
+        let [body] = &bodies[..] else { panic!("{bodies:?}") };
+
+        let path = "/v1/nodes/web-1/containers/c2";
+        let (whole, gone) = (std::fs::read(body).unwrap(), || std::fs::remove_file(body).unwrap());
+        gone();
+        let (status, refusal) = bench.refusal(Method::GET, path, Some("operator-token"), vec![]).await;
+        assert_eq!((status, refusal.code.as_str()), (503, "evidence-unavailable"), "while it runs");
+        std::fs::write(body, whole).unwrap();
+        bench.report(&listing("web-1", 5, &["c1"])).await;
+        let shown = bench.get(path).await;
+        assert_eq!((&shown["report_lost"], &shown["coverage"]["mode"]), (&json!(null), &json!("full")));
+        gone();
+        let shown = bench.get(path).await;
+        assert_eq!(
+            (&shown["state"], &shown["last_state"], &shown["name"]),
+            (&json!("over"), &json!("incomplete"), &json!("web"))
+        );
+        assert_eq!((&shown["report"]["sequence"], &shown["coverage"]), (&json!(4), &json!(null)));
+        assert!(shown["report_lost"].as_str().unwrap().contains("is missing"), "{shown}");
     })
     .await;
 }
