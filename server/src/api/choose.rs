@@ -7,6 +7,8 @@ use congruent_protocol::report::ContainerIdentity;
 use crate::store::{StateRow, SubjectRow};
 use crate::subject::SubjectId;
 
+/// How much of an id runtimes show.
+const SHORT_ID: usize = 12;
 /// How many candidates are named.
 const NAMED: usize = 10;
 
@@ -73,17 +75,18 @@ impl ChooseError {
     }
 }
 
-/// The one container on a node that is meant: a whole id counts first, whatever others are
-/// called. A name counts as much as the beginning of an id, or whoever names a container
-/// after another's id could have it stand for that.
+/// The one container on a node that is meant: a whole id comes first, then a whole name, then
+/// the beginning of an id. As much of an id as runtimes show counts as much as a name, or
+/// whoever names a container after another's id could have it stand for that.
 pub(super) fn choose<'a>(
     node: &str,
     candidates: &'a [Candidate],
     word: &str,
 ) -> Result<&'a Candidate, ChooseError> {
-    let like: [&dyn Fn(&Candidate) -> bool; 2] = [&|one| one.id == word, &|one| {
-        !word.is_empty() && (one.name.as_deref() == Some(word) || one.id.starts_with(word))
-    }];
+    let begins = |one: &Candidate| !word.is_empty() && one.id.starts_with(word);
+    let is_shown = |one: &Candidate| word.len() >= SHORT_ID && begins(one);
+    let like: [&dyn Fn(&Candidate) -> bool; 3] =
+        [&|one| one.id == word, &|one| one.name.as_deref() == Some(word) || is_shown(one), &begins];
     for is_meant in like {
         let found: Vec<_> = candidates.iter().filter(|one| is_meant(one)).collect();
         match found[..] {
@@ -115,6 +118,8 @@ mod tests {
             candidate(Some("docker"), "dd01", Some("web")),
             candidate(Some("containerd"), "web-2", Some("bb01")),
             Candidate { is_over: true, ..candidate(None, "web-3", None) },
+            candidate(Some("docker"), "0123456789abcdef", None),
+            candidate(Some("docker"), "ee01", Some("0123456789ab")),
         ];
         let check = |word: &str, expected: Result<&str, &str>| {
             let chosen = choose("web-1", &all, word).map(|one| one.id.clone()).map_err(|why| why.to_string());
@@ -132,8 +137,10 @@ mod tests {
         check("bb02", Ok("bb02"));
         // Whoever names a container cannot have it stand for another.
         check("bb01", Ok("bb01"));
-        check("aa", Err("\"aa\" may be any of docker aa01, docker aa02: give more of the id"));
-        check("web", Err("may be any of docker dd01, containerd web-2, web-3 (over): give"));
+        check("0123456789ab", Err("may be any of docker 0123456789abcdef, docker ee01: give more of the id"));
+        check("0123456789a", Ok("0123456789abcdef"));
+        check("aa", Ok("aa02"));
+        check("web", Ok("dd01"));
         check("db", Err("\"db\" may be any of podman bb01, cr\\x1bio bb02: give more of the id"));
         check("web-", Err("may be any of containerd web-2, web-3 (over): give"));
         check("zz", Err("no container on \"web-1\" has the id or name \"zz\", or an id that begins so"));
