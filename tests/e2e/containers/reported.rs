@@ -119,7 +119,9 @@ impl<R: Runtime> Scene<R> {
         // The list of a look may have gaps, as others' containers come and go.
         let is_gone = || Ok(self.judged(collector)?.0.is_null().then_some(()));
         wait_for("the container to be gone", PATIENCE, is_gone)?;
-        let one = collector.json(&format!("{CONTAINERS}/{}", &self.web.id[..12]))?;
+        // Ids on containerd begin alike, and others' containers of such a name run here.
+        let beginning = &self.web.id[..self.web.id.len() - 1];
+        let one = collector.json(&format!("{CONTAINERS}/{beginning}"))?;
         ensure!(one["id"] == self.web.id.as_str() && one["state"] == "over", "{one}");
         ensure!(
             one["last_state"].is_string() && one["report"].is_object(),
