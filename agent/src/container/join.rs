@@ -96,7 +96,10 @@ pub(super) fn tell(container: &mut Container, process: &Process, host: &[Mount])
 /// Tells a container what its first process does not see, and another does that has a
 /// namespace of mounts of its own: what is mounted there is surface as well.
 fn tell_more(container: &mut Container, process: &Process, host: &[Mount], is_of_overlay: bool) {
-    let has_its_root = is_of_overlay && process.root().is_some_and(|root| root.root == b"/");
+    // What a mounter calls the directories of an overlay is no proof: that of the container
+    // is one file system.
+    let is_root = |root: &Mount| root.root == b"/" && Some(root.device) == container.root_device;
+    let has_its_root = is_of_overlay && !process.is_chrooted && process.root().is_some_and(is_root);
     if !has_its_root {
         let why =
             format!("its process {} has a root of its own: what it has there cannot be seen", process.pid);
@@ -124,6 +127,12 @@ fn hold_root(container: &mut Container, process: &Process, host: &[Mount]) {
         container.gaps.push("no root is mounted for its processes".to_owned());
         return;
     };
+    container.root_device = Some(root.device);
+    if process.is_chrooted {
+        let why =
+            "none of its processes that see the same mounts has their root: there may be more than is seen";
+        container.gaps.push(why.to_owned());
+    }
     let hosts = host.iter().rev().find(|mount| mount.path == b"/");
     if process.mounts.iter().any(|mount| mount.path == b"/" && is_same(mount, hosts)) {
         // As every process of a runtime has until it has mounted the container's and taken

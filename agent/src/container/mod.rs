@@ -111,6 +111,8 @@ pub(crate) struct Container {
     pub(crate) upper: Option<PathBuf>,
     /// Whether its root may be written; none where it is not mounted.
     pub(crate) root_writable: Option<bool>,
+    /// Major and minor number of its root's file system, while it runs.
+    pub(crate) root_device: Option<(u32, u32)>,
     /// The id of its root's mount, where that is an overlay of these layers by their names.
     pub(crate) root_mount: Option<u64>,
     /// What is mounted in it beside the root: as the kernel says while it runs,
@@ -142,6 +144,7 @@ impl Container {
             init: None,
             upper: None,
             root_writable: None,
+            root_device: None,
             root_mount: None,
             mounts: Vec::new(),
             gaps: Vec::new(),

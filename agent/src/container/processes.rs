@@ -26,6 +26,9 @@ pub(super) struct Process {
     pub(super) namespace: PathBuf,
     /// Whether it began just now, and may not have its container's root yet.
     pub(super) is_new: bool,
+    /// Whether its root is not the one of its namespace, so that its list of mounts may leave
+    /// some out.
+    pub(super) is_chrooted: bool,
     pub(super) cgroup: Option<CgroupName>,
     pub(super) state: ContainerState,
     pub(super) mounts: Vec<Mount>,
@@ -66,8 +69,8 @@ pub(super) struct Processes {
 /// Looks through `/proc`, mounted at `proc`; `cgroups` is where cgroups are.
 pub(super) fn look(proc: &Path, cgroups: &Path) -> io::Result<Processes> {
     let mut forbidden = 0;
-    // By mount namespace: the process, and whether it is the first of its pids.
-    let mut chosen: HashMap<PathBuf, (u32, bool)> = HashMap::new();
+    // By mount namespace the process: one that sees all of it, then the first of its pids.
+    let mut chosen: HashMap<PathBuf, (u32, bool, bool)> = HashMap::new();
     let hosts = std::fs::read_link(proc.join("1/ns/mnt")).ok();
     for pid in pids(proc)? {
         let namespace = match namespace(proc, pid) {
@@ -78,18 +81,19 @@ pub(super) fn look(proc: &Path, cgroups: &Path) -> io::Result<Processes> {
             Err(_) => continue,
         };
         // Most are the host's own, of which it need not be asked: PID 1 stands for those.
-        let first = hosts.as_ref() != Some(&namespace) && is_first(proc, pid);
-        let kept = chosen.entry(namespace).or_insert((pid, first));
-        if first && !kept.1 {
-            *kept = (pid, true);
+        let is_hosts = hosts.as_ref() == Some(&namespace);
+        let (first, chrooted) = (!is_hosts && is_first(proc, pid), !is_hosts && is_chrooted(proc, pid));
+        let kept = chosen.entry(namespace).or_insert((pid, first, chrooted));
+        if (!chrooted, first) > (!kept.2, kept.1) {
+            *kept = (pid, first, chrooted);
         }
     }
     let mut order: Vec<_> = chosen.into_iter().collect();
     // The first process of its pids stands for the container, whatever came before it.
-    order.sort_unstable_by_key(|&(_, (pid, first))| (!first, pid));
+    order.sort_unstable_by_key(|&(_, (pid, first, _))| (!first, pid));
     let mut of_containers = Vec::new();
-    for (namespace, (pid, _)) in order {
-        match read(proc, cgroups, pid, namespace) {
+    for (namespace, (pid, _, is_chrooted)) in order {
+        match read(proc, cgroups, pid, namespace, is_chrooted) {
             Ok(process) => of_containers.extend(process),
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => forbidden += 1,
             Err(_) => {}
@@ -123,8 +127,19 @@ fn is_first(proc: &Path, pid: u32) -> bool {
     })
 }
 
+/// Whether a process has another root than its namespace of mounts.
+fn is_chrooted(proc: &Path, pid: u32) -> bool {
+    std::fs::read_link(proc.join(format!("{pid}/root"))).is_ok_and(|root| root != Path::new("/"))
+}
+
 /// A process, if its root is an overlay or its cgroup a container's.
-fn read(proc: &Path, cgroup_mount: &Path, pid: u32, namespace: PathBuf) -> io::Result<Option<Process>> {
+fn read(
+    proc: &Path,
+    cgroup_mount: &Path,
+    pid: u32,
+    namespace: PathBuf,
+    is_chrooted: bool,
+) -> io::Result<Option<Process>> {
     let file = |name: &str| proc.join(format!("{pid}/{name}"));
     let cgroups = text(&file("cgroup"))?;
     let cgroup = cgroup::container(&cgroups);
@@ -134,8 +149,19 @@ fn read(proc: &Path, cgroup_mount: &Path, pid: u32, namespace: PathBuf) -> io::R
     let id_map = |name| text(&file(name)).map(|map| parse_id_map(&map));
     let (uid_map, gid_map) = (id_map("uid_map")?, id_map("gid_map")?);
     let (is_new, shared) = (is_new(&file("stat")), shared(proc, pid));
-    let process =
-        Process { pid, namespace, is_new, cgroup, state, mounts, strange, uid_map, gid_map, shared };
+    let process = Process {
+        pid,
+        namespace,
+        is_new,
+        is_chrooted,
+        cgroup,
+        state,
+        mounts,
+        strange,
+        uid_map,
+        gid_map,
+        shared,
+    };
     let overlay = process.root().is_some_and(|root| root.filesystem.ends_with(b"overlay"));
     let fuse = process.root().is_some_and(|root| root.filesystem == b"fuse.fuse-overlayfs");
     Ok((overlay || fuse || process.cgroup.is_some()).then_some(process))

@@ -105,12 +105,15 @@ fn on_host(mount: &Mount, host: &[Mount]) -> Option<PathBuf> {
 }
 
 /// What a directory or file of the host is to the container `id`, by where runtimes
-/// keep theirs.
+/// keep theirs: those of one container may be another's.
 pub(super) fn bound(id: &str, source: &Path) -> MountKind {
     let names: Vec<_> = source.iter().map(|name| name.to_string_lossy()).collect();
     let has = |wanted: &[&str]| names.windows(wanted.len()).any(|at| at == wanted);
-    let own = has(&["containers", id]) || has(&["overlay-containers", id, "userdata"]);
-    if own || has(&["io.containerd.grpc.v1.cri", "sandboxes"]) {
+    let is_id = |name: &str| name == id || (name.len() == 64 && name.bytes().all(|b| b.is_ascii_hexdigit()));
+    // Containers may share what was made for one of them.
+    let made = names.windows(2).any(|at| at[0] == "containers" && is_id(&at[1]))
+        || names.windows(3).any(|at| at[0] == "overlay-containers" && is_id(&at[1]) && at[2] == "userdata");
+    if made || has(&["io.containerd.grpc.v1.cri", "sandboxes"]) {
         MountKind::Runtime
     } else if names.last().is_some_and(|name| name == "_data") && names.iter().any(|name| name == "volumes") {
         MountKind::Volume

@@ -202,8 +202,7 @@ impl<I: Iterator<Item = Result<ListedEntry, EntriesError>>> Check<'_, I> {
                 if baked.is_none() && self.is_stub(&path, &entry) {
                     self.changes.stubs += 1;
                 } else if baked.is_none() && redirect.is_none() && self.may_be_stub(&entry) {
-                    let reason =
-                        "it may be what something was mounted on, which is not known where nothing runs";
+                    let reason = "it may be what something was mounted on, of which not all is known here";
                     let reason = reason.to_owned();
                     self.note_gap(&path, Problem { kind: ProblemKind::Unreadable, reason });
                 } else {

@@ -51,19 +51,41 @@ fn what_another_process_has_mounted_is_found() -> Result<()> {
     Ok(())
 }
 
+/// What a runtime made for one place shows nothing of another.
+#[test]
+fn what_a_runtime_made_is_no_cover_for_a_program() -> Result<()> {
+    let (web, id) = start()?;
+    web.runtime.docker(&[
+        "exec",
+        &id,
+        "/usr/bin/busybox",
+        "mount",
+        "--bind",
+        "/etc/hosts",
+        "/usr/bin/web",
+    ])?;
+    let (ended, told) = web.image.verify(&web.runtime, &[&id])?;
+    let found = findings(&told[0]["mounts"]["findings"])?;
+    ensure!(ended.code == Some(1) && found.len() == 1, "{}", told[0]["mounts"]);
+    ensure!(found[0].path.to_string() == "/usr/bin/web", "{found:?}");
+    Ok(())
+}
+
 #[test]
 fn a_process_with_another_root_is_a_gap() -> Result<()> {
-    let (web, id) = start()?;
-    run_apart(
-        &web,
-        &id,
-        "b=/usr/bin/busybox; $b mount -t tmpfs none /usr/share && $b cp $b /usr/share/busybox && cd /usr/share && \
-         $b mount --move . / && exec ./busybox chroot . /busybox sleep 100000",
-    )?;
-    let says = "has a root of its own";
-    wait_until(&web, &id, |told| told["gaps"].to_string().contains(says))?;
-    let (ended, told) = web.image.verify(&web.runtime, &[&id])?;
-    ensure!(ended.code == Some(3) && told[0]["state"] == "incomplete", "{}", told[0]);
-    ensure!(told[0]["coverage"]["gaps"].to_string().contains(says), "{}", told[0]);
+    for root in [
+        "$b mount -t tmpfs none /usr/share && $b cp $b /usr/share/busybox && cd /usr/share && $b mount --move . / && \
+         exec ./busybox chroot . /busybox sleep 100000",
+        // It shows none of what is mounted outside of it.
+        "$b mount --bind / /usr/share && exec $b chroot /usr/share $b sleep 100000",
+    ] {
+        let (web, id) = start()?;
+        run_apart(&web, &id, &format!("b=/usr/bin/busybox; {root}"))?;
+        let says = "has a root of its own";
+        wait_until(&web, &id, |told| told["gaps"].to_string().contains(says))?;
+        let (ended, told) = web.image.verify(&web.runtime, &[&id])?;
+        ensure!(ended.code == Some(3) && told[0]["state"] == "incomplete", "{}", told[0]);
+        ensure!(told[0]["coverage"]["gaps"].to_string().contains(says), "{}", told[0]);
+    }
     Ok(())
 }

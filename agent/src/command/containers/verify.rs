@@ -65,7 +65,7 @@ pub(super) fn run(args: &ContainersVerify) -> anyhow::Result<Outcome> {
         let shown = manifest.display().to_string();
         writeln!(
             io::stderr(),
-            "congruent: {} does not list what it states, and nothing is held to that: {}",
+            "congruent: {} does not list all that it states, and what it lists so is not used: {}",
             escape(shown.as_bytes()),
             escape(why.as_bytes())
         )?;

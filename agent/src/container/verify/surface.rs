@@ -14,6 +14,18 @@ use crate::container::{Container, MountKind, MountSurface, Runtime};
 
 /// Where runtimes mount memory that may be written to.
 const USUAL_MEMORY: [&str; 4] = ["/dev", "/dev/shm", "/run", "/sys/fs/cgroup"];
+/// Where runtimes mount what they make for each container, and beneath which place secrets.
+const MADE: [&str; 8] = [
+    "/dev/shm",
+    "/dev/termination-log",
+    "/etc/hostname",
+    "/etc/hosts",
+    "/etc/mtab",
+    "/etc/resolv.conf",
+    "/run/.containerenv",
+    "/run/secrets",
+];
+const SECRETS: &str = "/run/secrets/";
 /// What every container has in `/dev`.
 const DEVICES: [&str; 6] = ["full", "null", "random", "tty", "urandom", "zero"];
 
@@ -78,7 +90,7 @@ pub(super) fn check(container: &Container, known: Option<&Known>, gaps: &mut Vec
 /// these places. A bind of the host never is.
 fn is_usual(contract: &Contract, path: &TreePath, mount: &MountSurface) -> bool {
     match mount.kind {
-        MountKind::Runtime => true,
+        MountKind::Runtime => is_made_at(path),
         // The host's own devices are no container's, but for those that show nothing of it.
         MountKind::Kernel => {
             contract.may_hide(path)
@@ -90,6 +102,13 @@ fn is_usual(contract: &Contract, path: &TreePath, mount: &MountSurface) -> bool 
         }
         MountKind::Bind | MountKind::Volume | MountKind::Other => false,
     }
+}
+
+/// Whether runtimes mount what they make at this place. Over another it may have been bound
+/// by whoever may mount in the container.
+fn is_made_at(path: &TreePath) -> bool {
+    MADE.iter().any(|made| made.as_bytes() == path.as_bytes())
+        || path.as_bytes().starts_with(SECRETS.as_bytes())
 }
 
 /// Whether what a runtime made as a file to be read could be run: who may write to it in
