@@ -62,13 +62,7 @@ pub(super) fn run(args: &ContainersVerify) -> anyhow::Result<Outcome> {
     }
     tell_cache_trouble(&verdicts)?;
     for (manifest, why) in library.broken() {
-        let shown = manifest.display().to_string();
-        writeln!(
-            io::stderr(),
-            "congruent: {} does not list all that it states, and what it lists so is not used: {}",
-            escape(shown.as_bytes()),
-            escape(why.as_bytes())
-        )?;
+        tell_of_manifest("not all is used that is listed in", manifest, &why)?;
     }
     for gap in &gaps {
         writeln!(io::stderr(), "congruent: {}", escape(gap.as_bytes()))?;
@@ -149,7 +143,7 @@ fn library(args: &ContainersVerify) -> anyhow::Result<Library> {
     let trust = read_trust(&args.trust)?;
     let (library, refused) = Library::open(directory, trust.as_ref(), Timestamp::now())?;
     for Refused { path, why } in refused {
-        tell_refused(&path, &format!("{:#}", anyhow::Error::new(why)))?;
+        tell_of_manifest("no container is held to", &path, &format!("{:#}", anyhow::Error::new(why)))?;
     }
     if library.len() == 0 {
         writeln!(io::stderr(), "congruent: no manifest of a container image is in {}", directory.display())?;
@@ -157,14 +151,9 @@ fn library(args: &ContainersVerify) -> anyhow::Result<Library> {
     Ok(library)
 }
 
-fn tell_refused(manifest: &Path, why: &str) -> io::Result<()> {
+fn tell_of_manifest(what: &str, manifest: &Path, why: &str) -> io::Result<()> {
     let shown = manifest.display().to_string();
-    writeln!(
-        io::stderr(),
-        "congruent: no container is held to {}: {}",
-        escape(shown.as_bytes()),
-        escape(why.as_bytes())
-    )
+    writeln!(io::stderr(), "congruent: {what} {}: {}", escape(shown.as_bytes()), escape(why.as_bytes()))
 }
 
 /// What differs anywhere comes first, then what is not known or was not seen.
